@@ -61,7 +61,9 @@ def brain_mask(grid: Grid) -> npt.NDArray[np.bool_]:
     return resample(mask, np.asarray(image.affine), grid.affine, grid.shape) > 0.5
 
 
-def resample(data: npt.NDArray[Any], affine: Affine, to_affine: Affine, shape: tuple[int, ...], order: int = 1) -> Volume:
+def resample(
+    data: npt.NDArray[Any], affine: Affine, to_affine: Affine, shape: tuple[int, ...], order: int = 1
+) -> Volume:
     """Sample a volume at the voxel centres of another lattice; 0 outside its field of view.
 
     Linear by default: where the centres of both lattices coincide the values are exactly the
@@ -78,7 +80,13 @@ def resample(data: npt.NDArray[Any], affine: Affine, to_affine: Affine, shape: t
         raise InputError("the affine of the image cannot be inverted") from None
     mapping = np.round(mapping, 9)  # so that coinciding centres coincide exactly
     moved = ndimage.affine_transform(
-        np.asarray(data, dtype=np.float32), mapping[:3, :3], mapping[:3, 3], shape, order=order, mode="constant", cval=0.0
+        np.asarray(data, dtype=np.float32),
+        mapping[:3, :3],
+        mapping[:3, 3],
+        shape,
+        order=order,
+        mode="constant",
+        cval=0.0,
     )
     return np.asarray(moved, dtype=np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -17,7 +17,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where progress and notices go: a rich display, plain lines, or nowhere."""
 
-    def task(self, label: str, total: int) -> _TaskContext:
+    def task(self, label: str, total: int) -> AbstractContextManager[Task]:
         """Open a piece of work of `total` steps, as a context manager."""
 
     def notice(self, text: str) -> None:
@@ -25,11 +25,6 @@ class Progress(Protocol):
 
     def warning(self, text: str) -> None:
         """One line about something that went wrong without spoiling the work."""
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class _SilentTask:

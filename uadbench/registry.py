@@ -168,7 +168,9 @@ def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[st
         expected = known[name].annotation
         try:
             adapter = TypeAdapter(expected, config=ConfigDict(strict=not isinstance(value, str)))
-            checked[name] = adapter.validate_strings(value) if isinstance(value, str) else adapter.validate_python(value)
+            checked[name] = (
+                adapter.validate_strings(value) if isinstance(value, str) else adapter.validate_python(value)
+            )
         except ValidationError as error:
             kind = getattr(expected, "__name__", str(expected))
             reason = error.errors()[0]["msg"]

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 Volume = npt.NDArray[np.float32]
 """A 3D array (X, Y, Z), float32, axes in RAS."""
 
+Mask = npt.NDArray[np.bool_]
+"""A 3D array (X, Y, Z) of bool."""
+
+Truth = npt.NDArray[np.int8]
+"""A 3D array (X, Y, Z): 1 to be found, 0 not to be found, -1 does not count."""
+
 Affine = npt.NDArray[np.float64]
 """A (4, 4) matrix from voxel indices to MNI millimetres."""
 
@@ -98,7 +104,7 @@ class Case:
 
     scan: Scan
     reduction: Volume
-    truth: npt.NDArray[np.int8]
+    truth: Truth
     anomaly: str
     severity: float
     intensity: Intensity

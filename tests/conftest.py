@@ -1,0 +1,41 @@
+"""What tests share: a cache of their own, and one small trained run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["UADBENCH_CACHE"] = str(folder)
+    torch.set_num_threads(2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def material():
+    """The scans of the smoke protocol, on the phantom."""
+    from uadbench.cells import gather_material
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.progress import Silent
+    from uadbench.protocol import load_protocol
+
+    return gather_material(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
+
+
+@pytest.fixture(scope="session")
+def trained(material, tmp_path_factory: pytest.TempPathFactory):
+    """vae3d under the smoke protocol: (outcome, output folder)."""
+    from uadbench.cells import Cell, run_cell
+    from uadbench.progress import Silent
+
+    output = tmp_path_factory.mktemp("trained")
+    return run_cell(Cell("vae3d", material, 0), output, torch.device("cpu"), Silent()), output

@@ -1,0 +1,135 @@
+"""Model meets test sets: what a score must and must not depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
+from uadbench import evaluation
+from uadbench.cells import Cell
+from uadbench.errors import Unfinished
+from uadbench.evaluation import Evaluator, observe
+from uadbench.models.base import Model, ReconstructionModel
+from uadbench.models.identity import Identity
+from uadbench.models.mean import Mean
+from uadbench.models.zscore import ZScore
+from uadbench.types import Batch
+
+CPU = torch.device("cpu")
+
+
+def evaluator_of(material, model: Model) -> Evaluator:  # type: ignore[no-untyped-def]
+    with torch.no_grad():
+        model.fit(material.batches(material.train, 0, CPU))
+    return Evaluator(model, material.cases, material.batches(material.validation, 0, CPU), CPU)
+
+
+def scores_of(material, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    return evaluator_of(material, model).score_scan(material.cases.scans[scan])
+
+
+@pytest.fixture(scope="module")
+def grid(material):
+    return material.protocol.lattice
+
+
+def test_identity_detects_nothing(material, grid) -> None:
+    rows = scores_of(material, Identity(grid))
+    cases = rows[rows["anomaly"] != "healthy"]
+    assert (cases["residual.whole.mse"] == 0).all()
+    assert (cases["residual.whole.ssim"] == 1).all()
+    for label in ("native", "standard"):
+        np.testing.assert_allclose(cases[f"ap.{label}"], cases["prevalence"], rtol=1e-12)
+        np.testing.assert_allclose(cases[f"auroc.{label}"], 0.5)
+
+
+def test_an_oracle_that_returns_the_healthy_scan_is_perfect(material, grid) -> None:
+    class Oracle(ReconstructionModel):
+        def reconstruct(self, batch: Batch) -> Tensor:
+            return healthy.expand_as(batch.images).clone()
+
+    scan = material.cases.scans[1]
+    healthy = torch.from_numpy(material.cases.intensity(scan).normalise(scan.data))
+    rows = scores_of(material, Oracle(grid), 1)
+    cases = rows[rows["anomaly"] != "healthy"]
+    assert (cases["restoration.whole.mse"] == 0).all()
+    # x r is highest where uptake is high, so even the oracle's native map is not perfect: but far above chance
+    assert (cases["ap.native"] > 0.9).all()
+
+
+def test_the_mean_reconstructs_the_same_whatever_the_severity(material, grid) -> None:
+    rows = scores_of(material, Mean(grid))
+    cases = rows[rows["anomaly"] != "healthy"]
+    assert (cases["consistency.whole.mse"] == 0).all()
+    assert cases["restoration.whole.mse"].nunique() == 1
+    assert float(cases["restoration.whole.mse"].iloc[0]) == float(rows["healthy.whole.mse"].iloc[0])
+
+
+def test_ap_is_scikit_learns(material, grid) -> None:
+    evaluator = evaluator_of(material, ZScore(grid))
+    scan = material.cases.scans[2]
+    rows = evaluator.score_scan(scan)
+    case = list(material.cases.cases(scan))[3]
+    batch = evaluator._batch([case.altered], scan)
+    counted = case.truth >= 0
+    native = observe(evaluator.model, batch).anomaly_map
+    for label, maps in (("native", native), ("standard", evaluator.standard_map(native))):
+        expected = average_precision_score(case.truth[counted], maps[0].numpy()[counted])
+        assert rows[f"ap.{label}"].iloc[4] == pytest.approx(expected, abs=1e-9)
+    assert (rows["anomaly"].iloc[4], rows["severity"].iloc[4]) == (case.anomaly, case.severity)
+    assert "restoration.whole.mse" not in rows
+
+
+def test_a_scan_scores_the_same_in_any_batch(material, trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    from uadbench.models.checkpoint import load_model
+
+    outcome, _ = trained
+    model = load_model(outcome.folder)
+    evaluator = Evaluator(model, material.cases, material.batches(material.validation, 0, CPU), CPU)
+    together = evaluator.score_scan(material.cases.scans[0])
+    monkeypatch.setattr(evaluation, "VOXELS_AT_ONCE", 1)
+    alone = evaluator.score_scan(material.cases.scans[0])
+    numbers = together.select_dtypes("number").columns
+    np.testing.assert_allclose(together[numbers], alone[numbers], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [(lambda x: x[:, :, :4], "has shape"), (lambda x: x / 0, "not finite")],
+)
+def test_a_wrong_answer_ends_the_evaluation(material, grid, answer, complaint: str) -> None:
+    class Wrong(Model):
+        registered_name = "wrong"
+
+        def anomaly_map(self, batch: Batch) -> Tensor:
+            return answer(batch.images)
+
+    with pytest.raises(Unfinished, match=complaint):
+        evaluator_of(material, Wrong(grid))
+
+
+def test_reconstruction_is_asked_for_once(material, grid) -> None:
+    class Counts(Identity):
+        calls = 0
+
+        def reconstruct(self, batch: Batch) -> Tensor:
+            Counts.calls += 1
+            return super().reconstruct(batch)
+
+    evaluator = evaluator_of(material, Counts(grid))
+    Counts.calls = 0
+    evaluator.score_scan(material.cases.scans[0])
+    assert Counts.calls == 2  # the healthy scan, and its twelve cases in one batch
+
+
+def test_cells_are_told_apart_by_what_matters(material) -> None:
+    cell = Cell("vae3d", material, 0)
+    assert cell.fit_key == Cell("vae3d", material, 0).fit_key
+    assert cell.fit_key != Cell("vae3d", material, 1).fit_key
+    assert cell.fit_key != Cell("vae3d", material, 0, {"latent": 64}).fit_key
+    assert cell.fit_key == Cell("vae3d", material, 0, {"latent": "128"}).fit_key
+    assert cell.fit_key != Cell("ae3d", material, 0).fit_key

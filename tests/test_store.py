@@ -1,0 +1,46 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uadbench.errors import InputError
+from uadbench.store import atomic_path, content_hash, keyed_seed, require_writable, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"x": 1})
+    before = target.read_text()
+    with pytest.raises(RuntimeError), atomic_path(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "entry"
+    for text in ("one", "two"):
+        with atomic_path(target) as partial:
+            partial.mkdir()
+            (partial / "file").write_text(text)
+    assert (target / "file").read_text() == "two"
+    assert [file.name for file in tmp_path.iterdir()] == ["entry"]
+
+
+def test_hashes_tell_boundaries_and_types_apart() -> None:
+    assert content_hash("ab", "c") != content_hash("a", "bc")
+    assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+    assert content_hash(1) != content_hash("1")
+    assert len({keyed_seed("a", 1), keyed_seed("a", 2), keyed_seed("b", 1)}) == 3
+    assert 0 <= keyed_seed("a") < 2**63
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match="cannot write here"):
+        require_writable(blocked / "runs")

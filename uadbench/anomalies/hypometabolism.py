@@ -1,0 +1,147 @@
+"""Simulated hypometabolism: a dementia's mask, smoothed, lowers the uptake of a healthy scan."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from uadbench import atlas
+from uadbench.anomalies.regions import dementia
+from uadbench.errors import InputError
+from uadbench.types import Affine, Volume
+
+REVISION = 1
+"""Raised by hand whenever the same table, scan and severity would give another altered scan."""
+
+SIGMA_MM = 5.0
+"""Standard deviation of the Gaussian that softens a mask, in mm (ClinicaDL: 5 voxels of 1 mm)."""
+
+POSITIVE = 0.5
+IGNORED = 0.05
+_TRUNCATE = 4.0  # in standard deviations, scipy's default
+
+
+@cache
+def mask(anomaly: str) -> tuple[Volume, Affine]:
+    """The weights m of a dementia's regions on the AAL3 lattice at 1 mm, and its affine.
+
+    Returns
+    -------
+    m : (181, 217, 181) float32 in 0..1, read-only; 0 outside the regions
+    affine : (4, 4), voxels to MNI mm
+
+    Raises InputError for an unknown anomaly.
+    """
+    labels, affine = atlas.aal3()
+    ids = atlas.region_ids()
+    weight_of = np.zeros(256, dtype=np.float32)
+    for label, weight in dementia(anomaly).weights.items():
+        weight_of[ids[label]] = weight
+    weights = weight_of[labels]
+    weights.flags.writeable = False
+    return weights, affine
+
+
+def blur(weights: Volume, sigma_voxels: float) -> Volume:
+    """G: a volume smoothed by a Gaussian of `sigma_voxels`, (X, Y, Z) float32, kept within 0..1.
+
+    Outside of the array counts as 0. ClinicaDL reflects at the border instead, which is the same
+    wherever the weights vanish within 4 sigma of it; reflecting would double a mask that touches it.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(
+        np.asarray(weights, dtype=np.float32), sigma_voxels, mode="constant", cval=0.0, truncate=_TRUNCATE
+    )
+    return np.clip(np.asarray(smooth, dtype=np.float32), 0.0, 1.0)
+
+
+def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sigma_mm: float = SIGMA_MM) -> Volume:
+    """G(m) on a lattice: the mask smoothed at 1 mm, then sampled linearly at the voxel centres.
+
+    Because a Gaussian's weights sum to 1, ClinicaDL's x' = x G(1 - s m) equals x (1 - s G(m)): one
+    smoothed mask serves every severity. It is cached, and 0 outside of the AAL3 field of view.
+
+    Parameters
+    ----------
+    affine : (4, 4), voxels of the lattice to MNI mm, in any orientation
+    shape : the lattice's (X, Y, Z)
+    sigma_mm : standard deviation of the Gaussian in mm; 0 leaves the mask as it is
+
+    Returns
+    -------
+    (X, Y, Z) float32 in 0..1, read-only
+
+    Raises InputError for an unknown anomaly or a negative sigma.
+    """
+    if not (np.isfinite(sigma_mm) and sigma_mm >= 0):
+        raise InputError(f"sigma_mm={sigma_mm}: give a width in mm, 0 or more")
+    placed = np.asarray(affine, dtype=np.float64)
+    x, y, z = (int(length) for length in shape)
+    return _sampled(anomaly, placed.tobytes(), (x, y, z), float(sigma_mm))
+
+
+def reduction(smoothed: Volume, severity: float) -> Volume:
+    """The reduction map r = s G(m), (X, Y, Z) float32 in 0..s.
+
+    Raises InputError if the severity is not within 0..1.
+    """
+    if not 0.0 <= severity <= 1.0:
+        raise InputError(f"severity {severity:g} is not within 0 and 1; give 0.3 for 30 %")
+    return np.asarray(np.float32(severity) * smoothed, dtype=np.float32)
+
+
+def alter(scan: Volume, smoothed: Volume, severity: float) -> Volume:
+    """The altered scan x' = x (1 - s G(m)), (X, Y, Z) float32, in the unit of the scan.
+
+    Voxels where G(m) is 0 stay bit-equal; with severity 0 all do. Equation: Hassanaly et al. 2023, section 2.2.
+
+    Raises InputError if the severity is not within 0..1 or the two lattices differ.
+    """
+    if scan.shape != smoothed.shape:
+        raise InputError(f"the scan has {scan.shape} voxels and the mask {smoothed.shape}; they must share a lattice")
+    return np.asarray(scan * (np.float32(1) - reduction(smoothed, severity)), dtype=np.float32)
+
+
+def truth(
+    smoothed: Volume, brain: npt.NDArray[np.bool_], positive: float = POSITIVE, ignored: float = IGNORED
+) -> npt.NDArray[np.int8]:
+    """What a model must find, (X, Y, Z) int8: 1, 0, or -1 where a voxel does not count.
+
+    Inside the brain 1 where G(m) > positive, -1 (the rim) where ignored < G(m) <= positive and 0
+    below; outside the brain -1. It depends on the mask only, so it is the same at every severity.
+
+    Raises InputError unless 0 <= ignored <= positive and the two lattices are the same.
+    """
+    if not 0.0 <= ignored <= positive:
+        raise InputError(f"truth needs 0 <= ignored <= positive; they are {ignored:g} and {positive:g}")
+    if smoothed.shape != brain.shape:
+        raise InputError(f"the mask has {smoothed.shape} voxels and the brain {brain.shape}; they must share a lattice")
+    found = np.where(smoothed > positive, 1, np.where(smoothed > ignored, -1, 0))
+    return np.where(brain, found, -1).astype(np.int8)
+
+
+@lru_cache(maxsize=12)
+def _smoothed(anomaly: str, sigma_mm: float) -> tuple[Volume, Affine]:
+    """G(m) at 1 mm and its affine, cut to where it is not 0: a third of the time and memory."""
+    weights, affine = mask(anomaly)
+    voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    reach = np.ceil(_TRUNCATE * sigma_mm / voxel_mm).astype(int) + 2  # the outermost layers are exactly 0
+    where = np.argwhere(weights > 0)
+    low = np.maximum(where.min(axis=0) - reach, 0)
+    high = np.minimum(where.max(axis=0) + reach + 1, weights.shape)
+    part = weights[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    cut = affine.copy()
+    cut[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
+    return blur(part, float(sigma_mm / voxel_mm[0])), cut
+
+
+@lru_cache(maxsize=12)
+def _sampled(anomaly: str, affine: bytes, shape: tuple[int, int, int], sigma_mm: float) -> Volume:
+    smooth, at = _smoothed(anomaly, sigma_mm)
+    there = np.frombuffer(affine, dtype=np.float64).reshape(4, 4)
+    sampled = np.clip(atlas.resample(smooth, at, there, shape), 0.0, 1.0)
+    sampled.flags.writeable = False
+    return sampled

@@ -1,0 +1,61 @@
+"""Scans in, batches out: normalised, in a fixed or a seeded order, the same whatever the machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from uadbench.store import keyed_seed
+from uadbench.types import Batch, Intensity, Scan, Volume
+
+SEX_CODE = {"F": 0.0, "M": 1.0}
+
+
+def make_batch(volumes: Sequence[Volume], scans: Sequence[Scan], seeds: Sequence[int]) -> Batch:
+    """Put normalised volumes (X, Y, Z) of `scans` into one Batch with images (N, 1, X, Y, Z)."""
+    return Batch(
+        images=torch.from_numpy(np.stack(volumes)[:, None]),
+        age=torch.tensor([scan.age for scan in scans], dtype=torch.float32),
+        sex=torch.tensor([SEX_CODE.get(scan.sex, float("nan")) for scan in scans], dtype=torch.float32),
+        seeds=list(seeds),
+    )
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An iterable of batches over `scans`; every iteration gives the same batches again.
+
+    `shuffle` None keeps the scans' order; an integer (an epoch's number, say) gives an order that is
+    a pure function of (seed, shuffle). Each scan's seed is keyed by (seed, shuffle, participant, session).
+    """
+
+    scans: Sequence[Scan]
+    intensities: Sequence[Intensity]
+    batch_size: int
+    seed: int
+    shuffle: int | None = None
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.scans) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.arange(len(self.scans))
+        if self.shuffle is not None:
+            order = np.random.default_rng(keyed_seed("order", self.seed, self.shuffle)).permutation(order)
+        for start in range(0, len(order), self.batch_size):
+            chosen = [int(i) for i in order[start : start + self.batch_size]]
+            scans = [self.scans[i] for i in chosen]
+            yield make_batch(
+                [self.intensities[i].normalise(self.scans[i].data) for i in chosen],
+                scans,
+                [keyed_seed("scan", self.seed, self.shuffle, *scan.key) for scan in scans],
+            ).to(self.device)
+
+    def shuffled(self, epoch: int) -> Batches:
+        """The same scans in the order of one epoch."""
+        return replace(self, shuffle=epoch)

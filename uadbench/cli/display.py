@@ -1,0 +1,176 @@
+"""What the terminal shows: progress bars or plain lines, and tables of results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichBars
+from rich.table import Table
+
+from uadbench.progress import Task
+
+if TYPE_CHECKING:
+    from uadbench.results import Result
+
+PLAIN_EVERY_S = 10.0
+
+
+class TerminalProgress:
+    """Rich bars with the time left on a terminal; a plain line every few seconds elsewhere. To stderr."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=True)
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Task]:
+        """Show one piece of work."""
+        if not self.console.is_terminal:
+            yield _PlainTask(self.console, label, total)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )
+        with RichBars(*columns, console=self.console) as bars:
+            yield _BarTask(bars, escape(label), total)
+
+    def notice(self, text: str) -> None:
+        """One line, quietly."""
+        self.console.print(escape(text), style="dim")
+
+    def warning(self, text: str) -> None:
+        """One line, in yellow."""
+        self.console.print(f"warning: {escape(text)}", style="yellow")
+
+
+class _BarTask:
+    def __init__(self, bars: RichBars, label: str, total: int) -> None:
+        self.bars = bars
+        self.id = bars.add_task(label, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.bars.update(self.id, advance=steps)
+        if note:
+            self.bars.update(self.id, note=escape(note))
+
+
+class _PlainTask:
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self.console, self.label, self.total = console, label, total
+        self.done = 0
+        self.started = self.told = time.monotonic()
+        console.print(f"{escape(label)}: 0 of {total}", highlight=False)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        now = time.monotonic()
+        if self.done < self.total and now - self.told < PLAIN_EVERY_S:
+            return
+        self.told = now
+        tail = f", {note}" if note else ""
+        line = f"{self.label}: {self.done} of {self.total} after {now - self.started:.0f} s{tail}"
+        self.console.print(escape(line), highlight=False)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits; n/a where it is undefined."""
+    return "n/a" if value is None else f"{value:#.{digits}g}".rstrip(".")
+
+
+def models_table(results: Sequence[Result]) -> Table:
+    """One row a result: localisation first, then restoration, then cost."""
+    severities = [s for s in (0.1, 0.2, 0.3, 0.5) if any(r.metric("ad", s, "prevalence") is not None for r in results)]
+    first = results[0]
+    title = (
+        f"{first.cohort.name} {first.cohort.version}, protocol {first.protocol.name}, {first.cohort.test} test scans"
+    )
+    table = Table(title=title, caption=_caption(results), caption_justify="left", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    table.add_column("ranking AP\nstandard", justify="right", style="bold")
+    table.add_column("\nnative", justify="right")
+    for severity in severities:
+        table.add_column(f"AP\n{severity:.0%}", justify="right")
+    at = 0.3 if 0.3 in severities else severities[0]
+    for heading in ("healthy\nMSE x̂,x", f"MSE x̂',x\nat {at:.0%}", f"SSIM x̂',x̂\nat {at:.0%}", "train\ns", "ms\na scan"):
+        table.add_column(heading, justify="right")
+    # cells of one model that differ by fold or seed are told apart only where there are several
+    several = len({(r.fold, r.seed) for r in results}) > 1
+    for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
+        label = result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
+        per_scan = result.cost.inference_seconds_per_scan
+        table.add_row(
+            escape(label),
+            number(result.headline.ap_standard),
+            number(result.headline.ap_native),
+            *(number(over_dementias(result, severity, "ap.standard")) for severity in severities),
+            number(result.headline.healthy_mse),
+            number(over_dementias(result, at, "restoration.whole.mse")),
+            number(over_dementias(result, at, "consistency.whole.ssim"), 4),
+            f"{result.cost.train_seconds:.0f}",
+            "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
+        )
+    return table
+
+
+def severity_table(result: Result) -> Table:
+    """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
+    anomalies = list(dict.fromkeys(s.anomaly for s in result.scores if s.anomaly != "healthy"))
+    severities = sorted({s.severity for s in result.scores if s.anomaly != "healthy"})
+    caption = "Mean over test scans. Chance is the prevalence: the truth's share of the voxels that count."
+    title = f"{result.model.name}: average precision of the standard map by severity"
+    table = Table(title=title, caption=caption, caption_justify="left", title_justify="left")
+    table.add_column("dementia")
+    for severity in severities:
+        table.add_column(f"{severity:.0%}", justify="right")
+    table.add_column("chance", justify="right", style="dim")
+    for anomaly in anomalies:
+        scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
+        table.add_row(anomaly, *scores, number(result.metric(anomaly, severities[0], "prevalence")))
+    return table
+
+
+def over_dementias(result: Result, severity: float, metric: str) -> float | None:
+    """The mean over dementias of a metric at one severity; None if it is n/a."""
+    anomalies = [s.anomaly for s in result.scores if s.anomaly != "healthy" and s.severity == severity]
+    values = [result.metric(anomaly, severity, metric) for anomaly in anomalies]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _caption(results: Sequence[Result]) -> str:
+    chance = results[0].headline.prevalence
+    lines = [
+        "AP: voxelwise average precision, mean over six dementias; chance is "
+        + number(chance)
+        + ". The ranking AP is its",
+        "mean over the protocol's ranking severities. x scan, x' altered, x̂ and x̂' their reconstructions.",
+    ]
+    if not all(result.protocol.ranked for result in results):
+        lines.append("Unranked: the protocol was changed from what ships with uadbench.")
+    return "\n".join(lines)
+
+
+def whereabouts(folder: Path, uri: str | None) -> list[str]:
+    """Where everything of a run lies, and how to look at it."""
+    lines = [
+        f"result      {folder / 'result.json'}",
+        f"scores      {folder / 'scores.parquet'}   (one row a case)",
+        f"checkpoint  {folder / 'model.safetensors'}",
+        f"figures     {folder / 'figures'}",
+    ]
+    if uri is not None:
+        look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else f"open {uri}"
+        lines.append(f"MLflow      {uri}   look: {look}")
+    return lines

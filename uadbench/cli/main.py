@@ -1,0 +1,63 @@
+"""The entry point: commands, exit codes, and errors in one line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from uadbench.cli import catalogue, cohort, run, simulate, track
+from uadbench.errors import UadbenchError, Unfinished
+
+app = typer.Typer(
+    name="uadbench",
+    help="A benchmark of unsupervised anomaly detection on brain FDG PET.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("list")(catalogue.list_plugins)
+app.command("show")(catalogue.show)
+app.command("simulate")(simulate.simulate)
+app.command("track")(track.track)
+app.add_typer(cohort.app, name="cohort")
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """A benchmark of unsupervised anomaly detection on brain FDG PET."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 good, 1 a check failed, 2 wrong use or bad input, 3 could not finish."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    warnings.showwarning = _show_warning
+    try:
+        app([argument for argument in given if argument != "--debug"], standalone_mode=True)
+    except KeyboardInterrupt:
+        _fail("stopped; run the same command again to continue where it was", Unfinished.exit_code)
+    except UadbenchError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except Exception as error:  # the last net: a one-line error even for what nobody foresaw
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        _fail(f"{type(error).__name__}: {text} (add --debug for the traceback)", Unfinished.exit_code)
+
+
+def _fail(text: str, code: int) -> None:
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Our own warnings in one line; those of libraries about themselves are not the user's business."""
+    if issubclass(category, UserWarning) and str(message).startswith("skipped:"):
+        print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,183 @@
+"""`uadbench run`: train and evaluate models under a protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uadbench.errors import InputError, Unfinished
+
+if TYPE_CHECKING:
+    from uadbench.launch import Sweep
+    from uadbench.protocol import Protocol
+
+
+def run(
+    model: Annotated[
+        list[str], typer.Option("--model", "-m", help="A model's name, PATH.py:Class, or 'all'. May be repeated.")
+    ],
+    protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
+    cohort: Annotated[
+        str | None, typer.Option(help="'phantom', 'phantom:seed=7', or a CAPS folder. Default: the protocol's.")
+    ] = None,
+    fold: Annotated[str | None, typer.Option(help="Folds: 0, or 0,1, or 'all'. Default: the protocol's.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Seeds: 0, or 0,1,2. Default: the protocol's.")] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', 'cuda:1'.")] = "auto",
+    output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: sqlite in OUTPUT.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="MODEL.OPTION=VALUE, or protocol.SECTION.KEY=VALUE (the result is then unranked)."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these cells have, and start anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and their state, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+) -> None:
+    """Train models on healthy scans and score them on simulated dementias.
+
+    Finished cells are reused; a killed run continues where it was.
+    """
+    from uadbench import registry
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.launch import choose_device, plan_cells, run_cells
+    from uadbench.protocol import load_protocol
+    from uadbench.store import require_writable
+    from uadbench.tracking import Tracker, default_uri
+
+    progress = TerminalProgress()
+    names = [n for m in model for n in (sorted(registry.models.load_all()) if m == "all" else [m])]
+    names = list(dict.fromkeys(names))
+    overrides, options = _parse_settings(settings or [])
+    chosen = load_protocol(protocol, overrides)
+    folds, seeds = (
+        _numbers("--fold", fold, chosen.cells.folds, chosen),
+        _numbers("--seed", seed, chosen.cells.seeds, chosen),
+    )
+    by_model = _options_of_models(names, options)
+    where = choose_device(device)
+    require_writable(output)
+    cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
+    if dry_run:
+        _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
+        return
+    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+    title = f"{', '.join(c for c in dict.fromkeys(cell.name for cell in cells))} ({chosen.name})"
+    tracker = None if uri is None else Tracker(uri, title, output / "mlartifacts")
+    sweep = run_cells(
+        cells,
+        output,
+        where,
+        tracker,
+        progress,
+        fresh=fresh,
+        on_result=lambda outcome: progress.notice(_one_line(outcome)),
+    )
+    _print_sweep(sweep, uri, as_json)
+    if sweep.failures:
+        failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
+        raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
+
+
+def _parse_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Divide `--set` into overrides of the protocol and options of models."""
+    overrides: dict[str, str] = {}
+    options: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        owner, dot, key = target.rpartition(".")
+        if not equals or not dot or not key:
+            raise InputError(f"--set {setting}: write MODEL.OPTION=VALUE or protocol.SECTION.KEY=VALUE")
+        if target.startswith("protocol."):
+            overrides[target.removeprefix("protocol.")] = value
+        else:
+            options.setdefault(owner, {})[key] = value
+    return overrides, options
+
+
+def _options_of_models(names: Sequence[str], options: dict[str, dict[str, str]]) -> dict[str, dict[str, Any]]:
+    """Check models and their options before any scan is read; `--set` may use a file's class name."""
+    from uadbench import registry
+
+    checked: dict[str, dict[str, Any]] = {}
+    for name in names:
+        plugin = registry.models.get(name)
+        label = str(getattr(plugin, "registered_name", name))
+        checked[name] = registry.check_options(label, plugin, options.pop(label, {}) | options.pop(name, {}))
+    if options:
+        stray = next(iter(options))
+        raise InputError(f"--set {stray}.…: '{stray}' is not among the models of this run ({', '.join(names)})")
+    return checked
+
+
+def _numbers(option: str, text: str | None, default: Sequence[int], protocol: Protocol) -> list[int]:
+    if text is None:
+        return list(default)
+    if option == "--fold" and text == "all":
+        return list(range(protocol.split.folds))
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text}: give numbers from 0, such as 0 or 0,1,2") from None
+    if min(numbers) < 0:
+        raise InputError(f"{option} {text}: give numbers from 0, such as 0 or 0,1,2")
+    return list(dict.fromkeys(numbers))
+
+
+def _one_line(outcome: Any) -> str:
+    from uadbench.cli.display import number
+
+    result = outcome.result
+    done = "was done already" if outcome.reused else f"trained in {result.cost.train_seconds:.0f} s"
+    return f"{result.model.name}: ranking AP {number(result.headline.ap_standard)} ({done})"
+
+
+def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    keys = ("model", "fold", "seed", "state", "folder")
+    if as_json:
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    table = Table(*keys, title=f"{len(rows)} cells")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from uadbench.cli.display import models_table, severity_table, whereabouts
+
+    if as_json:
+        found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
+        print(json.dumps({"results": found, "failures": sweep.failures}, indent=2))
+        return
+    if not sweep.outcomes:
+        return
+    # a pipe has no width of its own, and half a table is no table
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=140)
+    results = [outcome.result for outcome in sweep.outcomes]
+    console.print(models_table(results))
+    if len(results) == 1:
+        console.print(severity_table(results[0]))
+    for outcome in sweep.outcomes[:1] if len(results) == 1 else []:
+        for line in whereabouts(outcome.folder, None if outcome.folder in sweep.untracked else uri):
+            print(line)
+    if len(results) > 1:
+        for outcome in sweep.outcomes:
+            print(f"{outcome.result.model.name:12} {outcome.folder}")
+        for line in whereabouts(sweep.outcomes[0].folder, None if sweep.untracked else uri)[4:]:
+            print(line)
+    for result in results:
+        print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")

@@ -1,0 +1,26 @@
+"""`uadbench track`: log a result to MLflow later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def track(
+    run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
+    tracking_uri: Annotated[str | None, typer.Option(help="sqlite:///PATH or http://HOST:PORT.")] = None,
+) -> None:
+    """Log a finished result to MLflow, such as one whose server was away when it was made."""
+    from uadbench.report.figures import draw_figures
+    from uadbench.results import read_result
+    from uadbench.tracking import Tracker, default_uri
+
+    result = read_result(run)
+    folder = run if run.is_dir() else run.parent
+    uri = tracking_uri or default_uri(Path("runs"))
+    tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
+    run_id = tracker.log(result, folder, draw_figures(result, folder))
+    tracker.close()
+    print(f"logged to {uri}, run {run_id}")

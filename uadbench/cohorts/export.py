@@ -1,0 +1,104 @@
+"""A cohort written to disk as a CAPS tree, so that any tool in any language can read it."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from uadbench import store
+from uadbench.cohorts.base import COLUMNS, Cohort
+from uadbench.cohorts.nifti import HEADER_BYTES, write_volume
+from uadbench.errors import InputError, Unfinished
+from uadbench.progress import Progress
+from uadbench.types import Grid
+
+CAPS_GRID = Grid((169, 208, 179), 1.0, (-84.0, -119.0, -78.0))
+"""Clinica's cropped space: MNI152NLin2009cSym, desc-Crop, 1 mm."""
+
+DESCRIPTION = "dataset_description.json"
+
+
+def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Progress) -> None:
+    """Write scans at 1 mm with the names that Clinica's pet-linear gives, and the tables.
+
+    Parameters
+    ----------
+    rows : rows of `cohort.participants`
+    folder : a new or empty folder, or an earlier export of the same cohort, which is then completed:
+        whole files are kept, a file that was cut short is written again
+
+    Raises InputError for a folder that holds anything else, Unfinished when the disk is full.
+    """
+    _claim(folder, cohort)
+    _write_tables(folder, rows)
+    paths = [folder / scan_path(p, s) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
+    missing = [position for position, path in enumerate(paths) if not _whole(path)]
+    if len(missing) < len(paths):
+        progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans are there already")
+    label = f"export {cohort.name}: {len(missing)} scans on {CAPS_GRID}"
+    waiting: deque[Future[None]] = deque()
+    with progress.task(label, len(missing)) as task, ThreadPoolExecutor(2) as pool:
+        try:
+            for position, scan in zip(missing, cohort.scans(CAPS_GRID, rows.iloc[missing]), strict=True):
+                waiting.append(pool.submit(write_volume, paths[position], scan.data, scan.affine))
+                if len(waiting) > 2:
+                    waiting.popleft().result()
+                    task.advance(1)
+            while waiting:
+                waiting.popleft().result()
+                task.advance(1)
+        except OSError as error:
+            raise Unfinished(f"{folder}: cannot write ({error.strerror or error}); run again to complete it") from None
+
+
+def scan_path(participant: str, session: str) -> Path:
+    """Where a scan lies in a CAPS tree."""
+    name = f"{participant}_{session}_trc-18FFDG_space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2_pet.nii.gz"
+    return Path("subjects") / participant / session / "pet_linear" / name
+
+
+def _claim(folder: Path, cohort: Cohort) -> None:
+    """Make the folder ours, or make sure that it is: only an export of this cohort is written into."""
+    description = folder / DESCRIPTION
+    source = {"Name": "uadbench", "Cohort": cohort.name, "Version": cohort.version}
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a new or empty folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / "subjects").is_dir() and not description.is_file():
+            raise InputError(f"{folder}: is not empty and no CAPS tree; give a new or empty folder")
+        try:
+            present = json.loads(description.read_text(encoding="utf-8"))["GeneratedBy"]
+        except (OSError, ValueError, KeyError, TypeError):
+            present = None
+        if present != [source]:
+            raise InputError(f"{folder}: holds another CAPS tree, not cohort {cohort.name}; give a new or empty folder")
+        return
+    store.require_writable(folder)
+    told = {"Name": cohort.name, "BIDSVersion": "1.7.0", "CAPSVersion": "1.0.0", "DatasetType": "derivative"}
+    store.write_json(description, {**told, "GeneratedBy": [source]})
+
+
+def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
+    """participants.tsv and sessions.tsv, with the rows of earlier exports kept."""
+    sessions = rows.loc[:, list(COLUMNS)].rename(columns={"group": "diagnosis"}).astype(object)
+    earlier = folder / "sessions.tsv"
+    if earlier.is_file():
+        sessions = pd.concat([pd.read_csv(earlier, sep="\t", dtype=str), sessions])
+    sessions = sessions.drop_duplicates(["participant_id", "session_id"], keep="last")
+    sessions = sessions.sort_values(["participant_id", "session_id"])
+    people = sessions.drop_duplicates("participant_id").rename(columns={"age": "age_bl", "diagnosis": "diagnosis_bl"})
+    for name, table in (("sessions.tsv", sessions), ("participants.tsv", people.drop(columns="session_id"))):
+        store.write_text(folder / name, table.to_csv(sep="\t", index=False, na_rep="n/a"))
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there to its last byte: gzip ends with the length of what it holds."""
+    if not path.is_file() or path.stat().st_size < 1000:
+        return False
+    with path.open("rb") as handle:
+        handle.seek(-4, 2)
+        return int.from_bytes(handle.read(4), "little") == HEADER_BYTES + 4 * CAPS_GRID.size

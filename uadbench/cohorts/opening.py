@@ -1,0 +1,60 @@
+"""From what a user writes after --cohort to a cohort: a name, a name with options, or a folder."""
+
+from __future__ import annotations
+
+from inspect import Parameter
+from pathlib import Path
+from typing import cast
+
+from uadbench import registry
+from uadbench.cohorts.base import Cohort
+from uadbench.errors import InputError
+
+
+def open_cohort(reference: str) -> Cohort:
+    """Open the cohort that `reference` means.
+
+    Parameters
+    ----------
+    reference : a registered name ("phantom"), a name with options ("phantom:seed=7,participants=50"),
+        the folder of a CAPS tree, or such a folder with options ("/data/caps:contains=rec-coregiso")
+
+    Raises InputError for an unknown name or option, and for a folder that is no CAPS tree.
+    """
+    known = registry.cohorts.names()
+    whole = Path(reference).expanduser()
+    name, options = (reference, {}) if reference in known or whole.exists() else _split(reference)
+    place = Path(name).expanduser()
+    if name not in known and ".py:" not in name:
+        if not place.exists() and not _looks_like_path(name):
+            hint = registry.did_you_mean(name, known)
+            raise InputError(f"no cohort is called '{name}', and no folder either; {hint}")
+        name, options = "caps", {"path": str(place), **options}
+    plugin = registry.cohorts.get(name)
+    label = f"cohort {name}"
+    given = registry.check_options(label, plugin, options)
+    for option, parameter in registry.options_of(plugin).items():
+        if parameter.default is Parameter.empty and parameter.kind != Parameter.VAR_POSITIONAL and option not in given:
+            advice = "give the folder of the tree instead of its name" if name == "caps" else f"{name}:{option}=..."
+            raise InputError(f"{label} needs '{option}'; {advice}")
+    return cast(Cohort, plugin(**given))
+
+
+def _split(reference: str) -> tuple[str, dict[str, str]]:
+    """`name:key=value,key=value` in parts. Raises InputError for a part that is no key=value."""
+    name, colon, text = reference.rpartition(":")
+    if not colon or "=" not in text.split("/")[0]:
+        if colon and name in registry.cohorts.names():
+            raise InputError(f"{reference}: after the colon come options, as in {name}:seed=7")
+        return reference, {}
+    options: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise InputError(f"{reference}: '{part}' is no option; write {name}:key=value,key=value")
+        options[key.strip()] = value.strip()
+    return name, options
+
+
+def _looks_like_path(name: str) -> bool:
+    return "/" in name or "\\" in name or name.startswith((".", "~"))

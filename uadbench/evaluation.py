@@ -1,0 +1,220 @@
+"""A model meets the test sets: calibration on healthy validation scans, then one row of scores a case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from uadbench.batches import Batches, make_batch
+from uadbench.errors import Unfinished
+from uadbench.metrics import localisation, reconstruction, standard
+from uadbench.models.base import Model, ReconstructionModel
+from uadbench.protocol import Protocol
+from uadbench.store import keyed_seed
+from uadbench.testset import SimulatedCases
+from uadbench.types import Batch, Case, Scan, Volume
+
+REVISIONS = {
+    "reconstruction": reconstruction.REVISION,
+    "localisation": localisation.REVISION,
+    "standard": standard.REVISION,
+}
+"""What a score depends on besides model and test set: a raised revision re-evaluates, and never retrains."""
+
+CASE_PAIRS = {
+    "restoration": ("from altered", "healthy"),
+    "residual": ("from altered", "altered"),
+    "consistency": ("from altered", "from healthy"),
+}
+"""(x̂', x), (x̂', x') and (x̂', x̂)."""
+
+HEALTHY_PAIRS = {"healthy": ("from healthy", "healthy")}
+"""(x̂, x)."""
+
+VOXELS_AT_ONCE = 4_200_000
+"""Bounds memory: 54 cases on the 4 mm grid, 6 on the 2 mm grid. Scores do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a model says of a batch: its reconstruction, if it has one, and its native map, (N, X, Y, Z)."""
+
+    reconstruction: Tensor | None
+    anomaly_map: Tensor
+
+
+@dataclass
+class Stopwatch:
+    """How long the model itself took, over how many scans."""
+
+    seconds: float = 0.0
+    scans: int = 0
+
+    @property
+    def per_scan(self) -> float | None:
+        """Seconds a scan; None before the first."""
+        return self.seconds / self.scans if self.scans else None
+
+
+@torch.no_grad()
+def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Observation:
+    """Ask a model for reconstruction and map, computing a reconstruction only once.
+
+    Raises Unfinished if an answer has another shape than the images or is not finite.
+    """
+    started = time.perf_counter()
+    restored = model.reconstruct(batch).float() if isinstance(model, ReconstructionModel) else None
+    if restored is not None and type(model).anomaly_map is ReconstructionModel.anomaly_map:
+        suspicion = restored - batch.images
+    else:
+        suspicion = model.anomaly_map(batch).float()
+    if watch is not None:
+        if batch.images.is_cuda:
+            torch.cuda.synchronize()
+        watch.seconds += time.perf_counter() - started
+        watch.scans += len(batch)
+    for label, answer in (("reconstruction", restored), ("anomaly map", suspicion)):
+        if answer is None:
+            continue
+        if answer.shape != batch.images.shape:
+            raise Unfinished(
+                f"{model.registered_name}: its {label} has shape {tuple(answer.shape)}, the images have "
+                f"{tuple(batch.images.shape)}; run 'uadbench.testing' on it"
+            )
+        if not torch.isfinite(answer).all():
+            raise Unfinished(f"{model.registered_name}: its {label} has voxels that are not finite")
+    return Observation(None if restored is None else restored[:, 0], suspicion[:, 0])
+
+
+@dataclass
+class Evaluator:
+    """One trained model, calibrated and ready to be scored.
+
+    Attributes
+    ----------
+    model : in eval mode, on `device`
+    cases : the test sets
+    validation : healthy validation scans; only they calibrate the standard map
+    """
+
+    model: Model
+    cases: SimulatedCases
+    validation: Batches
+    device: torch.device
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        self.brain = torch.from_numpy(self.cases.brain).to(self.device)
+        self.calibration = standard.calibrate(
+            (self.smooth(observe(self.model, batch).anomaly_map) for batch in self.validation),
+            self.brain,
+            self.protocol.standard_map.sd_floor,
+        )
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the test sets."""
+        return self.cases.protocol
+
+    def smooth(self, maps: Tensor) -> Tensor:
+        """The first step of the standard post-processing."""
+        return standard.smooth_in_brain(
+            maps, self.brain, self.protocol.standard_map.fwhm_mm, self.protocol.grid.voxel_mm
+        )
+
+    def standard_map(self, maps: Tensor) -> Tensor:
+        """Native maps (N, X, Y, Z) to standard maps."""
+        return standard.standardise(self.smooth(maps), self.calibration, self.brain)
+
+    def score_scan(self, scan: Scan) -> pd.DataFrame:
+        """All rows of one healthy test scan: itself first, then its cases in the order of the test sets."""
+        healthy = self._batch([scan.data], scan)
+        seen = observe(self.model, healthy, self.watch)
+        rows = [self._healthy_row(scan, healthy, seen)]
+        at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
+        cases = list(self.cases.cases(scan))
+        for start in range(0, len(cases), at_once):
+            rows.append(self._case_rows(cases[start : start + at_once], healthy, seen))
+        return pd.concat(rows, ignore_index=True)
+
+    def look(self, case: Case) -> dict[str, Volume]:
+        """Everything worth a picture about one case, normalised units, (X, Y, Z) float32 each."""
+        healthy, altered = self._batch([case.scan.data], case.scan), self._batch([case.altered], case.scan)
+        of_healthy, of_altered = observe(self.model, healthy), observe(self.model, altered)
+        shown = {
+            "healthy": healthy.images[0, 0],
+            "altered": altered.images[0, 0],
+            "reduction": torch.from_numpy(case.reduction),
+            "native map": of_altered.anomaly_map[0] * self.brain,
+            "standard map": self.standard_map(of_altered.anomaly_map)[0],
+        }
+        if of_healthy.reconstruction is not None and of_altered.reconstruction is not None:
+            shown["from healthy"] = of_healthy.reconstruction[0]
+            shown["from altered"] = of_altered.reconstruction[0]
+        return {name: value.cpu().numpy().astype(np.float32) for name, value in shown.items()}
+
+    def _batch(self, volumes: list[Volume], scan: Scan) -> Batch:
+        intensity = self.cases.intensity(scan)
+        seed = keyed_seed("inference", self.protocol.split.seed, *scan.key)
+        normalised = [intensity.normalise(volume) for volume in volumes]
+        return make_batch(normalised, [scan] * len(volumes), [seed] * len(volumes)).to(self.device)
+
+    def _healthy_row(self, scan: Scan, healthy: Batch, seen: Observation) -> pd.DataFrame:
+        row: dict[str, object] = {**_who(scan), "anomaly": "healthy", "severity": 0.0}
+        if seen.reconstruction is not None:
+            images = {"healthy": healthy.images[:, 0], "from healthy": seen.reconstruction}
+            regions = {"whole": torch.ones_like(self.brain)[None], "brain": self.brain[None]}
+            scores = reconstruction.compare(images, HEALTHY_PAIRS, regions)
+            row |= {name: float(values[0]) for name, values in scores.items()}
+        return pd.DataFrame([row])
+
+    def _case_rows(self, cases: list[Case], healthy: Batch, seen: Observation) -> pd.DataFrame:
+        batch = self._batch([case.altered for case in cases], cases[0].scan)
+        answer = observe(self.model, batch, self.watch)
+        truth = torch.from_numpy(np.stack([case.truth for case in cases])).to(self.device)
+        columns: dict[str, object] = {
+            "anomaly": [case.anomaly for case in cases],
+            "severity": [case.severity for case in cases],
+            "effective_reduction": [case.effective_reduction for case in cases],
+        }
+        for label, maps in (("native", answer.anomaly_map), ("standard", self.standard_map(answer.anomaly_map))):
+            ranking = localisation.rank(maps.flatten(1), truth.flatten(1))
+            columns[f"ap.{label}"] = ranking.average_precision.cpu().numpy()
+            columns[f"auroc.{label}"] = ranking.auroc.cpu().numpy()
+            columns["prevalence"] = ranking.prevalence.cpu().numpy()
+        if answer.reconstruction is not None and seen.reconstruction is not None:
+            images = {
+                "healthy": healthy.images[:, 0],
+                "from healthy": seen.reconstruction,
+                "altered": batch.images[:, 0],
+                "from altered": answer.reconstruction,
+            }
+            regions = {
+                "whole": torch.ones_like(self.brain)[None],
+                "brain": self.brain[None],
+                "truth": truth == 1,
+                "outside": truth == 0,
+            }
+            scores = reconstruction.compare(images, CASE_PAIRS, regions)
+            columns |= {name: values.cpu().numpy() for name, values in scores.items()}
+        table = pd.DataFrame(columns)
+        for position, (name, value) in enumerate(_who(cases[0].scan).items()):
+            table.insert(position, name, value)
+        return table
+
+
+def score_scans(evaluator: Evaluator, skip: int = 0) -> Iterator[pd.DataFrame]:
+    """The rows of every healthy test scan after the first `skip`, scan by scan."""
+    for scan in evaluator.cases.scans[skip:]:
+        yield evaluator.score_scan(scan)
+
+
+def _who(scan: Scan) -> dict[str, str]:
+    return {"participant_id": scan.participant, "session_id": scan.session}

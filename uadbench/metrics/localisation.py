@@ -1,0 +1,97 @@
+"""How well an anomaly map ranks anomalous voxels above healthy ones: average precision and AUROC."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+REVISION = 1
+"""Raise it whenever the same maps get other numbers."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores of N cases, each (N,) float64.
+
+    `prevalence` is the share of positive voxels among those that count: the average precision of a map that tells
+    nothing. What the truth leaves undefined is NaN.
+    """
+
+    average_precision: Tensor
+    auroc: Tensor
+    prevalence: Tensor
+
+
+def rank(scores: Tensor, truth: Tensor) -> Ranking:
+    """Exact voxelwise average precision and area under the ROC curve of each case.
+
+    Average precision is the sum over distinct thresholds of (R_n - R_(n-1)) P_n, without interpolation; AUROC is
+    the Mann-Whitney statistic, in which a tie counts half. Both are scikit-learn's definitions
+    (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch.
+
+    Parameters
+    ----------
+    scores
+        (N, V) float32, higher = more suspicious.
+    truth
+        (V,), or (N, V) where cases differ; int8: 1 positive, 0 negative, -1 ignored (its score may be anything).
+
+    Returns
+    -------
+    Ranking
+        Average precision is NaN without positives, AUROC without positives or without negatives.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not fit, or a voxel that counts scores NaN.
+
+    """
+    if scores.dim() != 2 or truth.shape not in (scores.shape, scores.shape[1:]):
+        raise ValueError(f"truth {tuple(truth.shape)} does not fit scores {tuple(scores.shape)}; expected (N, V)")
+    shared = _positives_and_negatives(truth) if truth.dim() == 1 else None
+    rows = []
+    for case, values in enumerate(scores.detach()):
+        positive, negative = shared or _positives_and_negatives(truth[case])
+        rows.append(_rank(_ascending(values[positive], case), _ascending(values[negative], case)))
+    columns = torch.tensor(rows, dtype=torch.float64, device=scores.device).reshape(-1, 3).unbind(dim=1)
+    return Ranking(*columns)
+
+
+def _positives_and_negatives(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the voxels that count; both are in the truth's order."""
+    return (truth == 1).nonzero().squeeze(1), (truth == 0).nonzero().squeeze(1)
+
+
+def _ascending(values: Tensor, case: int) -> Tensor:
+    """Sorted values; raises ValueError where one is NaN (NaN sorts last, in NumPy as in torch)."""
+    # NumPy sorts floats with vector instructions, ten times faster than torch does on a CPU
+    ordered = torch.from_numpy(np.sort(values.numpy())) if values.device.type == "cpu" else values.sort().values
+    if len(ordered) and ordered[-1].isnan():
+        raise ValueError(f"case {case} of the batch has scores that are NaN")
+    return ordered
+
+
+def _rank(positives: Tensor, negatives: Tensor) -> tuple[float, float, float]:
+    """Average precision, AUROC and prevalence from the sorted scores of both classes.
+
+    Recall rises only at thresholds that are a positive's score. So the sum over thresholds is a mean over positives
+    of the precision at their score, and it takes counts of values not below it, but no sorting of labels.
+    """
+    p, n = len(positives), len(negatives)
+    prevalence = p / (p + n) if p + n else math.nan
+    if p == 0:
+        return math.nan, math.nan, prevalence
+    below = torch.searchsorted(negatives, positives)  # negatives that score less, per positive
+    hits = p - torch.searchsorted(positives, positives)  # positives that score as much or more
+    precision = hits.double() / (hits + n - below)
+    # a mean of differences: equal precisions then give exactly that precision
+    average_precision = float(precision[0] + (precision - precision[0]).mean())
+    if n == 0:
+        return average_precision, math.nan, prevalence
+    ties_and_below = torch.searchsorted(negatives, positives, right=True)
+    return average_precision, int((below + ties_and_below).sum()) / (2 * p * n), prevalence

@@ -1,0 +1,88 @@
+"""The contract of a model, and how its weights are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.types import Batch, Grid
+
+
+class Model(nn.Module):
+    """What every model is: it says, per voxel, how suspicious of hypometabolism a scan looks.
+
+    A subclass takes the grid and typed options in its constructor, defines `anomaly_map` (or
+    `reconstruct`, see ReconstructionModel), and learns either by gradients (`losses`) or in
+    closed form (`fit`); a model that learns nothing defines neither. Everything that was learnt
+    lives in parameters and buffers. The harness owns device, precision and batch size, and calls
+    inference in eval mode without gradients. Inference is deterministic; a stochastic model draws
+    from `batch.seeds` (see `seeded_normal`).
+
+    Class attributes
+    ----------------
+    reference : the publication the model follows
+    recipes : protocol name -> options that this protocol's budget calls for; what the user sets wins
+    registered_name : the name it is registered under, set by the registry
+    """
+
+    reference: ClassVar[str] = ""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    registered_name: ClassVar[str] = ""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        """Suspicion per voxel, (N, 1, X, Y, Z) float32, signed, unclipped: higher = more suspicious."""
+        raise NotImplementedError
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Learn in closed form from healthy scans; `batches` may be iterated more than once."""
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Look at the healthy training scans once, before the first gradient step (optional)."""
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Yield (optimiser name, scalar loss); the loop steps that optimiser before asking for the next."""
+        raise NotImplementedError
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers that `losses` names."""
+        raise NotImplementedError
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the model has a pseudo-healthy reconstruction to be scored."""
+        return isinstance(self, ReconstructionModel)
+
+    @property
+    def learns_by_gradients(self) -> bool:
+        """Whether the training loop, rather than `fit`, teaches the model."""
+        return type(self).losses is not Model.losses
+
+
+class ReconstructionModel(Model):
+    """A model that gives the pseudo-healthy version of its input; its map is what the input lacks."""
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """The pseudo-healthy version of `batch.images`, (N, 1, X, Y, Z) float32, normalised units."""
+        raise NotImplementedError
+
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        """x̂' - x': positive where uptake is lower than the reconstruction says it should be."""
+        return self.reconstruct(batch) - batch.images
+
+
+def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise (N, *shape) in which row i depends on seeds[i] alone."""
+    rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows).to(device)
+
+
+def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2015) with its usual constants, fused into one kernel."""
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)

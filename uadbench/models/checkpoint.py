@@ -1,0 +1,93 @@
+"""A trained model on disk: safetensors for the numbers, JSON for what rebuilds the object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uadbench import registry
+from uadbench.errors import InputError
+from uadbench.models.base import Model
+from uadbench.store import atomic_path, write_json
+from uadbench.types import Grid
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+
+
+def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) -> Model:
+    """Create a model with weights drawn from `seed`.
+
+    Raises InputError for an unknown name, an unknown option, or a class that is no Model.
+    """
+    plugin = registry.models.get(name)
+    if not issubclass(plugin, Model):
+        raise InputError(f"{name}: class {plugin.__name__} is not a uadbench.models.base.Model")
+    checked = registry.check_options(name, plugin, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return plugin(grid, **checked)
+
+
+def save_model(model: Model, folder: Path, *, name: str, options: Mapping[str, Any], fit_key: str) -> None:
+    """Write the weights, then the card that says they are whole."""
+    from safetensors.torch import save_file
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as partial:
+        save_file(tensors, partial)
+    card = {"model": name, "options": dict(options), "grid": asdict(model.grid), "fit_key": fit_key}
+    write_json(folder / CARD, card)
+
+
+def has_model(folder: Path, fit_key: str) -> bool:
+    """Whether `folder` holds whole weights of this fit."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(card.get("fit_key") == fit_key) and (folder / WEIGHTS).is_file()
+
+
+def load_weights(model: Model, file: Path) -> None:
+    """Read weights into a model of the same architecture.
+
+    Raises InputError if the file is missing, damaged, or of another architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file)
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such checkpoint") from None
+    except SafetensorError as error:
+        raise InputError(f"{file}: not a whole safetensors file ({error}); run again with --fresh") from None
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: these weights do not fit the model: {reason}") from None
+
+
+def load_model(folder: Path) -> Model:
+    """Rebuild the model that a run folder holds, in eval mode."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{folder}: holds no model ({CARD} is missing or damaged)") from None
+    grid = Grid(tuple(card["grid"]["shape"]), card["grid"]["voxel_mm"], tuple(card["grid"]["origin"]))
+    model = build_model(card["model"], grid, card["options"], seed=0)
+    load_weights(model, folder / WEIGHTS)
+    return model.eval()
+
+
+def parameter_count(model: Model) -> int:
+    """How many numbers are learnt: trainable parameters, and the buffers of closed-form models."""
+    learnt = list(model.parameters()) if model.learns_by_gradients else [*model.parameters(), *model.buffers()]
+    return sum(value.numel() for value in learnt)

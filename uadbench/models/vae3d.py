@@ -1,0 +1,84 @@
+"""The reference: the 3D variational autoencoder of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from uadbench.models.base import ReconstructionModel, adam, seeded_normal
+from uadbench.models.convolutional import Decoder, encoder, features
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+
+@register_model("vae3d")
+class VAE3D(ReconstructionModel):
+    """The paper's 3D variational autoencoder.
+
+    Three strided convolutions (32, 64, 128 filters), each with batch norm and leaky ReLU, one dense
+    layer to mean and log-variance, a symmetric decoder, latent size 128. The loss is Equation 1 of
+    the paper with the sign of its second term mended: sum of squares over voxels plus
+    KL = 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1), averaged over scans. The paper leaves open the
+    kernel size (3 here) and the slope of the leaky ReLU (0.2 here). At inference z = mu, where the
+    authors' software sampled z.
+
+    Parameters
+    ----------
+    width : filters of the first convolution
+    latent : size of the latent space
+    learning_rate : of Adam
+    from_mean : start the output from the mean training scan (the paper does not)
+    """
+
+    reference = "Hassanaly et al. 2023, SPIE Medical Imaging; Kingma and Welling 2014"
+    recipes = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
+
+    def __init__(
+        self,
+        grid: Grid,
+        width: Annotated[int, Field(ge=1)] = 32,
+        latent: Annotated[int, Field(ge=1)] = 128,
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
+        from_mean: bool = True,
+    ) -> None:
+        super().__init__(grid)
+        self.learning_rate = learning_rate
+        self.from_mean = from_mean
+        self.encoder = encoder(grid, width)
+        self.posterior = nn.Linear(features(grid, width), 2 * latent)
+        self.decoder = Decoder(grid, width, latent)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Start the output from the mean training scan, where `from_mean` asks for it."""
+        if self.from_mean:
+            self.decoder.start_from_mean(batches)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior's mean and log-variance, (N, latent) each."""
+        mu, log_variance = self.posterior(self.encoder(images)).float().chunk(2, dim=1)
+        return mu, log_variance
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Decode the posterior's mean."""
+        restored: Tensor = self.decoder(self.encode(batch.images)[0])
+        return restored
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Equation 1 with its sign mended; z is sampled with noise that depends on the scan's seed."""
+        mu, log_variance = self.encode(batch.images)
+        noise = seeded_normal(batch.seeds, mu.shape[1:], mu.device)
+        restored = self.decoder(mu + (0.5 * log_variance).exp() * noise).float()
+        yield "vae", ((restored - batch.images).square().sum() + kl_divergence(mu, log_variance)) / len(batch)
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for all."""
+        return {"vae": adam(self.parameters(), self.learning_rate)}
+
+
+def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, 1)) summed over everything: 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1)."""
+    return 0.5 * (log_variance.exp() + mu.square() - log_variance - 1).sum()

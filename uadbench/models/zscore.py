@@ -1,0 +1,58 @@
+"""The voxelwise z-score: how many standard deviations uptake lies below the healthy mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from uadbench.atlas import brain_mask
+from uadbench.models.base import Model
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+
+@register_model("zscore")
+class ZScore(Model):
+    """Standard deviations below the healthy mean, voxel by voxel: what clinics use.
+
+    After Minoshima et al. 1995, J Nucl Med 36:1238 (3D-SSP), without their surface projection.
+    It has a map and no reconstruction.
+
+    Parameters
+    ----------
+    sd_floor : smallest standard deviation, as a fraction of its median in the brain, so that
+        voxels which never vary cannot shout
+    """
+
+    reference = "Minoshima et al. 1995, J Nucl Med 36:1238-1248"
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, grid: Grid, sd_floor: Annotated[float, Field(ge=0, le=1)] = 0.5) -> None:
+        super().__init__(grid)
+        self.sd_floor = sd_floor
+        self.register_buffer("mean", torch.zeros(grid.shape))
+        self.register_buffer("sd", torch.ones(grid.shape))
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Mean, then unbiased standard deviation about it, in two passes in float64."""
+        total, count = torch.zeros_like(self.mean, dtype=torch.float64), 0
+        for batch in batches:
+            total += batch.images[:, 0].sum(0, dtype=torch.float64)
+            count += len(batch)
+        mean = total / count
+        squares = torch.zeros_like(mean)
+        for batch in batches:
+            squares += (batch.images[:, 0] - mean).square().sum(0)
+        sd = (squares / (count - 1)).sqrt()
+        brain = torch.from_numpy(brain_mask(self.grid)).to(sd.device)
+        self.mean.copy_(mean)
+        self.sd.copy_(sd.clamp_min(self.sd_floor * float(sd[brain].median())).clamp_min(1e-6))
+
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        """(mean - x) / SD."""
+        return (self.mean - batch.images) / self.sd

@@ -1,0 +1,217 @@
+"""A protocol: the frozen TOML file that fixes everything a score depends on besides the model."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from uadbench.errors import InputError
+from uadbench.registry import did_you_mean
+from uadbench.store import content_hash
+from uadbench.types import Grid, Intensity
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+FOLDER = Path(__file__).parent / "protocols"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GridSection(_Section):
+    """The lattice that models see; `origin` is the MNI coordinate of voxel (0, 0, 0), mm."""
+
+    shape: tuple[Count, Count, Count]
+    voxel_mm: Annotated[float, Field(gt=0)]
+    origin: tuple[float, float, float]
+
+
+class IntensitySection(_Section):
+    """How SUVR becomes the models' unit.
+
+    `suvr`: division by the fixed `scale`. `minmax`: each healthy scan's own smallest and largest
+    value at full resolution become 0 and 1, and its altered versions use the same two numbers.
+    """
+
+    kind: Literal["suvr", "minmax"]
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+class SplitSection(_Section):
+    """How healthy participants are divided; `sessions` says which scans of the training participants are used."""
+
+    healthy: str
+    train: Count
+    validation: Annotated[int, Field(ge=2)]
+    test: Count
+    folds: Count
+    sessions: Literal["baseline", "all"]
+    seed: int
+
+
+class TestSetSection(_Section):
+    """Which anomalies are simulated, how strongly, and what counts as truth (see `anomalies.hypometabolism`)."""
+
+    anomalies: tuple[str, ...]
+    severities: tuple[Fraction, ...]
+    sigma_mm: Annotated[float, Field(gt=0)]
+    positive: Fraction
+    ignored: Fraction
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TestSetSection:
+        if len(set(self.anomalies)) != len(self.anomalies) or list(self.severities) != sorted(set(self.severities)):
+            raise ValueError("anomalies must differ, and severities must rise")
+        return self
+
+
+class StandardMapSection(_Section):
+    """The post-processing that every model's map gets before it is ranked (see `metrics.standard`)."""
+
+    fwhm_mm: Annotated[float, Field(gt=0)]
+    sd_floor: Fraction
+
+
+class RankingSection(_Section):
+    """Severities over which the ranking average precision is averaged."""
+
+    severities: tuple[Fraction, ...]
+
+
+class TrainingSection(_Section):
+    """The budget that all models share; a model owns only its recipe (optimiser, rate).
+
+    `recipe` names which of a model's recipes suits this budget. `patience`: stop after so many epochs
+    without a better validation error; 0 never stops early.
+    """
+
+    recipe: str
+    epochs: Count
+    batch_size: Count
+    patience: Annotated[int, Field(ge=0)]
+
+
+class CellsSection(_Section):
+    """Which folds and seeds a run of this protocol consists of."""
+
+    folds: tuple[Annotated[int, Field(ge=0)], ...]
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class Protocol(_Section):
+    """A whole protocol; equal content has an equal `hash`."""
+
+    name: str
+    version: Count
+    about: str
+    cohort: str
+    grid: GridSection
+    intensity: IntensitySection
+    split: SplitSection
+    testsets: TestSetSection
+    standard_map: StandardMapSection
+    ranking: RankingSection
+    training: TrainingSection
+    cells: CellsSection
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if not set(self.ranking.severities) <= set(self.testsets.severities):
+            raise ValueError("ranking.severities must be among testsets.severities")
+        if not all(fold < self.split.folds for fold in self.cells.folds):
+            raise ValueError("cells.folds must be below split.folds")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that can change a score; its name, prose, default cohort and cells are left out.
+
+        So a cell of `paper` and the same cell of `paper-cv` are one and the same.
+        """
+        return content_hash(self.model_dump(mode="json", exclude={"name", "about", "cohort", "cells"}))
+
+    @property
+    def lattice(self) -> Grid:
+        """The grid as it travels."""
+        return Grid(self.grid.shape, self.grid.voxel_mm, self.grid.origin)
+
+    def intensity_of(self, extent: tuple[float, float]) -> Intensity:
+        """The intensity scale of a healthy scan whose SUVR at full resolution spans `extent`."""
+        if self.intensity.kind == "suvr":
+            return Intensity(0.0, self.intensity.scale)
+        low, high = extent
+        return Intensity(low, high - low)
+
+
+def protocol_names() -> list[str]:
+    """The protocols that ship with uadbench, from the shortest to the longest."""
+    order = ["smoke", "quick", "paper", "paper-cv"]
+    return sorted(
+        (file.stem for file in FOLDER.glob("*.toml")), key=lambda n: (n not in order, n in order and order.index(n))
+    )
+
+
+def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) -> Protocol:
+    """Read a protocol by name or from a TOML file.
+
+    Parameters
+    ----------
+    reference : `quick`, or `path/to/mine.toml`
+    overrides : dotted keys to TOML values, such as {"training.epochs": "3"}; a protocol that was
+        changed this way has another hash, so that its results are never ranked with the original's
+
+    Raises InputError for an unknown protocol or key, or a value that does not fit.
+    """
+    file = Path(reference) if reference.endswith(".toml") else FOLDER / f"{reference}.toml"
+    if not file.is_file():
+        if reference.endswith(".toml"):
+            raise InputError(f"{reference}: no such protocol file")
+        raise InputError(f"no protocol is called '{reference}'; {did_you_mean(reference, protocol_names())}")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file.name}: not valid TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        _override(content, key, value)
+    try:
+        return Protocol.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"protocol {file.name}: {_explain(error)}") from None
+
+
+def is_shipped(protocol: Protocol) -> bool:
+    """Whether the protocol is, to the hash, one that ships with uadbench: only those are ranked."""
+    return protocol.name in protocol_names() and load_protocol(protocol.name).hash == protocol.hash
+
+
+def _override(content: dict[str, Any], key: str, text: str) -> None:
+    *path, last = key.split(".")
+    section: Any = content
+    for name in path:
+        if not isinstance(section.get(name), dict):
+            known = [k for k, v in section.items() if isinstance(v, dict)]
+            raise InputError(f"protocol has no section '{name}' (in --set protocol.{key}); {did_you_mean(name, known)}")
+        section = section[name]
+    if last not in section:
+        raise InputError(f"protocol has no key '{key}'; {did_you_mean(last, list(section))}")
+    try:
+        section[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        section[last] = text
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        section: Any = Protocol
+        for name in first["loc"][:-1]:
+            section = section.model_fields[name].annotation
+        return f"unknown key '{where}'; {did_you_mean(str(first['loc'][-1]), list(section.model_fields))}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

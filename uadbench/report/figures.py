@@ -1,0 +1,136 @@
+"""Pictures of one result: what the model makes of a case, scores against severity, the training curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uadbench.results import Result
+from uadbench.store import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXAMPLE = "example.npz"
+DPI = 110
+ROWS = (
+    ("healthy", "healthy scan x"),
+    ("altered", "altered x'"),
+    ("from_altered", "reconstruction x̂'"),
+    ("reduction", "true reduction"),
+    ("native_map", "native map"),
+    ("standard_map", "standard map"),
+)
+
+
+def draw_figures(result: Result, folder: Path) -> list[Path]:
+    """Draw all figures of a run into its folder `figures`; returns the PNG files."""
+    figures = {"severity": severity_figure(result)}
+    if result.training:
+        figures["training"] = training_figure(result)
+    if (folder / EXAMPLE).is_file():
+        figures["example"] = example_figure(folder / EXAMPLE, result.model.name)
+    files = []
+    for name, figure in figures.items():
+        file = folder / "figures" / f"{name}.png"
+        with atomic_path(file) as partial:
+            figure.savefig(partial, dpi=DPI)
+        files.append(file)
+    return files
+
+
+def severity_figure(result: Result) -> Figure:
+    """Average precision and restoration error against severity, one line a dementia."""
+    figure = _figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    anomalies = list(dict.fromkeys(s.anomaly for s in result.scores if s.anomaly != "healthy"))
+    severities = sorted({s.severity for s in result.scores if s.anomaly != "healthy"})
+    percent = [100 * s for s in severities]
+    for anomaly in anomalies:
+        for axes, metric in ((left, "ap.standard"), (right, "restoration.whole.mse")):
+            values = [result.metric(anomaly, s, metric) for s in severities]
+            axes.plot(percent, [np.nan if v is None else v for v in values], marker="o", markersize=3, label=anomaly)
+    left.set(ylabel="average precision, standard map", ylim=(0, 1))
+    right.set(ylabel="MSE(x̂', x), whole volume")
+    if result.headline.prevalence is not None:
+        left.axhline(result.headline.prevalence, color="0.5", linestyle=":", label="chance (mean prevalence)")
+    if result.headline.healthy_mse is not None:
+        right.axhline(result.headline.healthy_mse, color="0.5", linestyle=":", label="healthy scans")
+    if not result.model.reconstructs:
+        right.text(0.5, 0.5, "n/a: no reconstruction", transform=right.transAxes, ha="center")
+    for axes in (left, right):
+        axes.set(xlabel="severity [%]")
+        axes.grid(alpha=0.3)
+    left.legend(fontsize=7)
+    figure.suptitle(f"{result.model.name} on {result.cohort.name}, protocol {result.protocol.name}", fontsize=10)
+    return figure
+
+
+def training_figure(result: Result) -> Figure:
+    """Every loss, scaled to its first epoch, and the healthy validation MSE."""
+    assert result.training is not None
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    epochs = range(1, result.training.epochs + 1)
+    for name in result.training.losses[0]:
+        values = np.array([losses[name] for losses in result.training.losses])
+        axes.plot(epochs, values / values[0], label=f"loss '{name}' / first epoch")
+    errors = result.training.validation_mse
+    if errors[0] is not None:
+        axes.plot(
+            epochs, np.array(errors, dtype=float) / errors[0], label="validation MSE / first epoch", color="black"
+        )
+    if result.training.best_epoch is not None:
+        axes.axvline(result.training.best_epoch + 1, color="0.5", linestyle=":", label="kept epoch")
+    axes.set(xlabel="epoch", title=f"{result.model.name}, {result.protocol.name}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def example_figure(file: Path, model: str) -> Figure:
+    """One altered scan in three planes: input, reconstruction, truth, native and standard map."""
+    with np.load(file) as stored:
+        volumes = {name: stored[name].astype(np.float32) for name in stored.files if name != "title"}
+        title = str(stored["title"])
+    rows = [(key, label) for key, label in ROWS if key in volumes]
+    affine = volumes["affine"]
+    deepest = np.unravel_index(int(volumes["reduction"].argmax()), volumes["reduction"].shape)
+    top = float(np.percentile(volumes["healthy"], 99.8))
+    figure = _figure(2.2 * len(rows), 6.4)
+    grid = figure.subplots(3, len(rows))
+    for column, (key, label) in enumerate(rows):
+        limit = float(np.percentile(np.abs(volumes[key]), 99.8)) or 1.0
+        scale: dict[str, Any] = {"cmap": "gray", "vmin": 0.0, "vmax": top}
+        if key == "reduction":
+            scale = {"cmap": "magma", "vmin": 0.0, "vmax": float(volumes[key].max()) or 1.0}
+        elif key.endswith("map"):
+            scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        for row, axis in enumerate((2, 1, 0)):
+            axes = grid[row, column]
+            slice_ = np.take(volumes[key], deepest[axis], axis=axis)
+            drawn = axes.imshow(slice_.T, origin="lower", interpolation="nearest", **scale)
+            axes.set(xticks=[], yticks=[])
+            if column == 0:
+                millimetres = affine[axis, 3] + affine[axis, axis] * deepest[axis]
+                axes.set_ylabel(f"{'xyz'[axis]} = {millimetres:.0f} mm", fontsize=8)
+                if axis != 0:
+                    axes.text(0.02, 0.5, "L", transform=axes.transAxes, color="white", fontsize=8)
+        grid[0, column].set_title(label, fontsize=9)
+        figure.colorbar(
+            drawn, ax=list(grid[:, column]), orientation="horizontal", fraction=0.03, pad=0.02
+        ).ax.tick_params(labelsize=6)
+    figure.suptitle(f"{model}: {title}", fontsize=10)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure that needs no display and no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,200 @@
+"""`uadbench simulate`: lay dementias over a scan, a table of scans or a CAPS tree, and write what was done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from uadbench import atlas, store
+from uadbench.anomalies import hypometabolism, regions
+from uadbench.cohorts import nifti
+from uadbench.errors import InputError
+from uadbench.progress import Progress
+from uadbench.registry import did_you_mean
+from uadbench.types import Affine, Grid, Volume
+
+_FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
+_ENDING = re.compile(r"(_pet)?\.nii(\.gz)?$")
+_SIMULATED = re.compile(r"_anomaly-|_pat-.*_deg-")  # ours and ClinicaDL's
+
+
+class _Input(NamedTuple):
+    path: Path
+    source: str  # what the table of results calls it
+    stem: str  # how the names of its results begin, folder included
+    participant: str = ""
+    session: str = ""
+
+
+def simulate(
+    source: Path,
+    anomaly: Sequence[str],
+    severities: Sequence[float],
+    output: Path,
+    progress: Progress,
+    nan: Literal["refuse", "zero"] = "refuse",
+) -> pd.DataFrame:
+    """Write altered scans x', masks G(m) and reduction maps r, each on its scan's own lattice.
+
+    All arguments and headers are checked before the first file is written; a file is whole or absent.
+    The table of this run, `simulated.tsv`, comes last and replaces that of an earlier run.
+
+    Parameters
+    ----------
+    source : a NIfTI file; a CAPS tree; or a .tsv or .csv table with a column `path` (relative to the
+        table) and perhaps participant_id and session_id. Folders below the source are mirrored
+    anomaly, severities : dementias, such as ["ad", "lvppa"]; nominal degrees in (0, 1]
+    nan : refuse a scan with voxels that are NaN or infinite, or set them to 0
+
+    Returns
+    -------
+    A row per scan, anomaly and severity, with file names relative to `output` and, inside the truth
+    (G(m) > 0.5 in the brain), the means of r and of uptake before and after, in the scan's unit.
+
+    Raises InputError, naming file or value, for whatever cannot be used.
+    """
+    names = list(dict.fromkeys(regions.dementia(name).key for name in anomaly))
+    degrees = {spell(severity): float(severity) for severity in severities}
+    if not names or not degrees:
+        raise InputError("give at least one --anomaly and one --severity")
+    inputs = _inputs(source, progress)
+    for item in inputs:
+        shape, affine = _lattice(item.path)
+        for name in names:
+            if not _inside(name, affine.tobytes(), shape).any():
+                missed = f"{item.path}: no voxel of the '{name}' mask lies in its field of view"
+                raise InputError(f"{missed}; its affine is probably not MNI, register the scan first")
+    store.require_writable(output)
+    rows: list[dict[str, Any]] = []
+    with progress.task("simulating", total=len(inputs) * len(names)) as task:
+        for item in inputs:
+            shape, affine = _lattice(item.path)
+            scan = _in_file_order(nifti.read_volume(item.path, nan), affine)
+            uptake = scan[_brain(affine.tobytes(), shape)]
+            filled = float((uptake > 0.3 * np.percentile(uptake, 95)).mean())
+            if filled < 0.8:  # a mean FDG template in MNI fills 99.9 % with tissue, one that is not 68 %
+                progress.warning(f"{item.path}: it fills only {filled:.0%} of the MNI brain; is its affine MNI?")
+            for name in names:
+                rows += _write(item, name, degrees, scan, affine, output)
+                task.advance(note=name)
+    table = pd.DataFrame(rows)
+    store.write_text(output / "simulated.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    return table
+
+
+def spell(severity: float) -> str:
+    """A severity in a file name: percent, at least two digits, `p` for the point (0.02: 02, 0.025: 02p5).
+
+    Raises InputError outside (0, 1], or finer than a thousandth of a percent.
+    """
+    if not 0.0 < severity <= 1.0:
+        raise InputError(f"severity {severity:g} is not above 0 and at most 1; give 0.3 for 30 %")
+    percent = f"{100 * severity:06.3f}"
+    if abs(float(percent) - 100 * severity) > 1e-9:
+        raise InputError(f"severity {severity!r} has more than three decimals of a percent; round it")
+    return percent.rstrip("0").rstrip(".").replace(".", "p")
+
+
+def _write(
+    item: _Input, name: str, degrees: dict[str, float], scan: Volume, affine: Affine, output: Path
+) -> Iterator[dict[str, Any]]:
+    """Write one scan under one dementia at every severity, and yield the table's rows."""
+    shape = (scan.shape[0], scan.shape[1], scan.shape[2])
+    smoothed = hypometabolism.smoothed_mask(name, affine, shape)
+    inside = _inside(name, affine.tobytes(), shape)
+    about = {"source": item.source, "participant_id": item.participant, "session_id": item.session, "anomaly": name}
+    stem = f"{item.stem}_anomaly-{name}"
+    nifti.write_volume(output / f"{stem}_mask.nii.gz", smoothed, affine)
+    for spelling, severity in degrees.items():
+        row: dict[str, Any] = {**about, "severity": severity, "mask": f"{stem}_mask.nii.gz"}
+        altered = hypometabolism.alter(scan, smoothed, severity)
+        reduction = hypometabolism.reduction(smoothed, severity)
+        for column, suffix, volume in (("altered", "pet", altered), ("reduction", "reduction", reduction)):
+            row[column] = f"{stem}_severity-{spelling}_{suffix}.nii.gz"
+            nifti.write_volume(output / row[column], volume, affine)
+        for column, volume in (("effective_reduction", reduction), ("uptake_before", scan), ("uptake_after", altered)):
+            row[column] = float(volume[inside].mean(dtype=np.float64))
+        yield row
+
+
+def _inputs(source: Path, progress: Progress) -> list[_Input]:
+    """The scans that a path stands for, each with results of its own name."""
+    if source.is_dir():
+        found = _from_caps(source, progress)
+    elif source.suffix.lower() in {".tsv", ".csv"}:
+        found = _from_table(source)
+    else:
+        found = [_Input(source, str(source), _ENDING.sub("", source.name))]
+    taken: dict[str, str] = {}
+    for item in found:
+        if item.stem in taken:
+            raise InputError(f"{taken[item.stem]} and {item.source} would both be named {item.stem}_...; rename one")
+        taken[item.stem] = item.source
+    return found
+
+
+def _from_caps(source: Path, progress: Progress) -> list[_Input]:
+    files = sorted(source.glob("subjects/*/*/pet[_-]linear/*_pet.nii*"))
+    kept = [path for path in files if _FDG.search(path.name) and not _SIMULATED.search(path.name)]
+    if not kept:
+        raise InputError(f"{source}: no subjects/*/*/pet_linear/*_trc-18FFDG*_pet.nii.gz; give a CAPS tree or a file")
+    if len(kept) < len(files):
+        progress.notice(f"{source}: left out {len(files) - len(kept)} PET files that are not FDG, or simulated")
+    found = []
+    for path in kept:
+        stem = f"subjects/{path.parts[-4]}/{path.parts[-3]}/pet_linear/{_ENDING.sub('', path.name)}"
+        found.append(_Input(path, path.relative_to(source).as_posix(), stem, *path.parts[-4:-2]))
+    return found
+
+
+def _from_table(source: Path) -> list[_Input]:
+    separator = "\t" if source.suffix.lower() == ".tsv" else ","
+    try:
+        table = pd.read_csv(source, sep=separator, dtype=str, encoding="utf-8-sig", index_col=False).fillna("")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source}: cannot be read as a table ({' '.join(str(error).split())})") from None
+    if "path" not in table.columns:
+        raise InputError(f"{source}: has no column 'path'; {did_you_mean('path', [str(c) for c in table.columns])}")
+    if "" in {*table["path"]} or table.empty:
+        raise InputError(f"{source}: has no rows, or one without a path")
+    found = []
+    for row in table.to_dict("records"):
+        path = PurePath(row["path"])
+        below = "" if path.is_absolute() or ".." in path.parts else f"{path.parent.as_posix()}/".removeprefix("./")
+        who = (str(row.get("participant_id", "")), str(row.get("session_id", "")))
+        found.append(_Input(source.parent / path, row["path"], below + _ENDING.sub("", path.name), *who))
+    return found
+
+
+def _lattice(path: Path) -> tuple[tuple[int, int, int], Affine]:
+    """Shape and affine as the file has them, from its header alone."""
+    image = nifti._open(path)
+    nifti._check_header(path, image)
+    return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+
+
+def _in_file_order(image: nifti.Image, affine: Affine) -> Volume:
+    """The RAS volume turned back to the voxel order of its file, whose affine is given."""
+    turn = np.rint(np.linalg.solve(image.affine, affine)[:3, :3])  # file's axes to RAS axes: signs of a permutation
+    axes = abs(turn).argmax(axis=0)
+    return np.ascontiguousarray(np.flip(image.data.transpose(axes), tuple(np.flatnonzero(turn.sum(axis=0) < 0))))
+
+
+@lru_cache(maxsize=4)
+def _brain(affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """The MNI152 brain on a lattice of any orientation."""
+    mm, there = Grid((197, 233, 189), 1.0, (-98.0, -134.0, -72.0)), np.frombuffer(affine).reshape(4, 4)
+    return np.asarray(atlas.resample(atlas.brain_mask(mm), mm.affine, there, shape) > 0.5)
+
+
+@lru_cache(maxsize=12)
+def _inside(name: str, affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    smoothed = hypometabolism.smoothed_mask(name, np.frombuffer(affine).reshape(4, 4), shape)
+    return np.asarray(hypometabolism.truth(smoothed, _brain(affine, shape)) == 1)

@@ -1,0 +1,193 @@
+"""MLflow: a copy of results, logged in one go; never the reason that a score is lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from uadbench.errors import InputError, Unfinished
+from uadbench.results import RESULT, SCORES, Result
+from uadbench.store import content_hash
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "uadbench"
+PING_S = 3.0
+CHUNK = 1000
+"""The most metrics that MLflow takes in one batch."""
+
+
+def default_uri(output: Path) -> str:
+    """The sqlite database beside the run folders."""
+    return f"sqlite:///{output.resolve()}/mlflow.db"
+
+
+@dataclass
+class Tracker:
+    """One MLflow parent run, into which cells are logged as nested runs.
+
+    Raises Unfinished, in one line, for whatever MLflow may raise: the caller decides what to say.
+    """
+
+    uri: str
+    title: str
+    artifacts: Path
+    _client: MlflowClient | None = field(default=None, init=False)
+    _parent: str = field(default="", init=False)
+    _experiment: str = field(default="", init=False)
+
+    def log(self, result: Result, folder: Path, figures: Sequence[Path]) -> str:
+        """Log one cell; returns the id of its run."""
+        with _as_unfinished(self.uri):
+            client = self._connected()
+            tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": result.score_hash}
+            run = client.create_run(self._experiment, run_name=_run_name(result), tags=tags)
+            run_id = str(run.info.run_id)
+            client.log_batch(run_id, params=_params(result))
+            metrics = list(_metrics(result))
+            for start in range(0, len(metrics), CHUNK):
+                client.log_batch(run_id, metrics=metrics[start : start + CHUNK])
+            _log_dataset(client, run_id, result)
+            client.log_table(run_id, _summary_table(result), "scores.json")
+            for file in (folder / RESULT, folder / SCORES, *figures):
+                client.log_artifact(run_id, str(file), "figures" if file in figures else None)
+            client.set_terminated(run_id)
+            return run_id
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the parent run, if one was begun."""
+        if self._client is not None and self._parent:
+            with _as_unfinished(self.uri):
+                self._client.set_terminated(self._parent, status)
+
+    def _connected(self) -> MlflowClient:
+        if self._client is None:
+            _require_reachable(self.uri)
+            client = _client(self.uri)
+            known = client.get_experiment_by_name(EXPERIMENT)
+            if known is None:
+                location = self.artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
+                self._experiment = client.create_experiment(EXPERIMENT, artifact_location=location)
+            else:
+                self._experiment = known.experiment_id
+            self._parent = str(client.create_run(self._experiment, run_name=self.title).info.run_id)
+            self._client = client
+        return self._client
+
+
+def _client(uri: str) -> MlflowClient:
+    """A client that does not phone home, retry for minutes, or talk."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import logging
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _require_reachable(uri: str) -> None:
+    """Ask a server's port before MLflow does, whose own patience is minutes."""
+    parsed = urlparse(uri)
+    if parsed.scheme == "sqlite":
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return
+    if parsed.scheme not in {"http", "https"}:
+        raise InputError(f"--tracking-uri {uri}: give sqlite:///PATH or http(s)://HOST:PORT")
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    with socket.create_connection((parsed.hostname or "", port), timeout=PING_S):
+        pass
+
+
+@contextmanager
+def _as_unfinished(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # sqlite, http and MLflow each raise their own; scores are safe on disk already
+        raise Unfinished(f"MLflow at {uri}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _run_name(result: Result) -> str:
+    return f"{result.model.name} {result.protocol.name} fold {result.fold} seed {result.seed}"
+
+
+def _params(result: Result) -> list[Any]:
+    from mlflow.entities import Param
+
+    values: dict[str, object] = {
+        "model": result.model.name,
+        "cohort": result.cohort.name,
+        "protocol": result.protocol.name,
+        "protocol_hash": result.protocol.hash,
+        "ranked": result.protocol.ranked,
+        "fold": result.fold,
+        "seed": result.seed,
+        "device": result.provenance.device,
+        "testset": result.testset.recipe,
+        **{f"option.{name}": value for name, value in result.model.options.items()},
+    }
+    return [Param(name, str(value)) for name, value in values.items()]
+
+
+def _metrics(result: Result) -> Iterator[Metric]:
+    """Severity in percent is the step of the scores; the epoch is the step of the training curve."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    for name, value in result.headline.model_dump().items():
+        if value is not None:
+            yield Metric(f"headline.{name}", value, now, 0)
+    for name, value in result.cost.model_dump().items():
+        if value is not None:
+            yield Metric(f"cost.{name}", float(value), now, 0)
+    for scored in result.scores:
+        for name, estimate in scored.metrics.items():
+            if estimate.mean is not None:
+                yield Metric(f"{scored.anomaly}.{name}", estimate.mean, now, round(100 * scored.severity))
+    if result.training:
+        for epoch, losses in enumerate(result.training.losses):
+            for name, value in losses.items():
+                yield Metric(f"training.{name}", value, now, epoch)
+        for epoch, error in enumerate(result.training.validation_mse):
+            if error is not None:
+                yield Metric("training.validation_mse", error, now, epoch)
+
+
+def _log_dataset(client: MlflowClient, run_id: str, result: Result) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    cohort = result.cohort
+    profile = f'{{"train": {cohort.train}, "validation": {cohort.validation}, "test": {cohort.test}}}'
+    digest = content_hash([cohort.name, cohort.version, cohort.split])[:16]
+    dataset = Dataset(
+        f"{cohort.name} {cohort.version}", digest, "uadbench", f'{{"cohort": "{cohort.name}"}}', profile=profile
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training and evaluation")])])
+
+
+def _summary_table(result: Result) -> dict[str, list[Any]]:
+    """One row a test set and metric, as MLflow shows tables."""
+    rows = [
+        (scored.anomaly, scored.severity, name, estimate.mean, estimate.sd, estimate.n)
+        for scored in result.scores
+        for name, estimate in scored.metrics.items()
+    ]
+    names = ("anomaly", "severity", "metric", "mean", "sd", "n")
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}

@@ -1,0 +1,183 @@
+"""The one loop for models that learn by gradients: validation, best weights, early stop, exact resume."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uadbench.batches import Batches
+from uadbench.errors import Unfinished
+from uadbench.models.base import Model, ReconstructionModel
+from uadbench.progress import Progress
+from uadbench.store import atomic_path, keyed_seed
+
+SAVE_EVERY_S = 15.0
+
+
+@dataclass
+class Curve:
+    """What happened in each finished epoch; lists are aligned. Seconds are summed over resumed runs."""
+
+    losses: list[dict[str, float]] = field(default_factory=list)
+    validation_mse: list[float | None] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 0, of the lowest validation error; None where nothing is reconstructed."""
+        known = [(value, epoch) for epoch, value in enumerate(self.validation_mse) if value is not None]
+        return min(known)[1] if known else None
+
+
+def train(
+    model: Model,
+    training: Batches,
+    validation: Batches,
+    *,
+    epochs: int,
+    patience: int,
+    state_file: Path,
+    progress: Progress,
+) -> Curve:
+    """Train a model; it leaves with the weights of its best validation epoch.
+
+    The validation error is the MSE of the reconstruction of healthy validation scans; a model that
+    reconstructs nothing keeps its last weights. The loop writes its whole state to `state_file`
+    every SAVE_EVERY_S seconds at the end of an epoch and continues from one it finds there: all
+    randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
+
+    Raises Unfinished when a loss or the validation error is not a number.
+    """
+    state = _State(model, state_file)
+    if not state.load():
+        torch.manual_seed(keyed_seed("prepare", training.seed))
+        model.train()
+        model.prepare(training)
+    saved_at = time.monotonic()
+    with progress.task(f"training {model.registered_name}", epochs) as task:
+        if state.epoch:
+            task.advance(state.epoch, "resumed")
+        while state.epoch < epochs and not _is_stale(state.curve, patience):
+            started = time.monotonic()
+            losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch))
+            error = validation_mse(model, validation)
+            if error is not None and error != error:
+                raise Unfinished(f"{model.registered_name}: the validation error is NaN after epoch {state.epoch + 1}")
+            state.curve.losses.append(losses)
+            state.curve.validation_mse.append(error)
+            state.curve.seconds += time.monotonic() - started
+            if error is None or state.curve.best_epoch == state.epoch:
+                state.keep_best()
+            state.epoch += 1
+            task.advance(1, "" if error is None else f"validation MSE {error:.5f}")
+            if time.monotonic() - saved_at > SAVE_EVERY_S:
+                state.save()
+                saved_at = time.monotonic()
+    model.load_state_dict(state.best)
+    return state.curve
+
+
+@torch.no_grad()
+def validation_mse(model: Model, validation: Batches) -> float | None:
+    """Mean over scans of the MSE between healthy scans and their reconstruction; None without one."""
+    if not isinstance(model, ReconstructionModel):
+        return None
+    model.eval()
+    total, count = 0.0, 0
+    for batch in validation:
+        errors = (model.reconstruct(batch).float() - batch.images).square().flatten(1).mean(1, dtype=torch.float64)
+        total += float(errors.sum())
+        count += len(batch)
+    return total / count
+
+
+def _one_epoch(model: Model, optimisers: dict[str, torch.optim.Optimizer], batches: Batches) -> dict[str, float]:
+    """One pass over the training scans; the mean of each named loss."""
+    torch.manual_seed(keyed_seed("epoch", batches.seed, batches.shuffle))
+    model.train()
+    sums: dict[str, float] = {}
+    for batch in batches:
+        for name, loss in _checked_losses(model, batch):
+            optimiser = optimisers[name]
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            sums[name] = sums.get(name, 0.0) + float(loss.detach())
+    return {name: total / len(batches) for name, total in sums.items()}
+
+
+def _checked_losses(model: Model, batch: Any) -> Iterator[tuple[str, Tensor]]:
+    for name, loss in model.losses(batch):
+        if not torch.isfinite(loss.detach()):
+            raise Unfinished(f"{model.registered_name}: loss '{name}' is {float(loss)}; a lower learning rate may help")
+        yield name, loss
+
+
+def _is_stale(curve: Curve, patience: int) -> bool:
+    best = curve.best_epoch
+    return patience > 0 and best is not None and len(curve.validation_mse) - 1 - best >= patience
+
+
+class _State:
+    """All that a training continues from: weights, best weights, optimisers, curve, epoch."""
+
+    def __init__(self, model: Model, file: Path) -> None:
+        self.model = model
+        self.file = file
+        self.optimisers = model.optimisers()
+        self.best: dict[str, Tensor] = {}
+        self.curve = Curve()
+        self.epoch = 0
+
+    def keep_best(self) -> None:
+        self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def save(self) -> None:
+        """One safetensors file, with what is no tensor as JSON in its header."""
+        from safetensors.torch import save_file
+
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.items()}
+        groups: dict[str, Any] = {}
+        for name, optimiser in self.optimisers.items():
+            whole = optimiser.state_dict()
+            groups[name] = whole["param_groups"]
+            for index, values in whole["state"].items():
+                tensors |= {f"optimiser/{name}/{index}/{key}": value for key, value in values.items()}
+        header = {"epoch": self.epoch, "curve": asdict(self.curve), "groups": groups}
+        with atomic_path(self.file) as partial:
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"json": json.dumps(header)}
+            )
+
+    def load(self) -> bool:
+        """Continue from the file, if it is there and whole."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.file.is_file():
+            return False
+        try:
+            with safe_open(self.file, "pt") as opened:
+                header = json.loads(opened.metadata()["json"])
+                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError, KeyError, ValueError):
+            return False
+        self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+        self.best = {k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")}
+        for name, optimiser in self.optimisers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"optimiser/{name}/"):
+                    _, _, index, slot = key.split("/")
+                    state.setdefault(int(index), {})[slot] = value
+            optimiser.load_state_dict({"state": state, "param_groups": header["groups"][name]})
+        self.curve = Curve(**header["curve"])
+        self.epoch = int(header["epoch"])
+        return True
