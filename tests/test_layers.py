@@ -16,6 +16,7 @@ ROWS = {
     "registry": 1,
     "atlas": 1,
     "allocator": 1,
+    "sidebyside": 1,
     "protocol": 2,
     "batches": 2,
     "cohorts": 2,

@@ -61,7 +61,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     text = (FOLDER / "smoke.toml").read_text()
     file.write_text(text.replace("voxel_mm", "voxel_size"))
-    with pytest.raises(InputError, match="unknown key|Field required"):
+    with pytest.raises(InputError, match=r"unknown key|Field required"):
         load_protocol(str(file))
     file.write_text(text + "\n[grid]\n")
     with pytest.raises(InputError, match="not valid TOML"):

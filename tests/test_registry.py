@@ -33,7 +33,8 @@ class Other(Model):
 
 
 def test_built_in_models_are_listed_without_importing_torch() -> None:
-    code = "import sys; from uadbench.registry import models; print(*models.origins()); assert 'torch' not in sys.modules"
+    code = "import sys; from uadbench.registry import models; print(*models.origins())"
+    code += "; assert 'torch' not in sys.modules"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"identity", "mean", "zscore", "ae3d", "vae3d", "aae3d"} <= set(printed)
     assert all(origin.summary for origin in registry.models.origins().values())
@@ -92,7 +93,9 @@ def test_a_class_of_a_file(tmp_path: Path) -> None:
 
 
 class Plugin:
-    def __init__(self, grid: object, width: Annotated[int, Field(ge=1)] = 3, rate: float = 0.1, on: bool = True) -> None:
+    def __init__(
+        self, grid: object, width: Annotated[int, Field(ge=1)] = 3, rate: float = 0.1, on: bool = True
+    ) -> None:
         pass
 
 

@@ -22,7 +22,7 @@ def aal3() -> tuple[npt.NDArray[np.uint8], Affine]:
     """
     import nibabel
 
-    image = nibabel.load(_aal3_folder() / "AAL3.nii")
+    image: Any = nibabel.load(_aal3_folder() / "AAL3.nii")
     return np.asarray(image.dataobj).astype(np.uint8), np.asarray(image.affine, dtype=np.float64)
 
 

@@ -33,7 +33,6 @@ from uadbench.models.checkpoint import WEIGHTS, build_model, has_model, load_wei
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol, is_shipped
 from uadbench.results import (
-    RESULT,
     CohortCard,
     Cost,
     Fingerprint,
@@ -349,6 +348,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
         eval_key=cell.eval_key,
         testset=Fingerprint(recipe=cell.testset_recipe, sketch=material.cases.sketch),
         headline=Headline(
+            severities=severities,
             ap_standard=mean_over(scores, "ap.standard", severities),
             ap_native=mean_over(scores, "ap.native", severities),
             prevalence=mean_over(scores, "prevalence", severities),

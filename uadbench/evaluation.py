@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from uadbench.errors import Unfinished
 from uadbench.metrics import localisation, reconstruction, standard
 from uadbench.models.base import Model, ReconstructionModel
 from uadbench.protocol import Protocol
+from uadbench.sidebyside import SideBySide
 from uadbench.store import keyed_seed
 from uadbench.testset import SimulatedCases
 from uadbench.types import Batch, Case, Scan, Volume
@@ -37,8 +39,8 @@ CASE_PAIRS = {
 HEALTHY_PAIRS = {"healthy": ("from healthy", "healthy")}
 """(x̂, x)."""
 
-VOXELS_AT_ONCE = 4_200_000
-"""Bounds memory: 54 cases on the 4 mm grid, 6 on the 2 mm grid. Scores do not depend on it."""
+VOXELS_AT_ONCE = 5_600_000
+"""Bounds memory: all 54 cases on the 4 mm grid, 9 on the 2 mm grid. Scores do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.model.eval()
+        self.pool = SideBySide()
         self.brain = torch.from_numpy(self.cases.brain).to(self.device)
         self.calibration = standard.calibrate(
             (self.smooth(observe(self.model, batch).anomaly_map) for batch in self.validation),
@@ -167,7 +170,8 @@ class Evaluator:
         return make_batch(normalised, [scan] * len(volumes), [seed] * len(volumes)).to(self.device)
 
     def _healthy_row(self, scan: Scan, healthy: Batch, seen: Observation) -> pd.DataFrame:
-        row: dict[str, object] = {**_who(scan), "anomaly": "healthy", "severity": 0.0}
+        row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
+        row |= {"anomaly": "healthy", "severity": 0.0}
         if seen.reconstruction is not None:
             images = {"healthy": healthy.images[:, 0], "from healthy": seen.reconstruction}
             regions = {"whole": torch.ones_like(self.brain)[None], "brain": self.brain[None]}
@@ -176,45 +180,59 @@ class Evaluator:
         return pd.DataFrame([row])
 
     def _case_rows(self, cases: list[Case], healthy: Batch, seen: Observation) -> pd.DataFrame:
+        """One row a case: the model sees all of them at once, the metrics one anomaly after the other."""
         batch = self._batch([case.altered for case in cases], cases[0].scan)
         answer = observe(self.model, batch, self.watch)
-        truth = torch.from_numpy(np.stack([case.truth for case in cases])).to(self.device)
-        columns: dict[str, object] = {
-            "anomaly": [case.anomaly for case in cases],
-            "severity": [case.severity for case in cases],
-            "effective_reduction": [case.effective_reduction for case in cases],
-        }
-        for label, maps in (("native", answer.anomaly_map), ("standard", self.standard_map(answer.anomaly_map))):
-            ranking = localisation.rank(maps.flatten(1), truth.flatten(1))
-            columns[f"ap.{label}"] = ranking.average_precision.cpu().numpy()
-            columns[f"auroc.{label}"] = ranking.auroc.cpu().numpy()
-            columns["prevalence"] = ranking.prevalence.cpu().numpy()
-        if answer.reconstruction is not None and seen.reconstruction is not None:
-            images = {
-                "healthy": healthy.images[:, 0],
-                "from healthy": seen.reconstruction,
-                "altered": batch.images[:, 0],
-                "from altered": answer.reconstruction,
-            }
-            regions = {
-                "whole": torch.ones_like(self.brain)[None],
-                "brain": self.brain[None],
-                "truth": truth == 1,
-                "outside": truth == 0,
-            }
-            scores = reconstruction.compare(images, CASE_PAIRS, regions)
-            columns |= {name: values.cpu().numpy() for name, values in scores.items()}
-        table = pd.DataFrame(columns)
-        for position, (name, value) in enumerate(_who(cases[0].scan).items()):
-            table.insert(position, name, value)
-        return table
+        images = {"altered": batch.images[:, 0], "from altered": answer.reconstruction}
+        shared = {"healthy": healthy.images[:, 0], "from healthy": seen.reconstruction}
+
+        def score(piece: slice) -> pd.DataFrame:
+            table = pd.DataFrame(_localised(self, answer.anomaly_map[piece], cases[piece]))
+            if answer.reconstruction is not None:
+                pieces = {name: stack[piece] for name, stack in images.items() if stack is not None}
+                pieces |= {name: stack for name, stack in shared.items() if stack is not None}
+                scores = reconstruction.compare(pieces, CASE_PAIRS, self._regions(cases[piece.start]))
+                table = table.assign(**{name: values.cpu().numpy() for name, values in scores.items()})
+            return table
+
+        pieces = _pieces(cases, math.ceil(len(cases) / (3 * self.pool.threads)))
+        rows = self.pool.map(score, pieces) if self.device.type == "cpu" else [score(piece) for piece in pieces]
+        return pd.concat(rows, ignore_index=True)
+
+    def _regions(self, case: Case) -> dict[str, Tensor]:
+        truth = torch.from_numpy(case.truth).to(self.device)[None]
+        whole = torch.ones_like(self.brain)[None]
+        return {"whole": whole, "brain": self.brain[None], "truth": truth == 1, "outside": truth == 0}
+
+
+def _localised(evaluator: Evaluator, native: Tensor, cases: list[Case]) -> dict[str, object]:
+    """Who and what the cases of one anomaly are, and how well their maps find it."""
+    truth = torch.from_numpy(cases[0].truth).to(native.device).flatten()
+    columns: dict[str, object] = {
+        "participant_id": [case.scan.participant for case in cases],
+        "session_id": [case.scan.session for case in cases],
+        "anomaly": [case.anomaly for case in cases],
+        "severity": [case.severity for case in cases],
+        "effective_reduction": [case.effective_reduction for case in cases],
+    }
+    for label, maps in (("native", native), ("standard", evaluator.standard_map(native))):
+        ranking = localisation.rank(maps.flatten(1), truth)
+        columns[f"ap.{label}"] = ranking.average_precision.cpu().numpy()
+        columns[f"auroc.{label}"] = ranking.auroc.cpu().numpy()
+        columns["prevalence"] = ranking.prevalence.cpu().numpy()
+    return columns
+
+
+def _pieces(cases: list[Case], most: int) -> list[slice]:
+    """Runs of consecutive cases of one anomaly, none longer than `most`."""
+    starts = [0]
+    for index in range(1, len(cases)):
+        if cases[index].anomaly != cases[starts[-1]].anomaly or index - starts[-1] == most:
+            starts.append(index)
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(cases)], strict=True)]
 
 
 def score_scans(evaluator: Evaluator, skip: int = 0) -> Iterator[pd.DataFrame]:
     """The rows of every healthy test scan after the first `skip`, scan by scan."""
     for scan in evaluator.cases.scans[skip:]:
         yield evaluator.score_scan(scan)
-
-
-def _who(scan: Scan) -> dict[str, str]:
-    return {"participant_id": scan.participant, "session_id": scan.session}

@@ -85,16 +85,16 @@ def run_cells(
     for cell in cells:
         try:
             outcome = run_cell(cell, output, device, progress, fresh)
-        except UadbenchError as error:
+        except Exception as error:  # a model may be anybody's code, and the other cells must go on
             if len(cells) == 1:
                 raise
-            sweep.failures[f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"] = str(error)
-            progress.warning(str(error))
+            sweep.failures[f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"] = _reason(error)
+            progress.warning(_reason(error))
             continue
         figures = draw_figures(outcome.result, outcome.folder)
         sweep.outcomes.append(outcome)
         on_result(outcome)
-        if tracker is not None and not outcome.reused:
+        if tracker is not None and not tracker.has(outcome.result, outcome.folder):
             try:
                 tracker.log(outcome.result, outcome.folder, figures)
             except Unfinished as error:
@@ -107,3 +107,7 @@ def run_cells(
         except Unfinished as error:
             progress.warning(str(error))
     return sweep
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, UadbenchError) else f"{type(error).__name__}: {' '.join(str(error).split())}"

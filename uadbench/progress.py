@@ -29,7 +29,7 @@ class Progress(Protocol):
 
 class _SilentTask:
     def advance(self, steps: int = 1, note: str = "") -> None:
-        pass
+        """Nobody is told."""
 
 
 class Silent:
@@ -37,10 +37,11 @@ class Silent:
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
+        """A task that tells nobody."""
         yield _SilentTask()
 
     def notice(self, text: str) -> None:
-        pass
+        """Nobody is told."""
 
     def warning(self, text: str) -> None:
-        pass
+        """Nobody is told."""

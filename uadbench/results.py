@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uadbench.errors import InputError
 from uadbench.store import atomic_path, content_hash, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 RESULT = "result.json"
 SCORES = "scores.parquet"
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
@@ -86,10 +86,11 @@ class TestSetScores(_Section):
 class Headline(_Section):
     """The few numbers a table shows first. None is n/a.
 
-    `ap_standard`: average precision of the standard map, mean over the ranking severities and
+    `ap_standard`: average precision of the standard map, mean over the ranking `severities` and
     dementias; `ap_native` the same of the native map; `prevalence` what chance would give.
     """
 
+    severities: tuple[float, ...]
     ap_standard: float | None
     ap_native: float | None
     prevalence: float | None
@@ -134,7 +135,7 @@ class Provenance(_Section):
 class Result(_Section):
     """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     model: ModelCard
     cohort: CohortCard
     protocol: ProtocolCard
@@ -162,11 +163,10 @@ def summarise(table: pd.DataFrame) -> list[TestSetScores]:
     """Mean, SD and count of every metric on every test set, from one row a case."""
     names = [column for column in table.columns if column not in KEYS]
     summary = []
-    for key, rows in table.groupby(["anomaly", "severity"], sort=False):
-        assert isinstance(key, tuple)
+    for (anomaly, severity), rows in table.groupby(["anomaly", "severity"], sort=False):
         metrics = {name: _estimate(rows[name].to_numpy(dtype=np.float64)) for name in names}
         known = {name: estimate for name, estimate in metrics.items() if estimate.n}
-        summary.append(TestSetScores(anomaly=str(key[0]), severity=float(key[1]), metrics=known))
+        summary.append(TestSetScores(anomaly=str(anomaly), severity=float(str(severity)), metrics=known))
     return summary
 
 
@@ -253,3 +253,7 @@ def _estimate(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Esti
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+if __name__ == "__main__":  # python -m uadbench.results > uadbench/result.schema.json
+    print(json.dumps(Result.model_json_schema(), indent=2))

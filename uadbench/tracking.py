@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,15 @@ from urllib.parse import urlparse
 
 from uadbench.errors import InputError, Unfinished
 from uadbench.results import RESULT, SCORES, Result
-from uadbench.store import content_hash
+from uadbench.store import content_hash, write_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "uadbench"
+LOGGED = "mlflow.json"
+"""In a run folder: where it was logged, and as which score hash."""
 PING_S = 3.0
 CHUNK = 1000
 """The most metrics that MLflow takes in one batch."""
@@ -32,9 +35,10 @@ def default_uri(output: Path) -> str:
 
 @dataclass
 class Tracker:
-    """One MLflow parent run, into which cells are logged as nested runs.
+    """One MLflow parent run, begun with the first cell, into which cells are logged as nested runs.
 
-    Raises Unfinished, in one line, for whatever MLflow may raise: the caller decides what to say.
+    Making one raises InputError for an address of no known kind. Its methods raise Unfinished, in one
+    line, for whatever MLflow may raise: the caller decides what to say.
     """
 
     uri: str
@@ -43,6 +47,10 @@ class Tracker:
     _client: MlflowClient | None = field(default=None, init=False)
     _parent: str = field(default="", init=False)
     _experiment: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if urlparse(self.uri).scheme not in {"sqlite", "http", "https"}:
+            raise InputError(f"--tracking-uri {self.uri}: give sqlite:///PATH, http(s)://HOST:PORT, or none")
 
     def log(self, result: Result, folder: Path, figures: Sequence[Path]) -> str:
         """Log one cell; returns the id of its run."""
@@ -60,7 +68,16 @@ class Tracker:
             for file in (folder / RESULT, folder / SCORES, *figures):
                 client.log_artifact(run_id, str(file), "figures" if file in figures else None)
             client.set_terminated(run_id)
-            return run_id
+        write_json(folder / LOGGED, {"uri": self.uri, "run_id": run_id, "score_hash": result.score_hash})
+        return run_id
+
+    def has(self, result: Result, folder: Path) -> bool:
+        """Whether this very result was logged here already."""
+        try:
+            logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
 
     def close(self, status: str = "FINISHED") -> None:
         """End the parent run, if one was begun."""
@@ -92,10 +109,10 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import logging
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
+        logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -105,8 +122,6 @@ def _require_reachable(uri: str) -> None:
     if parsed.scheme == "sqlite":
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         return
-    if parsed.scheme not in {"http", "https"}:
-        raise InputError(f"--tracking-uri {uri}: give sqlite:///PATH or http(s)://HOST:PORT")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     with socket.create_connection((parsed.hostname or "", port), timeout=PING_S):
         pass
@@ -116,8 +131,6 @@ def _require_reachable(uri: str) -> None:
 def _as_unfinished(uri: str) -> Iterator[None]:
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:  # sqlite, http and MLflow each raise their own; scores are safe on disk already
         raise Unfinished(f"MLflow at {uri}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
@@ -151,7 +164,7 @@ def _metrics(result: Result) -> Iterator[Metric]:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    for name, value in result.headline.model_dump().items():
+    for name, value in result.headline.model_dump(exclude={"severities"}).items():
         if value is not None:
             yield Metric(f"headline.{name}", value, now, 0)
     for name, value in result.cost.model_dump().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -68,7 +69,7 @@ def train(
             started = time.monotonic()
             losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch))
             error = validation_mse(model, validation)
-            if error is not None and error != error:
+            if error is not None and math.isnan(error):
                 raise Unfinished(f"{model.registered_name}: the validation error is NaN after epoch {state.epoch + 1}")
             state.curve.losses.append(losses)
             state.curve.validation_mse.append(error)

@@ -16,7 +16,9 @@ def table(count: int, seed: int = 0, sessions: int = 1) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     age, sex = rng.normal(73, 7, count), rng.choice(["F", "M"], count)
     rows = [
-        (f"sub-{i:04d}", f"ses-M{12 * s:03d}", "CN", age[i] + s, sex[i], "") for i in range(count) for s in range(sessions)
+        (f"sub-{i:04d}", f"ses-M{12 * s:03d}", "CN", age[i] + s, sex[i], "")
+        for i in range(count)
+        for s in range(sessions)
     ]
     return pd.DataFrame(rows, columns=["participant_id", "session_id", "group", "age", "sex", "site"])
 
@@ -81,7 +83,7 @@ def test_other_groups_are_left_out_and_unknown_age_is_taken() -> None:
 
 
 def test_too_few_participants_or_no_such_fold() -> None:
-    with pytest.raises(InputError, match="has 60 healthy participants .* needs 301"):
+    with pytest.raises(InputError, match=r"has 60 healthy participants .* needs 301"):
         split_participants(table(60), **PAPER, fold=0)
     with pytest.raises(InputError, match="fold 8 does not exist"):
         split_participants(table(301), **PAPER, fold=8)

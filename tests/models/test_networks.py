@@ -31,7 +31,8 @@ def test_doubling_equals_the_plain_layer(channels: int, filters: int) -> None:
     torch.testing.assert_close(fast, plain)
     weights = torch.randn_like(plain)
     expected = torch.autograd.grad((plain * weights).sum(), [x, layer.weight, layer.bias])
-    for ours, theirs in zip(torch.autograd.grad((fast * weights).sum(), [x, layer.weight, layer.bias]), expected, strict=True):
+    found = torch.autograd.grad((fast * weights).sum(), [x, layer.weight, layer.bias])
+    for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -98,7 +99,7 @@ def test_aae_losses_move_only_their_own_part() -> None:
         loss.backward()
         optimisers[name].step()
         moved = {key.split(".")[0] for key, value in model.named_parameters() if not torch.equal(value, before[key])}
-        assert moved == {"autoencoder": {"encoder", "decoder"}, "discriminator": {"discriminator"}, "encoder": {"encoder"}}[name]
+        assert moved == ({"encoder", "decoder"} if name == "autoencoder" else {name})
 
 
 def test_zscore_is_numpys() -> None:

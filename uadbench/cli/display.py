@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
 from rich.table import Table
+from rich.text import Text
 
 from uadbench.progress import Task
 
@@ -89,29 +90,25 @@ def number(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 
-def models_table(results: Sequence[Result]) -> Table:
+def models_table(results: Sequence[Result]) -> Group:
     """One row a result: localisation first, then restoration, then cost."""
-    severities = [s for s in (0.1, 0.2, 0.3, 0.5) if any(r.metric("ad", s, "prevalence") is not None for r in results)]
     first = results[0]
-    title = (
-        f"{first.cohort.name} {first.cohort.version}, protocol {first.protocol.name}, {first.cohort.test} test scans"
-    )
-    table = Table(title=title, caption=_caption(results), caption_justify="left", title_justify="left")
+    severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in severities_of(first)] or severities_of(first)[:1]
+    at = min(severities, key=lambda s: abs(s - 0.3))
+    table = Table()
     table.add_column("model", no_wrap=True)
     table.add_column("ranking AP\nstandard", justify="right", style="bold")
     table.add_column("\nnative", justify="right")
     for severity in severities:
         table.add_column(f"AP\n{severity:.0%}", justify="right")
-    at = 0.3 if 0.3 in severities else severities[0]
     for heading in ("healthy\nMSE x̂,x", f"MSE x̂',x\nat {at:.0%}", f"SSIM x̂',x̂\nat {at:.0%}", "train\ns", "ms\na scan"):
         table.add_column(heading, justify="right")
     # cells of one model that differ by fold or seed are told apart only where there are several
     several = len({(r.fold, r.seed) for r in results}) > 1
     for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
-        label = result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
         per_scan = result.cost.inference_seconds_per_scan
         table.add_row(
-            escape(label),
+            escape(result.model.name + (f" f{result.fold} s{result.seed}" if several else "")),
             number(result.headline.ap_standard),
             number(result.headline.ap_native),
             *(number(over_dementias(result, severity, "ap.standard")) for severity in severities),
@@ -121,24 +118,45 @@ def models_table(results: Sequence[Result]) -> Table:
             f"{result.cost.train_seconds:.0f}",
             "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
         )
-    return table
+    cohort, protocol = first.cohort, first.protocol
+    cases = f"{cohort.test} test scans x {len(anomalies_of(first))} dementias x {len(severities_of(first))} severities"
+    heading = (
+        f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {cohort.train} training scans, {cases}"
+    )
+    ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
+    notes = [
+        "AP: voxelwise average precision of the standard map, mean over test scans and dementias; by chance "
+        f"{number(first.headline.prevalence)}. Ranking AP: its mean over severities {ranked}.",
+        "x: healthy scan, x': altered, x̂ and x̂': their reconstructions. Lower MSE(x̂', x) is better restored.",
+    ]
+    if not all(result.protocol.ranked for result in results):
+        notes.append("Unranked: the protocol was changed from what ships with uadbench.")
+    return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
 
 
-def severity_table(result: Result) -> Table:
+def severity_table(result: Result) -> Group:
     """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
-    anomalies = list(dict.fromkeys(s.anomaly for s in result.scores if s.anomaly != "healthy"))
-    severities = sorted({s.severity for s in result.scores if s.anomaly != "healthy"})
-    caption = "Mean over test scans. Chance is the prevalence: the truth's share of the voxels that count."
-    title = f"{result.model.name}: average precision of the standard map by severity"
-    table = Table(title=title, caption=caption, caption_justify="left", title_justify="left")
-    table.add_column("dementia")
+    severities = severities_of(result)
+    table = Table("dementia")
     for severity in severities:
         table.add_column(f"{severity:.0%}", justify="right")
     table.add_column("chance", justify="right", style="dim")
-    for anomaly in anomalies:
+    for anomaly in anomalies_of(result):
         scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
         table.add_row(anomaly, *scores, number(result.metric(anomaly, severities[0], "prevalence")))
-    return table
+    heading = f"{result.model.name}: average precision of the standard map by severity"
+    note = "Chance is the prevalence: the truth's share of the voxels that count."
+    return Group("", escape(heading), table, Text(note, style="dim"))
+
+
+def anomalies_of(result: Result) -> list[str]:
+    """The anomalies of a result, in its order."""
+    return list(dict.fromkeys(scored.anomaly for scored in result.scores if scored.anomaly != "healthy"))
+
+
+def severities_of(result: Result) -> list[float]:
+    """The severities of a result, rising."""
+    return sorted({scored.severity for scored in result.scores if scored.anomaly != "healthy"})
 
 
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:
@@ -147,19 +165,6 @@ def over_dementias(result: Result, severity: float, metric: str) -> float | None
     values = [result.metric(anomaly, severity, metric) for anomaly in anomalies]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _caption(results: Sequence[Result]) -> str:
-    chance = results[0].headline.prevalence
-    lines = [
-        "AP: voxelwise average precision, mean over six dementias; chance is "
-        + number(chance)
-        + ". The ranking AP is its",
-        "mean over the protocol's ranking severities. x scan, x' altered, x̂ and x̂' their reconstructions.",
-    ]
-    if not all(result.protocol.ranked for result in results):
-        lines.append("Unranked: the protocol was changed from what ships with uadbench.")
-    return "\n".join(lines)
 
 
 def whereabouts(folder: Path, uri: str | None) -> list[str]:

@@ -63,13 +63,12 @@ def run(
     by_model = _options_of_models(names, options)
     where = choose_device(device)
     require_writable(output)
+    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+    tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
     cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
     if dry_run:
         _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
         return
-    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
-    title = f"{', '.join(c for c in dict.fromkeys(cell.name for cell in cells))} ({chosen.name})"
-    tracker = None if uri is None else Tracker(uri, title, output / "mlartifacts")
     sweep = run_cells(
         cells,
         output,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-from uadbench.errors import InputError
 
 
 def simulate(
@@ -17,15 +15,15 @@ def simulate(
     anomaly: Annotated[list[str], typer.Option(help="ad, bvftd, lvppa, svppa, nfvppa or pca. May be repeated.")],
     severity: Annotated[list[float], typer.Option(help="Reduction in the mask: 0.3 for 30 %. May be repeated.")],
     output: Annotated[Path, typer.Option(help="Folder for the images and the table.")],
-    nan: Annotated[str, typer.Option(help="NaN voxels: 'refuse' the file, or set them to 'zero'.")] = "refuse",
+    nan: Annotated[
+        Literal["refuse", "zero"], typer.Option(help="NaN voxels: 'refuse' the file, or set them to 'zero'.")
+    ] = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Write altered scan x', smoothed mask and reduction map, each on the scan's own lattice, and a table."""
     from uadbench import simulation
     from uadbench.cli.display import TerminalProgress
 
-    if nan not in {"refuse", "zero"}:
-        raise InputError(f"--nan {nan}: give 'refuse' or 'zero'")
     table = simulation.simulate(source, anomaly, severity, output, TerminalProgress(), nan=nan)
     if as_json:
         print(table.to_json(orient="records", indent=2))

@@ -57,8 +57,10 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
 
 def scan_path(participant: str, session: str) -> Path:
     """Where a scan lies in a CAPS tree."""
-    name = f"{participant}_{session}_trc-18FFDG_space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2_pet.nii.gz"
-    return Path("subjects") / participant / session / "pet_linear" / name
+    space = "space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2"
+    return Path(
+        "subjects", participant, session, "pet_linear", f"{participant}_{session}_trc-18FFDG_{space}_pet.nii.gz"
+    )
 
 
 def _claim(folder: Path, cohort: Cohort) -> None:

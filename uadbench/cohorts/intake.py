@@ -112,7 +112,7 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress, r
     if folder.exists() and not rebuild:
         try:
             return _load(folder, grid, rows)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # three libraries read the entry: anything can come out of a damaged file
             progress.warning(f"{folder}: the cache entry is damaged ({' '.join(str(error).split())}); making it again")
     store.require_writable(folder.parent)
     _sweep(folder.parent)

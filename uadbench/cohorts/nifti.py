@@ -44,12 +44,12 @@ def read_volume(path: Path, nan: Literal["refuse", "zero"] = "refuse") -> Image:
     Raises InputError, naming the file, the value and what to do, for a file that is missing,
     damaged, not 3D, constant, with NaN or infinite voxels, or whose affine cannot be inverted.
     """
-    import nibabel
-
     image = _open(path)
     _check_header(path, image)
     try:
-        image = nibabel.as_closest_canonical(image)
+        if path.suffix == ".gz":  # unpacked to its end, where the checksum is: nibabel alone never looks at it
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
+        image = image.as_reoriented(_to_ras(image.affine))
         data = _voxels(image)
     except MemoryError:
         shape = " x ".join(map(str, image.shape))
@@ -68,14 +68,14 @@ def write_volume(path: Path, data: Volume, affine: Affine) -> None:
     """
     import nibabel
 
-    image = nibabel.Nifti1Image(np.asarray(data, dtype=np.float32), affine)
+    make: Any = nibabel.Nifti1Image
+    image = make(np.asarray(data, dtype=np.float32), affine)
     image.set_sform(affine, code=4)
     image.set_qform(affine, code=4)
     image.header.set_xyzt_units("mm")
     raw = image.to_bytes()
-    with store.atomic_path(path) as partial, partial.open("wb") as plain:
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=plain, mtime=0) as packed:
-            packed.write(raw)
+    with store.atomic_path(path) as partial:
+        partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0))
 
 
 def _open(path: Path) -> Any:
@@ -95,6 +95,13 @@ def _open(path: Path) -> Any:
     if not isinstance(image, nibabel.Nifti1Image):
         raise InputError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz")
     return image
+
+
+def _to_ras(affine: Affine) -> Any:
+    from nibabel import orientations
+
+    turn: Any = orientations.io_orientation
+    return turn(affine)
 
 
 def _check_header(path: Path, image: Any) -> None:

@@ -36,7 +36,7 @@ REGIONS: dict[str, tuple[tuple[str, ...], float, float, float]] = {
     "lateral occipital": (("Occipital",), 1.15, 0.11, 0.0),
     "pericalcarine": (("Calcarine",), 1.42, 0.13, 0.0),
     "cuneus": (("Cuneus",), 1.33, 0.12, 0.0),
-    "lingual": (("Lingual",), 1.24, 0.10, 0.0),
+    "lingual": (("Lingual",), 1.24, 0.09, 0.0),
     "superior frontal": (("Frontal_Sup", "Supp_Motor_Area"), 1.17, 0.09, -3.0),
     "dorsolateral frontal": (("Frontal_Mid_2", "Frontal_Inf_Oper", "Frontal_Inf_Tri"), 1.23, 0.09, -3.0),
     "orbitofrontal": (("Frontal_Inf_Orb", "Frontal_Med_Orb", "Rectus", "OFC"), 1.13, 0.08, -3.0),
@@ -58,7 +58,7 @@ WHITE, PONS = 0.62, 0.80
 # Nodes of the networks whose uptake varies together: MNI (|x|, y, z) in mm, mirrored to both sides.
 NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "default mode": ((6, -54, 26), (46, -66, 32), (6, 52, 4), (60, -20, -14)),
-    "visual": ((10, -84, 4), (30, -88, 6), (26, -70, -8)),
+    "visual": ((10, -88, 4), (12, -70, 4), (32, -88, 6), (20, -66, -8)),
     "sensorimotor": ((42, -22, 54), (6, -16, 60), (54, -6, 26)),
     "frontoparietal": ((42, 32, 28), (44, -52, 48), (26, 16, 54)),
     "salience": ((38, 14, 2), (4, 28, 26)),
@@ -84,8 +84,9 @@ class Maps:
     `uptake` is grey and white matter together before the blur; `grey_part` is grey matter's share of it;
     `near_fluid` is the fluid around a voxel, 0..1, which grey matter recedes from when sulci widen;
     `cerebrum` is 1 in the forebrain, 0 in cerebellum and brain stem; `spread` is the local between-subject
-    SD relative to 8 %; `slope` is the relative change per decade; `networks` is (8, X, Y, Z); `swelling` is (X, Y, Z, 3), the
-    outward shift in mm around ventricles that grow by 1 mm; `scalp` is 1 in a shell around the head.
+    SD relative to 8 %; `slope` is the relative change per decade; `networks` is (8, X, Y, Z); `swelling` is
+    (X, Y, Z, 3), the outward shift in mm around ventricles that grow by 1 mm; `scalp` is 1 in a shell around
+    the head; `reference` is where the mean is SUVR 1.
     """
 
     uptake: torch.Tensor
@@ -134,6 +135,7 @@ def labels_on_base() -> npt.NDArray[np.uint8]:
     return atlas.resample(volume, affine, BASE.affine, BASE.shape, order=0).astype(np.uint8)
 
 
+@cache
 def tissue_on_base(kind: str) -> Volume:
     """Tissue probability on the base lattice; smoothed to its voxel size first, so that thin folds survive."""
     volume, affine = atlas.tissue(kind)
@@ -155,6 +157,12 @@ def pons() -> npt.NDArray[np.bool_]:
     AAL3 has no pons; the ellipsoid covers its belly and tegmentum on the ICBM 2009 template.
     """
     return (_ellipsoid((0, -28, -35), (15, 11, 13)) < 1) & (tissue_on_base("white") > 0.3)
+
+
+@cache
+def deep_white() -> npt.NDArray[np.bool_]:
+    """Forebrain white matter at least 4 mm away from anything else."""
+    return ndimage.binary_erosion((tissue_on_base("white") > 0.9) & ~brain_stem(), iterations=2)
 
 
 def brain_stem() -> npt.NDArray[np.bool_]:
@@ -188,7 +196,7 @@ def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[
     own level only sets the unit: SUVR is relative to it. Returns the whole uptake and its grey part.
     """
     inside, own = measured_voxels(grey)
-    deep = ndimage.binary_erosion((white > 0.9) & ~brain_stem(), iterations=2)
+    deep = deep_white()
     stem = _smooth(brain_stem().astype(np.float32), 3.0)
     kept = np.exp(-MEAN_WIDENING * near_fluid)
     targets = np.array([mean for _, mean, *_ in REGIONS.values()] + [WHITE, PONS])
@@ -207,12 +215,12 @@ def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[
 
 
 def measured_voxels(grey: Volume) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Where regional means are taken, and the row of REGIONS there: labelled voxels with grey matter above 0.3.
+    """Where regional means are taken, and the row of REGIONS there: labelled voxels with grey matter above 0.2.
 
     The table's regions are cortical ribbons; AAL3's labels reach far into white matter and sulci.
     """
     own = _region_lookup()[labels_on_base()]
-    return (own >= 0) & (grey > 0.3), own
+    return (own >= 0) & (grey > 0.2), own
 
 
 def _spread_out(values: Volume, weights: Volume, sigma_mm: float) -> Volume:
@@ -250,6 +258,6 @@ def _swelling(fluid: Volume, brain: npt.NDArray[np.bool_]) -> Volume:
     """(X, Y, Z, 3): how far tissue moves, in mm, when the ventricles' walls move out by about 1 mm."""
     depth = ndimage.distance_transform_edt(brain, sampling=BASE.voxel_mm)
     ventricles = (fluid > 0.5) & (depth > 22)
-    hill = _smooth(ventricles.astype(np.float32), 5.0)
-    outward = -np.stack(np.gradient(hill, BASE.voxel_mm), axis=-1)
+    hill = _smooth(ventricles.astype(np.float32), 6.0)
+    outward = -np.stack(list(np.gradient(hill, BASE.voxel_mm)), axis=-1)
     return np.asarray(outward / np.linalg.norm(outward, axis=-1).max(), dtype=np.float32)

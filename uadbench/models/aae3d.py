@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ class AAE3D(ReconstructionModel):
     """
 
     reference = "Makhzani et al. 2016, arXiv:1511.05644"
-    recipes = {"paper": {"learning_rate": 1e-5, "adversarial_rate": 1e-5, "from_mean": False}}
+    recipes: ClassVar = {"paper": {"learning_rate": 1e-5, "adversarial_rate": 1e-5, "from_mean": False}}
 
     def __init__(
         self,

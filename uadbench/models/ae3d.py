@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -30,7 +30,7 @@ class AE3D(ReconstructionModel):
     """
 
     reference = "Hinton and Salakhutdinov 2006, Science 313:504-507"
-    recipes = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
+    recipes: ClassVar = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -35,7 +35,7 @@ class VAE3D(ReconstructionModel):
     """
 
     reference = "Hassanaly et al. 2023, SPIE Medical Imaging; Kingma and Welling 2014"
-    recipes = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
+    recipes: ClassVar = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ def severity_figure(result: Result) -> Figure:
     for axes in (left, right):
         axes.set(xlabel="severity [%]")
         axes.grid(alpha=0.3)
+    right.set_ylim(bottom=0)
     left.legend(fontsize=7)
     figure.suptitle(f"{result.model.name} on {result.cohort.name}, protocol {result.protocol.name}", fontsize=10)
     return figure

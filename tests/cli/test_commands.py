@@ -1,0 +1,216 @@
+"""Every command as a user types it: what it prints, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from uadbench.cli.main import app, main
+
+HERE = Path(__file__).parents[2]
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    printed = capsys.readouterr()
+    return int(stopped.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def run_folder(trained) -> Path:
+    return trained[0].folder
+
+
+def test_help_is_quick_and_light() -> None:
+    code = "import sys\nfrom uadbench.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = {'torch', 'mlflow', 'numpy', 'pandas', 'nilearn'} & set(sys.modules)\nassert not heavy, heavy"
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5
+
+
+def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, capsys) -> None:
+    arguments = ["run", "--model", "mean", "--model", "zscore", "--protocol", "smoke", "--output", str(tmp_path)]
+    code, out, err = call(capsys, *arguments)
+    assert code == 0, err
+    for word in ("zscore", "mean", "ranking AP", "mlflow ui", "score hash"):
+        assert word in out
+    assert "evaluating mean: 8 of 8" in err
+    folders = list(tmp_path.glob("phantom/smoke/*/fold0-seed0-*"))
+    assert len(folders) == 2
+    assert all((folder / "figures" / "severity.png").stat().st_size > 10_000 for folder in folders)
+    again = call(capsys, *arguments)
+    assert again[0] == 0
+    assert "was done already" in again[2]
+    planned = call(capsys, *arguments, "--dry-run", "--json")
+    assert [row["state"] for row in json.loads(planned[1])] == ["done", "done"]
+    single = call(capsys, "run", "--model", "mean", "--protocol", "smoke", "--output", str(tmp_path))
+    assert "checkpoint" in single[1]
+    assert "svppa" in single[1]
+
+
+def test_run_as_json(material, tmp_path: Path, capsys) -> None:
+    options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--json"]
+    code, out, _ = call(capsys, "run", "--model", "identity", *options)
+    assert code == 0
+    (found,) = json.loads(out)["results"]
+    headline = found["result"]["headline"]
+    assert headline["ap_standard"] == headline["ap_native"] == headline["prevalence"]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from uadbench.models.base import ReconstructionModel\n"
+        "class Half(ReconstructionModel):\n"
+        "    def __init__(self, grid, part: float = 0.5):\n"
+        "        super().__init__(grid)\n"
+        "        self.part = part\n"
+        "    def reconstruct(self, batch):\n"
+        "        return self.part * batch.images\n"
+    )
+    options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--json"]
+    code, out, err = call(capsys, "run", "--model", f"{file}:Half", "--set", "Half.part=0.25", *options)
+    assert code == 0, err
+    model = json.loads(out)["results"][0]["result"]["model"]
+    assert (model["name"], model["options"]) == ("Half", {"part": 0.25})
+
+
+def test_changing_the_protocol_is_unranked(material, tmp_path: Path, capsys) -> None:
+    options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none"]
+    _, out, _ = call(capsys, "run", "--model", "mean", "--set", "protocol.testsets.severities=[0.3]", *options)
+    assert "Unranked" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--model", "vea3d"], "error: no model is called 'vea3d'; did you mean 'vae3d'?"),
+        (["--model", "mean", "--protocol", "quik"], "did you mean 'quick'?"),
+        (["--model", "mean", "--set", "protocol.training.epoch=3"], "did you mean 'epochs'?"),
+        (["--model", "vae3d", "--set", "vae3d.latent=many"], "vae3d.latent='many' is not of type"),
+        (["--model", "vae3d", "--set", "vae3d.latnet=3"], "vae3d has no option 'latnet'"),
+        (["--model", "vae3d", "--set", "ae3d.latent=3"], "'ae3d' is not among the models of this run"),
+        (["--model", "vae3d", "--set", "latent"], "write MODEL.OPTION=VALUE"),
+        (["--model", "mean", "--fold", "7"], "fold 7 does not exist"),
+        (["--model", "mean", "--seed", "x"], "--seed x: give numbers"),
+        (["--model", "mean", "--device", "abacus"], "--device abacus"),
+        (["--model", "mean", "--cohort", "phantm"], "did you mean 'phantom'?"),
+        (["--model", "mean", "--cohort", "phantom:participants=20"], "has 20 healthy participants"),
+        (["--model", "mean", "--output", "/proc/runs"], "cannot write here"),
+        (["--model", "mean", "--tracking-uri", "./mlruns"], "give sqlite:///PATH"),
+        (["--model", "./none.py:Net"], "no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, complaint: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    protocol = [] if "--protocol" in arguments else ["--protocol", "smoke"]
+    code, out, err = call(capsys, "run", *protocol, *arguments)
+    assert code == 2, err
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert complaint in lines[0]
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.glob("runs/phantom*"))
+
+
+def test_debug_shows_the_traceback(capsys) -> None:
+    from uadbench.errors import InputError
+
+    with pytest.raises(InputError):
+        main(["run", "--model", "vea3d", "--debug"])
+
+
+def test_lists_and_cards(capsys) -> None:
+    for kind, name in (("models", "aae3d"), ("protocols", "paper-cv"), ("cohorts", "phantom")):
+        code, out, _ = call(capsys, "list", kind, "--json")
+        assert code == 0
+        assert name in [row["name"] for row in json.loads(out)]
+        assert name in call(capsys, "list", kind)[1]
+    code, out, _ = call(capsys, "show", "vae3d")
+    assert "--set vae3d.latent=128" in out
+    assert "Hassanaly" in out
+    assert json.loads(call(capsys, "show", "quick")[1])["grid"]["voxel_mm"] == 4.0
+    assert "did you mean 'vae3d'" in call(capsys, "show", "vaed3")[2]
+    assert "did you mean 'models'" in call(capsys, "list", "model")[2]
+
+
+def test_list_models_is_quick() -> None:
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        code = "from uadbench.cli.main import main; main(['list', 'models'])"
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5
+
+
+def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, "track", str(run_folder))
+    assert code == 0, err
+    assert "logged to sqlite:///" in out
+    assert call(capsys, "track", str(tmp_path / "none"))[0] == 2
+
+
+def test_simulate_and_export(material, tmp_path: Path, capsys) -> None:
+    code, out, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "1")
+    assert code == 0, err
+    (scan,) = (tmp_path / "caps").glob("subjects/*/*/pet_linear/*_pet.nii.gz")
+    options = ["--anomaly", "ad", "--severity", "0.3", "--output", str(tmp_path / "out")]
+    code, out, err = call(capsys, "simulate", str(scan), *options)
+    assert code == 0, err
+    assert "effective reduction" in out
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 3
+    code, out, _ = call(capsys, "simulate", str(scan), *options, "--json")
+    assert 0.2 < json.loads(out)[0]["effective_reduction"] < 0.3
+    code, _, err = call(capsys, "simulate", str(tmp_path / "none.nii"), *options)
+    assert (code, err.count("error:")) == (2, 1)
+    assert call(capsys, "cohort", "export", str(tmp_path / "c"), "--participants", "0")[0] == 2
+
+
+def test_an_unforeseen_error_is_one_line(monkeypatch, capsys) -> None:
+    import uadbench.protocol
+
+    monkeypatch.setattr(uadbench.protocol, "load_protocol", lambda *a, **k: np.zeros(1)[5])
+    code, _, err = call(capsys, "run", "--model", "mean")
+    assert code == 3
+    assert err.strip().splitlines()[-1].startswith("error: IndexError")
+    assert "--debug" in err
+
+
+def test_every_command_and_option_has_help() -> None:
+    import typer
+
+    def walk(command, path: str):  # type: ignore[no-untyped-def]
+        yield path, command
+        for name, child in getattr(command, "commands", {}).items():
+            yield from walk(child, f"{path} {name}")
+
+    readme = (HERE / "README.md").read_text(encoding="utf-8")
+    for path, command in walk(typer.main.get_command(app), "uadbench"):
+        assert command.help, path
+        for parameter in command.params:
+            assert parameter.name == "help" or getattr(parameter, "help", None), f"{path}: {parameter.name}"
+        if not hasattr(command, "commands"):
+            assert path in readme, f"README does not mention '{path}'"
+
+
+def test_the_console_script_runs() -> None:
+    script = Path(sys.executable).with_name("uadbench")
+    printed = subprocess.run([script, "list", "protocols"], capture_output=True, text=True, check=True, env=os.environ)
+    assert "smoke" in printed.stdout

@@ -1,0 +1,147 @@
+"""Average precision and AUROC against scikit-learn, ties included."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from uadbench.metrics.localisation import Ranking, rank
+
+
+def expected(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """(average precision, AUROC, prevalence) of one case by scikit-learn; NaN where it is undefined."""
+    counts = truth >= 0
+    scores, labels = scores[counts], truth[counts]
+    positives = int(labels.sum())
+    precision = average_precision_score(labels, scores) if positives else math.nan
+    auroc = roc_auc_score(labels, scores) if 0 < positives < len(labels) else math.nan
+    return precision, auroc, labels.mean() if len(labels) else math.nan
+
+
+def found(ranking: Ranking, case: int) -> tuple[float, float, float]:
+    return float(ranking.average_precision[case]), float(ranking.auroc[case]), float(ranking.prevalence[case])
+
+
+# few distinct values make ties, also between the classes; wide floats make none
+values = st.one_of(st.integers(-2, 2).map(float), st.floats(-1e6, 1e6, width=32, allow_subnormal=False), st.just(-0.0))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    shape = (draw(st.integers(1, 4)), draw(st.integers(1, 40)))
+    scores = draw(npst.arrays(np.float32, shape, elements=values))
+    return scores, draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
+
+
+@given(cases())
+@settings(max_examples=80, deadline=None)
+def test_equals_scikit_learn(case) -> None:
+    scores, truth = case
+    own = rank(torch.tensor(scores), torch.tensor(truth))
+    shared = rank(torch.tensor(scores), torch.tensor(truth[0]))
+    for index in range(len(scores)):
+        np.testing.assert_allclose(found(own, index), expected(scores[index], truth[index]), rtol=1e-12, atol=0)
+        np.testing.assert_allclose(found(shared, index), expected(scores[index], truth[0]), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("decimals", [1, 7])
+def test_equals_scikit_learn_on_a_whole_brain(decimals: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice(np.array([-1, 0, 1], dtype=np.int8), size=25_000, p=[0.1, 0.85, 0.05])
+    scores = np.round(rng.normal(size=(2, 25_000)) + (truth == 1), decimals).astype(np.float32)
+    ranking = rank(torch.tensor(scores), torch.tensor(truth))
+    for case in range(2):
+        np.testing.assert_allclose(found(ranking, case), expected(scores[case], truth), rtol=1e-12, atol=0)
+
+
+@given(positives=st.integers(1, 400), negatives=st.integers(1, 400), value=st.floats(-10, 10, width=32))
+@settings(max_examples=50, deadline=None)
+def test_a_constant_map_scores_exactly_the_prevalence(positives, negatives, value) -> None:
+    truth = torch.tensor([1] * positives + [0] * negatives, dtype=torch.int8)
+    ranking = rank(torch.full((1, len(truth)), value), truth)
+    assert found(ranking, 0) == (positives / len(truth), 0.5, positives / len(truth))
+
+
+def test_the_best_and_the_worst_map() -> None:
+    truth = torch.tensor([1, 1, 0, 0, 0], dtype=torch.int8)
+    scores = torch.tensor([[5.0, 4, 3, 2, 1], [1, 2, 3, 4, 5]])
+    ranking = rank(scores, truth)
+    assert found(ranking, 0) == (1.0, 1.0, 0.4)
+    assert found(ranking, 1) == (pytest.approx((1 / 4 + 2 / 5) / 2, rel=1e-15), 0.0, 0.4)
+
+
+def test_infinite_scores_have_their_place() -> None:
+    truth = torch.tensor([1, 0, 1, 0], dtype=torch.int8)
+    ranking = rank(torch.tensor([[math.inf, 0.0, -math.inf, -math.inf]]), truth)
+    assert found(ranking, 0) == (0.75, (2 + 0.5) / 4, 0.5)
+
+
+@given(cases(), st.data())
+@settings(max_examples=30, deadline=None)
+def test_an_increasing_transform_changes_nothing(case, data) -> None:
+    scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
+    # the place of each value among all, then stretched: increasing, and exact in float32
+    _, places = scores.unique(return_inverse=True)
+    slope, offset = data.draw(st.integers(1, 50)), data.draw(st.integers(-1000, 1000))
+    before, after = rank(scores, truth), rank((slope * places**2 + offset).float(), truth)
+    for index in range(len(scores)):
+        np.testing.assert_array_equal(found(before, index), found(after, index))
+
+
+@given(cases(), st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_case_scores_the_same_alone_and_in_any_order(case, data) -> None:
+    scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
+    together = rank(scores, truth)
+    order = data.draw(st.permutations(range(len(scores))))
+    voxels = data.draw(st.permutations(range(scores.shape[1])))
+    shuffled = rank(scores[order][:, voxels], truth[order][:, voxels])
+    for place, index in enumerate(order):
+        alone = rank(scores[index, None], truth[index])
+        np.testing.assert_array_equal(found(alone, 0), found(together, index))
+        np.testing.assert_array_equal(found(shuffled, place), found(together, index))
+
+
+@given(cases(), st.sampled_from([-1e30, 0.0, 1e30, math.nan]))
+@settings(max_examples=30, deadline=None)
+def test_ignored_voxels_do_not_matter(case, junk) -> None:
+    scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
+    before, after = rank(scores, truth), rank(scores.where(truth >= 0, junk), truth)
+    for index in range(len(scores)):
+        np.testing.assert_array_equal(found(before, index), found(after, index))
+
+
+@pytest.mark.parametrize(
+    ("truth", "defined"),
+    [([1, 1, -1], (1.0, math.nan, 1.0)), ([0, 0, -1], (math.nan, math.nan, 0.0)), ([-1, -1, -1], (math.nan,) * 3)],
+)
+def test_what_the_truth_leaves_undefined_is_nan(truth, defined) -> None:
+    ranking = rank(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor(truth, dtype=torch.int8))
+    np.testing.assert_array_equal(found(ranking, 0), defined)
+
+
+@pytest.mark.parametrize("voxel", [0, 1])
+def test_a_score_that_is_nan_is_an_error(voxel: int) -> None:
+    scores = torch.zeros(2, 3)
+    scores[1, voxel] = math.nan
+    with pytest.raises(ValueError, match="case 1 of the batch has scores that are NaN"):
+        rank(scores, torch.tensor([1, 0, 0], dtype=torch.int8))
+
+
+@pytest.mark.parametrize(("scores", "truth"), [((2, 3), (4,)), ((2, 3), (3, 3)), ((2, 3), (2,)), ((3,), (3,))])
+def test_shapes_that_do_not_fit_are_an_error(scores, truth) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        rank(torch.zeros(scores), torch.zeros(truth, dtype=torch.int8))
+
+
+def test_scores_are_float64() -> None:
+    ranking = rank(torch.rand(3, 10, requires_grad=True), torch.ones(10, dtype=torch.int8))
+    columns = (ranking.average_precision, ranking.auroc, ranking.prevalence)
+    assert {(column.dtype, tuple(column.shape)) for column in columns} == {(torch.float64, (3,))}

@@ -1,0 +1,138 @@
+"""Cells: reused when finished, continued when killed, equal however they came about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from uadbench import cells, evaluation
+from uadbench.cells import Cell, run_cell
+from uadbench.models.checkpoint import WEIGHTS
+from uadbench.progress import Silent
+from uadbench.results import read_result, read_scores, score_hash
+
+CPU = torch.device("cpu")
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_run_leaves_what_it_should(trained) -> None:
+    outcome, output = trained
+    expected = {"result.json", "scores.parquet", "model.safetensors", "model.json", "curve.json", "example.npz"}
+    assert files_of(outcome.folder) == expected
+    result = read_result(outcome.folder)
+    assert result == outcome.result
+    table = read_scores(outcome.folder)
+    assert len(table) == 8 * (1 + 6 * 2)
+    assert score_hash(table) == result.score_hash
+    assert len(result.scores) == 1 + 6 * 2
+    assert result.training is not None
+    assert result.training.epochs == 4
+    assert result.cost.parameters > 2_000_000
+    assert result.provenance.packages["torch"]
+    assert outcome.folder.is_relative_to(output / "phantom" / "smoke" / "vae3d")
+
+
+def test_a_finished_cell_is_not_run_again(trained, material) -> None:
+    outcome, output = trained
+    before = (outcome.folder / "result.json").stat().st_mtime_ns
+    again = run_cell(Cell("vae3d", material, 0), output, CPU, Silent())
+    assert again.reused
+    assert again.result == outcome.result
+    assert (outcome.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_fresh_gives_equal_scores(trained, material, tmp_path: Path) -> None:
+    outcome, _ = trained
+    again = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+    twice = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent(), fresh=True)
+    assert not twice.reused
+    assert again.result.score_hash == twice.result.score_hash == outcome.result.score_hash
+
+
+def test_a_new_metric_evaluates_again_and_never_trains_again(
+    trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, _ = trained
+    first = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+    weights = (first.folder / WEIGHTS).stat().st_mtime_ns
+    revisions = {**evaluation.REVISIONS, "localisation": 99}
+    monkeypatch.setattr(cells, "REVISIONS", revisions)
+    cell = Cell("vae3d", material, 0)
+    assert cell.state(tmp_path) == "trained"
+    second = run_cell(cell, tmp_path, CPU, Silent())
+    assert not second.reused
+    assert (second.folder / WEIGHTS).stat().st_mtime_ns == weights
+    assert second.result.eval_key != outcome.result.eval_key
+    assert second.result.score_hash == outcome.result.score_hash
+
+
+def test_an_evaluation_continues_scan_by_scan(
+    trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, _ = trained
+    monkeypatch.setattr(cells, "SAVE_EVERY_S", 0.0)
+    asked: list[str] = []
+    plain = evaluation.Evaluator.score_scan
+
+    def dies(self, scan):  # type: ignore[no-untyped-def]
+        asked.append(scan.participant)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return plain(self, scan)
+
+    monkeypatch.setattr(evaluation.Evaluator, "score_scan", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+    resumed = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+    assert len(asked) == 4 + 8 - 3
+    assert resumed.result.score_hash == outcome.result.score_hash
+    assert not list(resumed.folder.glob("evaluation/**/*.parquet"))
+
+
+def test_metrics_change_with_the_protocol_but_weights_need_not(material) -> None:
+    wider = material.protocol.standard_map.model_copy(update={"fwhm_mm": 16.0})
+    other = material.protocol.model_copy(update={"standard_map": wider})
+    cell, changed = Cell("vae3d", material, 0), Cell("vae3d", replace(material, protocol=other), 0)
+    assert cell.fit_key == changed.fit_key
+    assert cell.eval_key != changed.eval_key
+
+
+@pytest.mark.parametrize("moment", ["training.safetensors", "evaluation"])
+def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
+    """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
+    code = (
+        "from uadbench import cells, training\n"
+        "cells.SAVE_EVERY_S = training.SAVE_EVERY_S = 0.0\n"
+        "from uadbench.cli.main import main\n"
+        f"main(['run', '--model', 'ae3d', '--protocol', 'smoke', '--output', {str(tmp_path)!r},"
+        " '--tracking-uri', 'none', '--set', 'protocol.training.epochs=30'])\n"
+    )
+    environment = {**os.environ, "UADBENCH_CACHE": str(own_cache)}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env=environment)
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(f"**/{moment}")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    assert not list(tmp_path.glob("**/result.json"))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    (found,) = tmp_path.glob("**/result.json")
+    protocol = material.protocol.model_copy(
+        update={"training": material.protocol.training.model_copy(update={"epochs": 30})}
+    )
+    undisturbed = run_cell(
+        Cell("ae3d", replace(material, protocol=protocol), 0), tmp_path / "undisturbed", CPU, Silent()
+    )
+    assert read_result(found).score_hash == undisturbed.result.score_hash

@@ -1,0 +1,89 @@
+"""Results: checked, summarised, hashed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uadbench import results
+from uadbench.errors import InputError
+from uadbench.results import Result, mean_over, read_result, score_hash, summarise
+
+ROOT = Path(results.__file__).parent
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"p{i}", "s", a, v, rng.random(), rng.random()) for i in range(5) for a in ("ad", "pca") for v in (0.1, 0.3)
+    ]
+    return pd.DataFrame(
+        rows, columns=["participant_id", "session_id", "anomaly", "severity", "ap.standard", "x.y.psnr"]
+    )
+
+
+def test_the_committed_schema_is_the_code_s() -> None:
+    committed = json.loads((ROOT / "result.schema.json").read_text(encoding="utf-8"))
+    assert committed == Result.model_json_schema(), "run: python -m uadbench.results > uadbench/result.schema.json"
+
+
+def test_summary_is_pandas() -> None:
+    rows = table()
+    rows.loc[0, "x.y.psnr"] = np.nan
+    rows.loc[1, "x.y.psnr"] = np.inf
+    summary = {(s.anomaly, s.severity): s.metrics for s in summarise(rows)}
+    expected = rows.groupby(["anomaly", "severity"])["ap.standard"].agg(["mean", "std", "count"])
+    for key, metrics in summary.items():
+        ours = metrics["ap.standard"]
+        np.testing.assert_allclose([ours.mean, ours.sd, ours.n], expected.loc[key].to_numpy(), rtol=1e-5)
+    assert summary["ad", 0.1]["x.y.psnr"].n == 4
+    assert summary["ad", 0.3]["x.y.psnr"].mean is None, "an infinite PSNR has no mean"
+    overall = mean_over(summarise(rows), "ap.standard", (0.1, 0.3))
+    assert overall == pytest.approx(expected["mean"].mean(), rel=1e-5)
+    assert mean_over(summarise(rows), "x.y.psnr", (0.1, 0.3)) is None
+    assert mean_over(summarise(rows), "none", (0.1,)) is None
+
+
+def test_hash_follows_scores_to_six_digits() -> None:
+    rows = table()
+    known = score_hash(rows)
+    assert score_hash(rows.sample(frac=1, random_state=1)) == known
+    nudged = rows.copy()
+    nudged["ap.standard"] *= 1 + 1e-12
+    assert score_hash(nudged) == known
+    for value in (rows["ap.standard"].iloc[3] * (1 + 1e-4), np.nan, np.inf, -np.inf, 0.0):
+        changed = rows.copy()
+        changed.loc[3, "ap.standard"] = value
+        assert score_hash(changed) != known
+    renamed = rows.rename(columns={"ap.standard": "ap.native"})
+    assert score_hash(renamed) != known
+
+
+def test_a_result_that_does_not_fit_is_refused(trained, tmp_path: Path) -> None:
+    outcome, _ = trained
+    content = json.loads((outcome.folder / "result.json").read_text())
+    assert read_result(outcome.folder / "result.json") == read_result(outcome.folder)
+    for key, value, complaint in (
+        ("schema_version", 2, "schema_version"),
+        ("surprise", 1, "surprise"),
+        ("seed", "zero", "seed"),
+    ):
+        file = tmp_path / "result.json"
+        file.write_text(json.dumps({**content, key: value}))
+        with pytest.raises(InputError, match=complaint):
+            read_result(file)
+    file.write_text("{")
+    with pytest.raises(InputError, match="not a readable JSON"):
+        read_result(file)
+    with pytest.raises(InputError, match="no result here"):
+        read_result(tmp_path / "none")
+
+
+def test_the_json_holds_no_nan(trained) -> None:
+    outcome, _ = trained
+    text = (outcome.folder / "result.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -1,0 +1,102 @@
+"""MLflow, for real on sqlite; and a server that is not there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from uadbench.cells import Cell
+from uadbench.errors import InputError, Unfinished
+from uadbench.launch import run_cells
+from uadbench.progress import Silent
+from uadbench.report.figures import draw_figures
+from uadbench.tracking import EXPERIMENT, Tracker, default_uri
+
+
+class Listens(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def logged(trained, tmp_path_factory: pytest.TempPathFactory):
+    from mlflow.tracking import MlflowClient
+
+    outcome, _ = trained
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracker = Tracker(default_uri(folder), "title", folder / "mlartifacts")
+    figures = draw_figures(outcome.result, outcome.folder)
+    run_id = tracker.log(outcome.result, outcome.folder, figures)
+    tracker.close()
+    assert tracker.has(outcome.result, outcome.folder)
+    return MlflowClient(default_uri(folder)), run_id, outcome.result
+
+
+def test_a_nested_run_holds_everything(logged) -> None:
+    client, run_id, result = logged
+    run = client.get_run(run_id)
+    parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert parent.info.run_name == "title"
+    assert parent.info.status == run.info.status == "FINISHED"
+    assert run.data.params["model"] == "vae3d"
+    assert run.data.params["option.latent"] == "128"
+    assert run.data.params["protocol_hash"] == result.protocol.hash
+    assert run.data.metrics["headline.ap_standard"] == pytest.approx(result.headline.ap_standard)
+    assert {artifact.path for artifact in client.list_artifacts(run_id)} >= {
+        "result.json",
+        "scores.json",
+        "scores.parquet",
+        "figures",
+    }
+    names = {Path(artifact.path).name for artifact in client.list_artifacts(run_id, "figures")}
+    assert names == {"severity.png", "training.png", "example.png"}
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "phantom 1"
+    assert client.get_experiment_by_name(EXPERIMENT) is not None
+
+
+def test_severity_is_the_step(logged) -> None:
+    client, run_id, result = logged
+    history = {metric.step: metric.value for metric in client.get_metric_history(run_id, "ad.ap.standard")}
+    assert set(history) == {30, 50}
+    assert history[30] == pytest.approx(result.metric("ad", 0.3, "ap.standard"))
+    assert len(client.get_metric_history(run_id, "training.vae")) == 4
+
+
+def test_a_dead_server_costs_seconds_and_no_score(material, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    progress = Listens()
+    tracker = Tracker(f"http://127.0.0.1:{port}", "t", tmp_path)
+    with pytest.raises(Unfinished, match=r"MLflow at http://127\.0\.0\.1"):
+        tracker.log(None, tmp_path, [])  # type: ignore[arg-type]
+    started = time.monotonic()
+    cells = [Cell("identity", material, 0), Cell("mean", material, 0)]
+    sweep = run_cells(cells, tmp_path, torch.device("cpu"), tracker, progress)
+    assert time.monotonic() - started < 60
+    assert len(sweep.outcomes) == 2
+    assert all((outcome.folder / "result.json").is_file() for outcome in sweep.outcomes)
+    assert len(progress.warnings) == 1
+    assert f"uadbench track {sweep.outcomes[0].folder}" in progress.warnings[0]
+
+
+def test_a_uri_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give sqlite"):
+        Tracker("./mlruns", "t", tmp_path)
+
+
+def test_one_failing_cell_leaves_the_others(material, tmp_path: Path) -> None:
+    progress = Listens()
+    cells = [Cell("vae3d", material, 0, {"learning_rate": 1e30}), Cell("mean", material, 0)]
+    sweep = run_cells(cells, tmp_path, torch.device("cpu"), None, progress)
+    assert [outcome.result.model.name for outcome in sweep.outcomes] == ["mean"]
+    assert list(sweep.failures) == ["vae3d, fold 0, seed 0"]
+    assert "loss" in next(iter(sweep.failures.values()))
