@@ -23,8 +23,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def material():
     """The scans of the smoke protocol, on the phantom."""
-    from uadbench.cells import gather_material
     from uadbench.cohorts.opening import open_cohort
+    from uadbench.material import gather_material
     from uadbench.progress import Silent
     from uadbench.protocol import load_protocol
 

@@ -27,6 +27,8 @@ ROWS = {
     "testset": 3,
     "training": 3,
     "simulation": 3,
+    "provenance": 3,
+    "material": 4,
     "evaluation": 4,
     "cells": 5,
     "report": 5,

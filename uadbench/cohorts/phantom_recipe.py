@@ -20,7 +20,7 @@ from uadbench.cohorts.phantom_maps import BASE, NETWORKS, Maps, maps, millimetre
 from uadbench.store import keyed_seed
 from uadbench.types import Volume
 
-REVISION = "3"
+REVISION = "1"
 """Changes whenever the same participant would get another image."""
 
 REFERENCE_AGE = 73.0

@@ -110,7 +110,7 @@ def calibrate(smoothed: Iterable[Tensor], brain: Tensor, sd_floor: float) -> Cal
         raise ValueError(f"calibration needs at least two healthy maps, not {count}")
     sd = (squares / (count - 1)).sqrt()
     median = float(sd[brain].quantile(0.5)) if brain.any() else math.nan
-    if not (math.isfinite(median) and squares[brain].isfinite().all()):
+    if not math.isfinite(median):  # one NaN or infinity anywhere in the brain makes its SD, and this median, NaN
         raise ValueError("the brain is empty, or a healthy map holds values that are not finite")
     sd = sd.clamp(min=sd_floor * median) if median > 0 else torch.ones_like(sd)
     return Calibration(mean.float(), sd.float())
