@@ -38,7 +38,7 @@ def test_a_run_leaves_what_it_should(trained) -> None:
     assert len(result.scores) == 1 + 6 * 2
     assert result.training is not None
     assert result.training.epochs == 4
-    assert result.cost.parameters > 2_000_000
+    assert result.cost.parameters > 500_000
     assert result.provenance.packages["torch"]
     assert outcome.folder.is_relative_to(output / "phantom" / "smoke" / "vae3d")
 
@@ -108,6 +108,11 @@ def test_metrics_change_with_the_protocol_but_weights_need_not(material) -> None
     assert cell.eval_key != changed.eval_key
 
 
+def there(folder: Path, name: str) -> bool:
+    """Whether a file or folder of this name exists, while another process makes and removes others."""
+    return any(name in [*folders, *files] for _, folders, files in os.walk(folder))
+
+
 @pytest.mark.parametrize("moment", ["training.safetensors", "evaluation"])
 def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
@@ -122,7 +127,7 @@ def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, mate
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + 120
-        while not list(tmp_path.glob(f"**/{moment}")) and time.monotonic() < deadline and process.poll() is None:
+        while not there(tmp_path, moment) and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()

@@ -66,7 +66,7 @@ def test_the_mean_reconstructs_the_same_whatever_the_severity(material, grid) ->
     cases = rows[rows["anomaly"] != "healthy"]
     assert (cases["consistency.whole.mse"] == 0).all()
     assert cases["restoration.whole.mse"].nunique() == 1
-    assert float(cases["restoration.whole.mse"].iloc[0]) == float(rows["healthy.whole.mse"].iloc[0])
+    assert cases["restoration.whole.mse"].iloc[0] == pytest.approx(rows["healthy.whole.mse"].iloc[0], rel=1e-12)
 
 
 def test_ap_is_scikit_learns(material, grid) -> None:

@@ -38,7 +38,7 @@ SMALL = Grid((16, 16, 16), 10.0, (-76.0, -91.0, -66.0))
 """A grid on which a check takes a second."""
 
 INTENSITY = Intensity(0.0, 2.0)
-RECIPE = "smoke"
+RECIPE = "quick"
 
 
 def example_scans(count: int, grid: Grid = SMALL) -> list[Scan]:

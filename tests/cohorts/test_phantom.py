@@ -83,10 +83,10 @@ def test_seed_and_session_matter(phantom, crowd):
     assert other.content_key(phantom.participants) != phantom.content_key(phantom.participants)
     (scan,) = other.scans(phantom_maps.BASE, other.participants.iloc[[0]])
     brain = atlas.brain_mask(phantom_maps.BASE)
-    assert np.corrcoef(scan.data[brain], crowd[0][brain])[0, 1] < 0.98
+    stranger = np.corrcoef(scan.data[brain], crowd[0][brain])[0, 1]
     again = phantom.participants.iloc[[0]].assign(session_id="ses-M012")
     (rescan,) = phantom.scans(phantom_maps.BASE, again)
-    assert 0.98 < np.corrcoef(rescan.data[brain], crowd[0][brain])[0, 1] < 0.9999
+    assert stranger < np.corrcoef(rescan.data[brain], crowd[0][brain])[0, 1] < 0.9999
 
 
 @pytest.mark.parametrize("grid", [PAPER, QUICK, ODD, FINE, BEYOND])

@@ -30,7 +30,10 @@ class AE3D(ReconstructionModel):
     """
 
     reference = "Hinton and Salakhutdinov 2006, Science 313:504-507"
-    recipes: ClassVar = {"paper": {"learning_rate": 1e-5, "from_mean": False}}
+    recipes: ClassVar = {
+        "quick": {"width": 16, "learning_rate": 3e-3},
+        "paper": {"learning_rate": 1e-5, "from_mean": False},
+    }
 
     def __init__(
         self,
