@@ -116,8 +116,9 @@ def _one_epoch(model: Model, optimisers: dict[str, torch.optim.Optimizer], batch
 
 def _checked_losses(model: Model, batch: Any) -> Iterator[tuple[str, Tensor]]:
     for name, loss in model.losses(batch):
-        if not torch.isfinite(loss.detach()):
-            raise Unfinished(f"{model.registered_name}: loss '{name}' is {float(loss)}; a lower learning rate may help")
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise Unfinished(f"{model.registered_name}: loss '{name}' is {value}; a lower learning rate may help")
         yield name, loss
 
 
