@@ -24,11 +24,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def material():
     """The scans of the smoke protocol, on the phantom."""
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.material import gather_material
+    from uadbench.material import plan_material
     from uadbench.progress import Silent
     from uadbench.protocol import load_protocol
 
-    return gather_material(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
+    return plan_material(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 
 def evaluator_of(material, model: Model) -> Evaluator:  # type: ignore[no-untyped-def]
     with torch.no_grad():
-        model.fit(material.batches(material.train, 0, CPU))
-    return Evaluator(model, material.cases, material.batches(material.validation, 0, CPU), CPU)
+        model.fit(material.batches("train", 0, CPU))
+    return Evaluator(model, material.cases, material.batches("validation", 0, CPU), CPU)
 
 
 def scores_of(material, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
@@ -89,7 +89,7 @@ def test_a_scan_scores_the_same_in_any_batch(material, trained, monkeypatch: pyt
 
     outcome, _ = trained
     model = load_model(outcome.folder)
-    evaluator = Evaluator(model, material.cases, material.batches(material.validation, 0, CPU), CPU)
+    evaluator = Evaluator(model, material.cases, material.batches("validation", 0, CPU), CPU)
     together = evaluator.score_scan(material.cases.scans[0])
     monkeypatch.setattr(evaluation, "VOXELS_AT_ONCE", 1)
     alone = evaluator.score_scan(material.cases.scans[0])

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from uadbench.cohorts.phantom import Phantom
+from uadbench.material import plan_material
+from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.testset import SimulatedCases
 
@@ -36,14 +39,15 @@ def test_the_altered_scan_keeps_the_healthy_scale(material) -> None:
 
 
 def test_the_fingerprint_follows_what_matters(material) -> None:
+    recipe = material.testset_recipe
+    assert recipe == plan_material(material.cohort, material.protocol, 0, Silent()).testset_recipe
+    assert recipe == plan_material(material.cohort, material.protocol, 1, Silent()).testset_recipe
+    assert recipe != plan_material(Phantom(seed=7), material.protocol, 0, Silent()).testset_recipe
+    fewer = {**material.rows, "test": material.rows["test"][1:]}
+    assert recipe != replace(material, rows=fewer).testset_recipe
+    for changed, key in ((True, "testsets.positive"), (False, "ranking.severities")):
+        protocol = load_protocol("smoke", {key: "0.6" if changed else "[0.5]"})
+        assert (recipe != replace(material, protocol=protocol).testset_recipe) == changed
     cases = material.cases
-    recipe = cases.recipe("phantom", "1")
-    assert recipe == cases.recipe("phantom", "1")
-    assert recipe != cases.recipe("phantom", "2")
-    assert recipe != replace(cases, scans=cases.scans[1:]).recipe("phantom", "1")
-    other = load_protocol("smoke", {"testsets.positive": "0.6"})
-    assert recipe != replace(cases, protocol=other).recipe("phantom", "1")
-    trained_longer = load_protocol("smoke", {"training.epochs": "9"})
-    assert recipe == replace(cases, protocol=trained_longer).recipe("phantom", "1")
     assert cases.sketch["ad.truth_voxels"] > 0
     assert 0.5 < cases.sketch["ad.effective_reduction"] <= 1

@@ -94,7 +94,7 @@ class Cell:
             source_digest(self.plugin),
             recipe,
             [material.cohort.name, material.cohort.version],
-            [material.cohort.content_key(stack.rows) for stack in (material.train, material.validation)],
+            [material.cohort.content_key(material.rows[part]) for part in ("train", "validation")],
             self.seed,
         )
 
@@ -103,14 +103,7 @@ class Cell:
         """What the scores depend on: the weights, the test sets, how they are scored and post-processed."""
         protocol = self.material.protocol
         how = protocol.model_dump(mode="json", include={"standard_map", "ranking"})
-        return content_hash(self.fit_key, self.testset_recipe, how, REVISIONS)
-
-    @cached_property
-    def testset_recipe(self) -> str:
-        """The exact part of the test sets' fingerprint."""
-        material = self.material
-        content = material.cohort.content_key(material.test.rows)
-        return material.cases.recipe(material.cohort.name, f"{material.cohort.version} {content}")
+        return content_hash(self.fit_key, self.material.testset_recipe, how, REVISIONS)
 
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""
@@ -170,7 +163,7 @@ def finished(folder: Path, eval_key: str) -> Result | None:
 
 
 def _validation(cell: Cell, device: torch.device) -> Batches:
-    return cell.material.batches(cell.material.validation, cell.seed, device)
+    return cell.material.batches("validation", cell.seed, device)
 
 
 def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
@@ -180,7 +173,7 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
     if has_model(folder, cell.fit_key):
         load_weights(model, folder / WEIGHTS)
         return model, _read_curve(folder)
-    training = cell.material.batches(cell.material.train, cell.seed, device)
+    training = cell.material.batches("train", cell.seed, device)
     if model.learns_by_gradients:
         section = cell.material.protocol.training
         curve = train(
@@ -255,9 +248,9 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             name=material.cohort.name,
             version=material.cohort.version,
             split=material.split.digest,
-            train=len(material.train),
-            validation=len(material.validation),
-            test=len(material.test),
+            train=len(material.rows["train"]),
+            validation=len(material.rows["validation"]),
+            test=len(material.rows["test"]),
         ),
         protocol=ProtocolCard(
             name=protocol.name, version=protocol.version, hash=protocol.hash, ranked=is_shipped(protocol)
@@ -266,7 +259,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
         seed=cell.seed,
         fit_key=cell.fit_key,
         eval_key=cell.eval_key,
-        testset=Fingerprint(recipe=cell.testset_recipe, sketch=material.cases.sketch),
+        testset=Fingerprint(recipe=material.testset_recipe, sketch=material.cases.sketch),
         headline=Headline(
             severities=severities,
             ap_standard=mean_over(scores, "ap.standard", severities),

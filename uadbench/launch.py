@@ -13,7 +13,7 @@ from uadbench.allocator import keep_freed_memory
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.base import Cohort
 from uadbench.errors import InputError, UadbenchError, Unfinished
-from uadbench.material import gather_material
+from uadbench.material import plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
 from uadbench.report.figures import draw_figures
@@ -40,12 +40,12 @@ def plan_cells(
     seeds: Sequence[int],
     progress: Progress,
 ) -> Iterator[Cell]:
-    """The cells of models x folds x seeds; the scans of a fold are gathered once.
+    """The cells of models x folds x seeds; those of a fold share its scans.
 
     `options` maps a model's name, as given in `models` or as registered, to what the user set.
     """
     for fold in folds:
-        material = gather_material(cohort, protocol, fold, progress)
+        material = plan_material(cohort, protocol, fold, progress)
         for name in models:
             for seed in seeds:
                 yield Cell(name, material, seed, options.get(name, {}))
@@ -83,6 +83,7 @@ def run_cells(
     """
     keep_freed_memory()
     sweep = Sweep()
+    away = False
     for cell in cells:
         try:
             outcome = run_cell(cell, output, device, progress, fresh)
@@ -96,13 +97,16 @@ def run_cells(
         sweep.outcomes.append(outcome)
         on_result(outcome)
         if tracker is not None and not tracker.has(outcome.result, outcome.folder):
+            if away:  # its patience is not tried a second time
+                sweep.untracked.append(outcome.folder)
+                continue
             try:
                 tracker.log(outcome.result, outcome.folder, figures)
             except Unfinished as error:
                 progress.warning(f"{error}; the scores are safe, log them later with 'uadbench track {outcome.folder}'")
                 sweep.untracked.append(outcome.folder)
-                tracker = None
-    if tracker is not None:
+                away = True
+    if tracker is not None and not away:
         try:
             tracker.close()
         except Unfinished as error:

@@ -1,8 +1,8 @@
-"""The scans that the cells of one cohort, protocol and fold share: split, on the grid, read once."""
+"""The scans that the cells of one cohort, protocol and fold share: split at once, read when first needed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,35 +18,63 @@ from uadbench.protocol import Protocol
 from uadbench.testset import SimulatedCases
 from uadbench.types import Scan
 
+PARTS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Material:
-    """The scans that all cells of one (cohort, protocol, fold) share, read once."""
+    """Who trains, validates and tests, and their scans on the protocol's grid.
+
+    Attributes
+    ----------
+    rows : for each of PARTS the rows of the cohort's table
+    """
 
     cohort: Cohort
     protocol: Protocol
     fold: int
     split: Split
-    train: ScanStack
-    validation: ScanStack
-    test: ScanStack
+    rows: dict[str, pd.DataFrame]
+    progress: Progress = field(repr=False, compare=False)
+
+    @cached_property
+    def _stacks(self) -> dict[str, ScanStack]:
+        # in one order whatever the fold, so that folds of the same scans share one cache entry
+        wanted = pd.concat(self.rows.values()).sort_values(["participant_id", "session_id"], kind="stable")
+        stack = gather(self.cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
+        people = stack.rows["participant_id"]
+        return {part: stack.select(np.flatnonzero(people.isin(getattr(self.split, part)))) for part in PARTS}
+
+    def scans(self, part: str) -> list[Scan]:
+        """The scans of one of PARTS, sorted by participant and session; from the cohort's cache.
+
+        Raises InputError for a scan that cannot be used.
+        """
+        stack = self._stacks[part]
+        return [stack.scan(index) for index in range(len(stack))]
 
     @cached_property
     def cases(self) -> SimulatedCases:
         """The test sets."""
-        return SimulatedCases(self.protocol, [self.test.scan(i) for i in range(len(self.test))])
+        return SimulatedCases(self.protocol, self.scans("test"))
 
-    def batches(self, stack: ScanStack, seed: int, device: torch.device) -> Batches:
-        """Batches of a part of the split, in the protocol's size."""
-        scans: list[Scan] = [stack.scan(i) for i in range(len(stack))]
+    @property
+    def testset_recipe(self) -> str:
+        """The exact part of the test sets' fingerprint; needs no scan."""
+        version = [self.cohort.name, self.cohort.version, self.cohort.content_key(self.rows["test"])]
+        return SimulatedCases.recipe(self.protocol, version)
+
+    def batches(self, part: str, seed: int, device: torch.device) -> Batches:
+        """Batches of one of PARTS, in the protocol's size."""
+        scans = self.scans(part)
         intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
         return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
 
 
-def gather_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
-    """Split the cohort's participants and bring the scans that the split needs onto the grid.
+def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
+    """Split the cohort's participants; scans are read when they are first needed.
 
-    Raises InputError if the cohort has too few healthy participants, or a scan cannot be used.
+    Raises InputError if the cohort has too few healthy participants.
     """
     section = protocol.split
     table = cohort.participants
@@ -63,14 +91,9 @@ def gather_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Pro
     healthy = table[table["group"] == section.healthy]
     first = baseline(healthy)
     training = healthy if section.sessions == "all" else first
-    parts = {
+    rows = {
         "train": training[training["participant_id"].isin(split.train)],
         "validation": first[first["participant_id"].isin(split.validation)],
         "test": first[first["participant_id"].isin(split.test)],
     }
-    # in one order whatever the fold, so that folds of the same scans share one cache entry
-    wanted = pd.concat(parts.values()).sort_values(["participant_id", "session_id"], kind="stable")
-    stack = gather(cohort, protocol.lattice, wanted.reset_index(drop=True), progress)
-    people = stack.rows["participant_id"]
-    stacks = {name: stack.select(np.flatnonzero(people.isin(getattr(split, name)))) for name in parts}
-    return Material(cohort=cohort, protocol=protocol, fold=fold, split=split, **stacks)
+    return Material(cohort, protocol, fold, split, rows, progress)

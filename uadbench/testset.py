@@ -73,11 +73,11 @@ class SimulatedCases:
                 intensity=self.intensity(scan),
             )
 
-    def recipe(self, cohort: str, version: str) -> str:
-        """A hash of all that determines the cases exactly: cohort, scans, and what is simulated how."""
-        content = self.protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
-        revisions = [regions.regions_digest(), hypometabolism.REVISION]
-        return content_hash(content, revisions, cohort, version, [list(scan.key) for scan in self.scans])
+    @staticmethod
+    def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
+        """A hash of all that determines the cases exactly: what is simulated how, and `scans`, which tells on which."""
+        content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
+        return content_hash(content, regions.regions_digest(), hypometabolism.REVISION, list(scans))
 
     @cached_property
     def sketch(self) -> dict[str, float]:

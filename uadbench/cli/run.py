@@ -178,5 +178,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
             print(f"{outcome.result.model.name:12} {outcome.folder}")
         for line in whereabouts(sweep.outcomes[0].folder, None if sweep.untracked else uri)[4:]:
             print(line)
+    for folder in sweep.untracked:
+        print(f"not in MLflow yet: uadbench track {folder}")
     for result in results:
         print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")
