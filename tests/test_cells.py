@@ -109,6 +109,33 @@ def test_metrics_change_with_the_protocol_but_weights_need_not(material) -> None
     assert cell.eval_key != changed.eval_key
 
 
+def test_a_changed_protocol_keeps_apart(material, tmp_path: Path) -> None:
+    split = material.protocol.split.model_copy(update={"test": 5})
+    other = replace(material, protocol=material.protocol.model_copy(update={"split": split}))
+    folders = {Cell("mean", m, 0).folder(tmp_path).parent.parent.name for m in (material, other)}
+    assert folders == {"smoke", f"smoke-{other.protocol.hash[:8]}"}
+
+
+def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own file, and the files beside it that it imports, directly or not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "deepest_layers.py").write_text("GAIN = 1.0\n")
+    (tmp_path / "some_layers.py").write_text("import deepest_layers\n\ndef gain():\n    return deepest_layers.GAIN\n")
+    (tmp_path / "net.py").write_text(
+        "from some_layers import gain\n"
+        "from uadbench.models.base import ReconstructionModel\n"
+        "class Net(ReconstructionModel):\n"
+        "    def reconstruct(self, batch):\n"
+        "        return gain() * batch.images\n"
+    )
+    keys = [Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key]
+    for file in ("deepest_layers.py", "some_layers.py", "net.py"):
+        with (tmp_path / file).open("a") as handle:
+            handle.write("# changed\n")
+        keys.append(Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key)
+    assert len(set(keys)) == 4
+
+
 def there(folder: Path, name: str) -> bool:
     """Whether a file or folder of this name exists, while another process makes and removes others."""
     return any(name in [*folders, *files] for _, folders, files in os.walk(folder))
@@ -118,8 +145,8 @@ def there(folder: Path, name: str) -> bool:
 def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
     code = (
-        "from uadbench import cells, training\n"
-        "cells.SAVE_EVERY_S = training.SAVE_EVERY_S = 0.0\n"
+        "from uadbench import cells\n"
+        "cells.SAVE_EVERY_S = 0.0\n"
         "from uadbench.cli.main import main\n"
         f"main(['run', '--model', 'ae3d', '--protocol', 'smoke', '--output', {str(tmp_path)!r},"
         " '--tracking-uri', 'none', '--set', 'protocol.training.epochs=30'])\n"

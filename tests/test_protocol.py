@@ -46,6 +46,10 @@ def test_an_override_changes_the_hash_and_the_rank() -> None:
         ({"ranking.severities": "[0.11]"}, "must be among"),
         ({"cells.folds": "[9]"}, "below split.folds"),
         ({"intensity.kind": "'maxmin'"}, "intensity.kind"),
+        ({"intensity.scale": "inf"}, "intensity.scale: "),
+        ({"testsets.anomalies": "[]"}, "testsets.anomalies: "),
+        ({"testsets.ignored": "0.9"}, "ignored must not be above positive"),
+        ({"name": "'../elsewhere'"}, "name: "),
     ],
 )
 def test_bad_overrides_are_refused(overrides: dict[str, str], complaint: str) -> None:

@@ -79,6 +79,15 @@ def test_registering_twice_is_an_error() -> None:
         models.register("net")(type("B", (), {}))
 
 
+def test_a_file_cannot_take_a_built_in_name(tmp_path: Path) -> None:
+    file = tmp_path / "thief.py"
+    stolen = MODEL.replace("class", "@register_model('mean')\nclass")
+    file.write_text(f"from uadbench.registry import register_model\n{stolen}")
+    with pytest.raises(InputError, match=r"'mean' is registered twice: by uadbench\.models\.mean"):
+        registry.models.get(f"{file}:Other")
+    assert registry.models.get("mean").__module__ == "uadbench.models.mean"
+
+
 def test_a_class_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MODEL)
@@ -99,6 +108,11 @@ class Plugin:
         pass
 
 
+class Untyped:
+    def __init__(self, grid, part=0.5) -> None:  # type: ignore[no-untyped-def]
+        pass
+
+
 def test_options_are_converted_or_refused() -> None:
     given = {"width": "5", "rate": "1e-3", "on": "false"}
     assert check_options("net", Plugin, given) == {"width": 5, "rate": 1e-3, "on": False}
@@ -106,6 +120,10 @@ def test_options_are_converted_or_refused() -> None:
     for bad in ({"width": "many"}, {"width": "2.5"}, {"width": "0"}, {"on": "perhaps"}, {"width": 2.5}):
         with pytest.raises(InputError, match="is not of type"):
             check_options("net", Plugin, bad)
+    with pytest.raises(InputError, match="is not of type float"):
+        check_options("net", Plugin, {"rate": "inf"})
+    with pytest.raises(InputError, match="option 'part' has no type"):
+        check_options("net", Untyped, {"part": "5"})
     with pytest.raises(InputError, match="has no option 'widht'"):
         check_options("net", Plugin, {"widht": "5"})
     with pytest.raises(InputError, match="has no option 'grid'"):

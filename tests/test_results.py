@@ -55,6 +55,9 @@ def test_hash_follows_scores_to_six_digits() -> None:
     nudged = rows.copy()
     nudged["ap.standard"] *= 1 + 1e-12
     assert score_hash(nudged) == known
+    almost, one = rows.copy(), rows.copy()
+    almost.loc[3, "ap.standard"], one.loc[3, "ap.standard"] = 1 - 1e-12, 1.0
+    assert score_hash(almost) == score_hash(one)
     for value in (rows["ap.standard"].iloc[3] * (1 + 1e-4), np.nan, np.inf, -np.inf, 0.0):
         changed = rows.copy()
         changed.loc[3, "ap.standard"] = value

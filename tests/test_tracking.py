@@ -32,8 +32,8 @@ def logged(trained, tmp_path_factory: pytest.TempPathFactory):
     outcome, _ = trained
     folder = tmp_path_factory.mktemp("mlflow")
     tracker = Tracker(default_uri(folder), "title", folder / "mlartifacts")
-    figures = draw_figures(outcome.result, outcome.folder)
-    run_id = tracker.log(outcome.result, outcome.folder, figures)
+    draw_figures(outcome.result, outcome.folder)
+    run_id = tracker.log(outcome.result, outcome.folder)
     tracker.close()
     assert tracker.has(outcome.result, outcome.folder)
     return MlflowClient(default_uri(folder)), run_id, outcome.result
@@ -77,7 +77,7 @@ def test_a_dead_server_costs_seconds_and_no_score(material, tmp_path: Path) -> N
     progress = Listens()
     tracker = Tracker(f"http://127.0.0.1:{port}", "t", tmp_path)
     with pytest.raises(Unfinished, match=r"MLflow at http://127\.0\.0\.1"):
-        tracker.log(None, tmp_path, [])  # type: ignore[arg-type]
+        tracker.log(None, tmp_path)  # type: ignore[arg-type]
     started = time.monotonic()
     cells = [Cell("identity", material, 0), Cell("mean", material, 0)]
     sweep = run_cells(cells, tmp_path, torch.device("cpu"), tracker, progress)
@@ -91,6 +91,8 @@ def test_a_dead_server_costs_seconds_and_no_score(material, tmp_path: Path) -> N
 def test_a_uri_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give sqlite"):
         Tracker("./mlruns", "t", tmp_path)
+    with pytest.raises(InputError, match="give sqlite"):
+        Tracker("http://host:abc", "t", tmp_path)
 
 
 def test_one_failing_cell_leaves_the_others(material, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench import training
 from uadbench.errors import Unfinished
 from uadbench.models.aae3d import AAE3D
 from uadbench.models.base import ReconstructionModel, adam
@@ -47,12 +46,18 @@ class StopAfter(Silent):
 def run(model, file: Path, progress=None, epochs: int = 5, patience: int = 0) -> Curve:  # type: ignore[no-untyped-def]
     batches = example_batches(9)
     return train(
-        model, batches, batches, epochs=epochs, patience=patience, state_file=file, progress=progress or Silent()
+        model,
+        batches,
+        batches,
+        epochs=epochs,
+        patience=patience,
+        state_file=file,
+        progress=progress or Silent(),
+        save_every_s=0.0,
     )
 
 
-def test_a_killed_training_ends_equal_to_an_undisturbed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+def test_a_killed_training_ends_equal_to_an_undisturbed_one(tmp_path: Path) -> None:
     undisturbed = build_model("aae3d", SMALL, {}, seed=5)
     whole = run(undisturbed, tmp_path / "a")
     for stop in (1, 2):

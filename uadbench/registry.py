@@ -54,9 +54,13 @@ class Registry:
 
         def decorate(plugin: Plugin) -> Plugin:
             known = self._loaded.get(name)
-            if known is not None and (known.__module__, known.__qualname__) != (plugin.__module__, plugin.__qualname__):
+            taken = "" if known is None or _where(known) == _where(plugin) else _where(known)
+            for origin in _built_in(self.package, f"register_{self.kind}"):
+                if origin.name == name and origin.module != plugin.__module__:
+                    taken = origin.module
+            if taken:
                 raise InputError(
-                    f"{self.kind} '{name}' is registered twice: by {_where(known)} and by {_where(plugin)}; rename one"
+                    f"{self.kind} '{name}' is registered twice: by {taken} and by {_where(plugin)}; rename one"
                 )
             self._loaded[name] = plugin
             plugin.registered_name = name  # type: ignore[attr-defined]
@@ -166,8 +170,10 @@ def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[st
             options = ", ".join(known) or "it has none"
             raise InputError(f"{label} has no option '{name}'; its options: {options}")
         expected = known[name].annotation
+        if expected is inspect.Parameter.empty:
+            raise InputError(f"{label}: option '{name}' has no type in the constructor; give it one, as in {name}: int")
         try:
-            adapter = TypeAdapter(expected, config=ConfigDict(strict=not isinstance(value, str)))
+            adapter = TypeAdapter(expected, config=ConfigDict(strict=not isinstance(value, str), allow_inf_nan=False))
             checked[name] = (
                 adapter.validate_strings(value) if isinstance(value, str) else adapter.validate_python(value)
             )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from uadbench.errors import InputError
 from uadbench.store import atomic_path, content_hash, write_json
@@ -30,7 +30,7 @@ class ModelCard(_Section):
     """Which model, with which options."""
 
     name: str
-    options: dict[str, bool | int | float | str | None]
+    options: dict[str, JsonValue]
     reconstructs: bool
     reference: str
 
@@ -192,6 +192,9 @@ def score_hash(table: pd.DataFrame) -> str:
         exponent[finite] = np.floor(np.log10(np.abs(values[finite]))).astype(np.int64)
         mantissa = np.zeros(len(values), dtype=np.int64)
         mantissa[finite] = np.rint(values[finite] / 10.0 ** (exponent[finite] - DIGITS + 1)).astype(np.int64)
+        carried = np.abs(mantissa) == 10**DIGITS  # 0.9999999 rounds to 1.00000, which is spelled with the next exponent
+        mantissa[carried] //= 10
+        exponent[carried] += 1
         kind = np.where(np.isnan(values), 1, np.where(np.isposinf(values), 2, np.where(np.isneginf(values), 3, 0)))
         digest.append(content_hash(name, mantissa.tobytes(), exponent.tobytes(), kind.astype(np.int64).tobytes()))
     return content_hash(digest)

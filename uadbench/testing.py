@@ -27,7 +27,7 @@ from torch import Tensor
 from uadbench import atlas
 from uadbench.batches import Batches, make_batch
 from uadbench.evaluation import observe
-from uadbench.models.base import Model
+from uadbench.models.base import Model, ReconstructionModel
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
 from uadbench.progress import Silent
 from uadbench.registry import options_of
@@ -70,6 +70,7 @@ def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Mod
             state = Path(folder) / "state.safetensors"
             train(model, batches, batches, epochs=epochs, patience=0, state_file=state, progress=Silent())
     else:
+        torch.manual_seed(0)
         with torch.no_grad():
             model.fit(batches)
     return model.eval()
@@ -78,8 +79,12 @@ def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Mod
 def check_output(model_class: type[Model]) -> None:
     """Reconstruction and map have the shape of the images, float32 values, and are finite."""
     model, batch = fitted(model_class), _batch(3)
-    for label, answer in _answers(model, batch).items():
-        assert answer.shape == batch.images[:, 0].shape, f"the {label} has shape {tuple(answer.shape)}"
+    with torch.no_grad():
+        answers = {"anomaly map": model.anomaly_map(batch)}
+        if isinstance(model, ReconstructionModel):
+            answers["reconstruction"] = model.reconstruct(batch)
+    for label, answer in answers.items():
+        assert answer.shape == batch.images.shape, f"the {label} has shape {tuple(answer.shape)}"
         assert answer.dtype == torch.float32, f"the {label} is {answer.dtype}, not float32"
         assert torch.isfinite(answer).all(), f"the {label} has voxels that are not finite"
 
@@ -161,6 +166,25 @@ def check_save_load(model_class: type[Model]) -> None:
         assert torch.equal(answer, expected[label]), f"the {label} differs after saving and loading"
 
 
+def check_resume(model_class: type[Model]) -> None:
+    """A training that is stopped after an epoch and continued ends as one that was not (models with gradients).
+
+    What `prepare` learns must live in buffers: plain attributes are lost when a training is continued.
+    """
+    if not _new(model_class, SMALL).learns_by_gradients:
+        return
+    batches = example_batches()
+    whole, begun, continued = (_new(model_class, SMALL) for _ in range(3))
+    with tempfile.TemporaryDirectory() as folder:
+        for model, epochs, name in ((whole, 2, "whole"), (begun, 1, "state"), (continued, 2, "state")):
+            file = Path(folder) / name
+            train(
+                model, batches, batches, epochs=epochs, patience=0, state_file=file, progress=Silent(), save_every_s=0
+            )
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, continued.state_dict()[name]), f"'{name}' differs after a training was continued"
+
+
 def check_seed(model_class: type[Model]) -> None:
     """The same seed gives the same model."""
     first, second = fitted(model_class), fitted(model_class)
@@ -176,6 +200,7 @@ CHECKS: tuple[Callable[[type[Model]], None], ...] = (
     check_inference_is_deterministic,
     check_gradients_everywhere,
     check_save_load,
+    check_resume,
     check_seed,
 )
 

@@ -77,7 +77,8 @@ class SimulatedCases:
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
         """A hash of all that determines the cases exactly: what is simulated how, and `scans`, which tells on which."""
         content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
-        return content_hash(content, regions.regions_digest(), hypometabolism.REVISION, list(scans))
+        simulation = [regions.regions_digest(), hypometabolism.REVISION, atlas.versions()]
+        return content_hash(content, simulation, list(scans))
 
     @cached_property
     def sketch(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,24 +49,26 @@ class Tracker:
     _experiment: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        if urlparse(self.uri).scheme not in {"sqlite", "http", "https"}:
+        try:
+            known = urlparse(self.uri).scheme in {"sqlite", "http", "https"} and urlparse(self.uri).port != 0
+        except ValueError:  # a port that is no number
+            known = False
+        if not known:
             raise InputError(f"--tracking-uri {self.uri}: give sqlite:///PATH, http(s)://HOST:PORT, or none")
 
-    def log(self, result: Result, folder: Path, figures: Sequence[Path]) -> str:
-        """Log one cell; returns the id of its run."""
+    def log(self, result: Result, folder: Path) -> str:
+        """Log one cell with the files of its run folder; returns the id of its run."""
         with _as_unfinished(self.uri):
             client = self._connected()
             tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": result.score_hash}
             run = client.create_run(self._experiment, run_name=_run_name(result), tags=tags)
             run_id = str(run.info.run_id)
-            client.log_batch(run_id, params=_params(result))
-            metrics = list(_metrics(result))
-            for start in range(0, len(metrics), CHUNK):
-                client.log_batch(run_id, metrics=metrics[start : start + CHUNK])
-            _log_dataset(client, run_id, result)
-            client.log_table(run_id, _summary_table(result), "scores.json")
-            for file in (folder / RESULT, folder / SCORES, *figures):
-                client.log_artifact(run_id, str(file), "figures" if file in figures else None)
+            try:
+                _log_all(client, run_id, result, folder)
+            except Exception:
+                client.set_terminated(run_id, "FAILED")
+                client.set_terminated(self._parent, "FAILED")
+                raise
             client.set_terminated(run_id)
         write_json(folder / LOGGED, {"uri": self.uri, "run_id": run_id, "score_hash": result.score_hash})
         return run_id
@@ -76,6 +78,8 @@ class Tracker:
         try:
             logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            return False
+        if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).is_file():
             return False
         return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
 
@@ -98,6 +102,19 @@ class Tracker:
             self._parent = str(client.create_run(self._experiment, run_name=self.title).info.run_id)
             self._client = client
         return self._client
+
+
+def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path) -> None:
+    client.log_batch(run_id, params=_params(result))
+    metrics = list(_metrics(result))
+    for start in range(0, len(metrics), CHUNK):
+        client.log_batch(run_id, metrics=metrics[start : start + CHUNK])
+    _log_dataset(client, run_id, result)
+    client.log_table(run_id, _summary_table(result), "scores.json")
+    for file in (folder / RESULT, folder / SCORES):
+        client.log_artifact(run_id, str(file))
+    for figure in sorted((folder / "figures").glob("*.png")):
+        client.log_artifact(run_id, str(figure), "figures")
 
 
 def _client(uri: str) -> MlflowClient:

@@ -20,6 +20,8 @@ from uadbench.progress import Progress
 from uadbench.store import atomic_path, keyed_seed
 
 SAVE_EVERY_S = 15.0
+REVISION = 1
+"""Raise it whenever the same model, scans and seed would end with other weights."""
 
 
 @dataclass
@@ -46,12 +48,13 @@ def train(
     patience: int,
     state_file: Path,
     progress: Progress,
+    save_every_s: float = SAVE_EVERY_S,
 ) -> Curve:
     """Train a model; it leaves with the weights of its best validation epoch.
 
     The validation error is the MSE of the reconstruction of healthy validation scans; a model that
     reconstructs nothing keeps its last weights. The loop writes its whole state to `state_file`
-    every SAVE_EVERY_S seconds at the end of an epoch and continues from one it finds there: all
+    every `save_every_s` seconds at the end of an epoch and continues from one it finds there: all
     randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
 
     Raises Unfinished when a loss or the validation error is not a number.
@@ -78,7 +81,7 @@ def train(
                 state.keep_best()
             state.epoch += 1
             task.advance(1, "" if error is None else f"validation MSE {error:.5f}")
-            if time.monotonic() - saved_at > SAVE_EVERY_S:
+            if time.monotonic() - saved_at > save_every_s:
                 state.save()
                 saved_at = time.monotonic()
     model.load_state_dict(state.best)
@@ -148,12 +151,15 @@ class _State:
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         groups: dict[str, Any] = {}
+        plain: dict[str, Any] = {}
         for name, optimiser in self.optimisers.items():
             whole = optimiser.state_dict()
             groups[name] = whole["param_groups"]
-            for index, values in whole["state"].items():
-                tensors |= {f"optimiser/{name}/{index}/{key}": value for key, value in values.items()}
-        header = {"epoch": self.epoch, "curve": asdict(self.curve), "groups": groups}
+            for index, slots in whole["state"].items():
+                for slot, value in slots.items():
+                    key = "\t".join(("optimiser", name, str(index), slot))
+                    (tensors if isinstance(value, Tensor) else plain)[key] = value
+        header = {"epoch": self.epoch, "curve": asdict(self.curve), "groups": groups, "plain": plain}
         with atomic_path(self.file) as partial:
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"json": json.dumps(header)}
@@ -174,10 +180,10 @@ class _State:
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         self.best = {k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")}
         for name, optimiser in self.optimisers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"optimiser/{name}/"):
-                    _, _, index, slot = key.split("/")
+            state: dict[int, dict[str, Any]] = {}
+            for key, value in {**tensors, **header["plain"]}.items():
+                if key.startswith(f"optimiser\t{name}\t"):
+                    _, _, index, slot = key.split("\t")
                     state.setdefault(int(index), {})[slot] = value
             optimiser.load_state_dict({"state": state, "param_groups": header["groups"][name]})
         self.curve = Curve(**header["curve"])

@@ -89,6 +89,27 @@ def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
     assert (model["name"], model["options"]) == ("Half", {"part": 0.25})
 
 
+def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
+    import nibabel
+
+    code, _, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "4")
+    assert code == 0, err
+    scan = sorted((tmp_path / "caps").glob("subjects/*/*/pet_linear/*.nii.gz"))[0]
+    image = nibabel.load(scan)
+    data = np.asarray(image.dataobj).copy()
+    data[80, 80, 80] = np.nan
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), scan)
+    sizes = [f"protocol.split.{k}={v}" for k, v in (("train", 1), ("validation", 2), ("test", 1), ("folds", 1))]
+    arguments = [word for size in sizes for word in ("--set", size)]
+    options = ["--protocol", "smoke", "--cohort", str(tmp_path / "caps"), "--output", str(tmp_path / "runs")]
+    code, _, err = call(capsys, "run", "--model", "mean", "--model", "identity", *options, *arguments)
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    assert scan.name in line
+    assert "1 voxel is NaN" in line
+    assert not list((tmp_path / "runs").glob("caps*"))
+
+
 def test_changing_the_protocol_is_unranked(material, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none"]
     _, out, _ = call(capsys, "run", "--model", "mean", "--set", "protocol.testsets.severities=[0.3]", *options)
@@ -113,6 +134,7 @@ def test_changing_the_protocol_is_unranked(material, tmp_path: Path, capsys) -> 
         (["--model", "mean", "--output", "/proc/runs"], "cannot write here"),
         (["--model", "mean", "--tracking-uri", "./mlruns"], "give sqlite:///PATH"),
         (["--model", "./none.py:Net"], "no such file"),
+        (["--model", "mean", "--set", "protocol.testsets.anomalies=['adx']"], "did you mean 'ad'?"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, complaint: str, tmp_path, monkeypatch, capsys) -> None:

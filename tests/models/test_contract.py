@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -83,7 +83,35 @@ class NotFinite(Sound):
         return self.gain * batch.images / 0.0
 
 
-BROKEN = [WrongShape, Untyped, LooksAtNeighbours, ChangesInput, Random, Idle, Forgets, NotFinite]
+class Doubles(Sound):
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        return batch.images.double()
+
+
+class LosesItsPreparation(Sound):
+    """What it learns in `prepare` is no buffer, so a continued training does not have it."""
+
+    scale = 1.0
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        self.scale = -1.0
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        yield "all", self.scale * self.reconstruct(batch).mean()
+
+
+BROKEN = [
+    Doubles,
+    LosesItsPreparation,
+    WrongShape,
+    Untyped,
+    LooksAtNeighbours,
+    ChangesInput,
+    Random,
+    Idle,
+    Forgets,
+    NotFinite,
+]
 
 
 def complaints(model: type[Model]) -> list[str]:

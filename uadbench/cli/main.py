@@ -33,14 +33,12 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 good, 1 a check failed, 2 wrong use or bad input, 3 could not finish."""
+    """Run the command line and exit: 0 good, 2 wrong use or bad input, 3 could not finish."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     warnings.showwarning = _show_warning
     try:
         app([argument for argument in given if argument != "--debug"], standalone_mode=True)
-    except KeyboardInterrupt:
-        _fail("stopped; run the same command again to continue where it was", Unfinished.exit_code)
     except UadbenchError as error:
         if debug:
             raise

@@ -62,22 +62,25 @@ def run(
     )
     by_model = _options_of_models(names, options)
     where = choose_device(device)
-    require_writable(output)
     uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
     tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
     cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
     if dry_run:
         _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
         return
-    sweep = run_cells(
-        cells,
-        output,
-        where,
-        tracker,
-        progress,
-        fresh=fresh,
-        on_result=lambda outcome: progress.notice(_one_line(outcome)),
-    )
+    require_writable(output)
+    try:
+        sweep = run_cells(
+            cells,
+            output,
+            where,
+            tracker,
+            progress,
+            fresh=fresh,
+            on_result=lambda outcome: progress.notice(_one_line(outcome)),
+        )
+    except KeyboardInterrupt:
+        raise Unfinished("stopped; give the same command again to continue where it was") from None
     _print_sweep(sweep, uri, as_json)
     if sweep.failures:
         failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
@@ -103,10 +106,13 @@ def _parse_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, 
 def _options_of_models(names: Sequence[str], options: dict[str, dict[str, str]]) -> dict[str, dict[str, Any]]:
     """Check models and their options before any scan is read; `--set` may use a file's class name."""
     from uadbench import registry
+    from uadbench.models.base import Model
 
     checked: dict[str, dict[str, Any]] = {}
     for name in names:
         plugin = registry.models.get(name)
+        if not issubclass(plugin, Model):
+            raise InputError(f"{name}: class {plugin.__name__} is not a uadbench.models.base.Model")
         label = str(getattr(plugin, "registered_name", name))
         checked[name] = registry.check_options(label, plugin, options.pop(label, {}) | options.pop(name, {}))
     if options:
@@ -179,6 +185,6 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
         for line in whereabouts(sweep.outcomes[0].folder, None if sweep.untracked else uri)[4:]:
             print(line)
     for folder in sweep.untracked:
-        print(f"not in MLflow yet: uadbench track {folder}")
+        print(f"not in MLflow yet: uadbench track {folder} --tracking-uri {uri}")
     for result in results:
         print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from uadbench.errors import InputError
+
 
 def track(
     run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
@@ -14,13 +16,16 @@ def track(
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
     from uadbench.report.figures import draw_figures
-    from uadbench.results import read_result
+    from uadbench.results import read_result, read_scores, score_hash
     from uadbench.tracking import Tracker, default_uri
 
     result = read_result(run)
     folder = run if run.is_dir() else run.parent
     uri = tracking_uri or default_uri(Path("runs"))
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
-    run_id = tracker.log(result, folder, draw_figures(result, folder))
+    if score_hash(read_scores(folder)) != result.score_hash:
+        raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")
+    draw_figures(result, folder)
+    run_id = tracker.log(result, folder)
     tracker.close()
     print(f"logged to {uri}, run {run_id}")

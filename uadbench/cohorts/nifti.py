@@ -136,7 +136,8 @@ def _check_values(path: Path, data: Volume, nan: str) -> Volume:
         if nan == "refuse":
             count = int(wrong.sum())
             verb = "voxel is" if count == 1 else "voxels are"
-            raise InputError(f"{path}: {count} {verb} NaN or infinite; mend the file or pass --nan zero")
+            advice = "mend the file, or set them to 0 (--nan zero, or --cohort PATH:nan=zero)"
+            raise InputError(f"{path}: {count} {verb} NaN or infinite; {advice}")
         data = np.where(wrong, np.float32(0), data)
         low, high = float(data.min()), float(data.max())
     if low == high:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLE = "example.npz"
+FIGURES = "figures"
 DPI = 110
 ROWS = (
     ("healthy", "healthy scan x"),
@@ -34,7 +35,7 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
         figures["example"] = example_figure(folder / EXAMPLE, result.model.name)
     files = []
     for name, figure in figures.items():
-        file = folder / "figures" / f"{name}.png"
+        file = folder / FIGURES / f"{name}.png"
         with atomic_path(file) as partial:
             figure.savefig(partial, dpi=DPI)
         files.append(file)
