@@ -77,6 +77,15 @@ class ReconstructionModel(Model):
         return self.reconstruct(batch) - batch.images
 
 
+def mean_image(batches: Iterable[Batch]) -> Tensor:
+    """The mean of all images, voxel by voxel, (X, Y, Z) float64."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for batch in batches:
+        total = total.to(batch.images.device) + batch.images[:, 0].sum(0, dtype=torch.float64)
+        count += len(batch)
+    return total / count
+
+
 def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
     """Standard normal noise (N, *shape) in which row i depends on seeds[i] alone."""
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]

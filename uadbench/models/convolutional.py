@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.errors import InputError
+from uadbench.models.base import mean_image
 from uadbench.models.depth_to_space import DoublingConvTranspose3d
 from uadbench.types import Batch, Grid
 
@@ -59,11 +60,7 @@ class Decoder(nn.Module):
 
     def start_from_mean(self, batches: Iterable[Batch]) -> None:
         """Set the offset to the logit of the mean training scan."""
-        total, count = torch.zeros_like(self.offset, dtype=torch.float64), 0
-        for batch in batches:
-            total += batch.images[:, 0].sum(0, dtype=torch.float64)
-            count += len(batch)
-        self.offset.copy_(torch.logit((total / count).clamp(1e-3, 1 - 1e-3)))
+        self.offset.copy_(torch.logit(mean_image(batches).clamp(1e-3, 1 - 1e-3)))
 
 
 def coarse(grid: Grid) -> tuple[int, int, int]:

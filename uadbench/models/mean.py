@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from uadbench.models.base import ReconstructionModel
+from uadbench.models.base import ReconstructionModel, mean_image
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
@@ -23,12 +23,8 @@ class Mean(ReconstructionModel):
         self.register_buffer("mean", torch.zeros(grid.shape))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Average the training scans, voxel by voxel, in float64."""
-        total, count = torch.zeros_like(self.mean, dtype=torch.float64), 0
-        for batch in batches:
-            total += batch.images[:, 0].sum(0, dtype=torch.float64)
-            count += len(batch)
-        self.mean.copy_(total / count)
+        """Average the training scans."""
+        self.mean.copy_(mean_image(batches))
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """The mean, whatever the images are."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from uadbench.atlas import brain_mask
-from uadbench.models.base import Model
+from uadbench.models.base import Model, mean_image
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
@@ -40,14 +40,11 @@ class ZScore(Model):
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Mean, then unbiased standard deviation about it, in two passes in float64."""
-        total, count = torch.zeros_like(self.mean, dtype=torch.float64), 0
-        for batch in batches:
-            total += batch.images[:, 0].sum(0, dtype=torch.float64)
-            count += len(batch)
-        mean = total / count
-        squares = torch.zeros_like(mean)
+        mean = mean_image(batches)
+        squares, count = torch.zeros_like(mean), 0
         for batch in batches:
             squares += (batch.images[:, 0] - mean).square().sum(0)
+            count += len(batch)
         sd = (squares / (count - 1)).sqrt()
         brain = torch.from_numpy(brain_mask(self.grid)).to(sd.device)
         self.mean.copy_(mean)
