@@ -160,7 +160,8 @@ def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, mate
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert not list(tmp_path.glob("**/result.json"))
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    resumed = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    assert "continues after" in resumed.stderr
     (found,) = tmp_path.glob("**/result.json")
     protocol = material.protocol.model_copy(
         update={"training": material.protocol.training.model_copy(update={"epochs": 30})}

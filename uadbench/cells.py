@@ -222,7 +222,8 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
     saved_at = time.monotonic()
     with progress.task(f"evaluating {cell.name}", len(evaluator.cases.scans)) as task:
         if done:
-            task.advance(done, "resumed")
+            progress.notice(f"{cell.name}: evaluation continues after {done} scans")
+            task.advance(done)
         for rows in score_scans(evaluator, skip=done):
             fresh.append(rows)
             task.advance(1)

@@ -67,7 +67,8 @@ def train(
     saved_at = time.monotonic()
     with progress.task(f"training {model.registered_name}", epochs) as task:
         if state.epoch:
-            task.advance(state.epoch, "resumed")
+            progress.notice(f"{model.registered_name}: training continues after epoch {state.epoch}")
+            task.advance(state.epoch)
         while state.epoch < epochs and not _is_stale(state.curve, patience):
             started = time.monotonic()
             losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch))

@@ -64,7 +64,7 @@ def test_the_vae_loss_is_sum_of_squares_plus_kl() -> None:
     assert name == "vae"
     model.eval()
     mu, log_variance = model.encode(batch.images)
-    assert float(loss) > float(vae3d.kl_divergence(mu, log_variance)) / len(batch) > 0
+    assert float(loss.detach()) > float(vae3d.kl_divergence(mu, log_variance)) / len(batch) > 0
 
 
 def test_from_mean_starts_at_the_mean() -> None:
