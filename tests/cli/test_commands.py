@@ -150,6 +150,12 @@ def test_bad_input_is_one_line_and_exit_2(arguments, complaint: str, tmp_path, m
     assert not list(tmp_path.glob("runs/phantom*"))
 
 
+def test_version(capsys) -> None:
+    from uadbench import __version__
+
+    assert call(capsys, "--version")[:2] == (0, f"uadbench {__version__}\n")
+
+
 def test_debug_shows_the_traceback(capsys) -> None:
     from uadbench.errors import InputError
 

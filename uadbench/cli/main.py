@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -27,8 +28,19 @@ app.command("track")(track.track)
 app.add_typer(cohort.app, name="cohort")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"uadbench {version('uadbench')}")
+        raise typer.Exit
+
+
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     """A benchmark of unsupervised anomaly detection on brain FDG PET."""
 
 
