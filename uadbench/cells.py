@@ -41,7 +41,7 @@ from uadbench.results import (
     write_result,
     write_table,
 )
-from uadbench.store import atomic_path, content_hash, keyed_seed, write_json
+from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
 
@@ -108,7 +108,7 @@ class Cell:
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""
         protocol = self.material.protocol
-        cohort = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.material.cohort.name)
+        cohort = file_name(self.material.cohort.name)
         # a changed protocol keeps its results apart from those of the one it was made from
         label = protocol.name if is_shipped(protocol) else f"{protocol.name}-{protocol.hash[:8]}"
         return output / cohort / label / self.name / f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"

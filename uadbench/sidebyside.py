@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -32,3 +32,8 @@ class SideBySide:
             return list(self._pool.map(function, items))
         finally:
             torch.set_num_threads(self.threads)
+
+    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+        """The answers one by one, in the order of the items; no more than one round is held in memory."""
+        for start in range(0, len(items), self.threads):
+            yield from self.map(function, items[start : start + self.threads])

@@ -75,6 +75,11 @@ def keyed_seed(*key: Any) -> int:
     return int(content_hash(list(key))[:16], 16) >> 1
 
 
+def file_name(text: str) -> str:
+    """A name that any file system takes: what is no letter, digit, '-', '_' or '.' becomes '-'."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
 def require_writable(folder: Path) -> None:
     """Make `folder` and prove that a file can be written in it.
 

@@ -75,7 +75,8 @@ class Scan:
 
     `data` is (X, Y, Z) float32; `extent` holds the smallest and largest SUVR of the volume at
     the resolution it was stored in, which a min-max scale needs (decimation would lose them).
-    `age` is in years (NaN: unknown), `sex` is "F", "M" or "" (unknown).
+    `age` is in years (NaN: unknown), `sex` is "F", "M" or "" (unknown);
+    `mmse` is the Mini-Mental State Examination, 0 to 30 (NaN: unknown).
     """
 
     participant: str
@@ -87,6 +88,7 @@ class Scan:
     sex: str = ""
     site: str = ""
     group: str = ""
+    mmse: float = float("nan")
 
     @property
     def key(self) -> tuple[str, str]:

@@ -30,7 +30,8 @@ class Numbers:
     def __init__(self, count: int = 5, version: str = "1", fail_at: int | None = None) -> None:
         self.name, self.version, self.fail_at, self.made = "numbers", version, fail_at, 0
         self.participants = pd.DataFrame(
-            [(f"sub-{k}", "ses-M000", "CN", 60.0 + k, "FM"[k % 2], "") for k in range(count)], columns=list(COLUMNS)
+            [(f"sub-{k}", "ses-M000", "CN", 60.0 + k, "FM"[k % 2], "", 29.0) for k in range(count)],
+            columns=list(COLUMNS),
         )
 
     def content_key(self, rows: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""`uadbench cohort`: look at a cohort, and write one to disk."""
+"""`uadbench cohort`: measure a cohort, and write one to disk."""
 
 from __future__ import annotations
 
@@ -15,6 +15,48 @@ app = typer.Typer(help="Cohorts of scans.", no_args_is_help=True)
 @app.callback()
 def cohort() -> None:
     """Cohorts of scans."""
+
+
+@app.command("info")
+def info(
+    cohort: Annotated[str, typer.Argument(help="phantom, phantom:seed=7, or the folder of a CAPS tree.")] = "phantom",
+    healthy: Annotated[str, typer.Option(help="The diagnosis of healthy participants.")] = "CN",
+    patients: Annotated[str, typer.Option(help="The diagnosis of patients.")] = "AD",
+    participants: Annotated[int | None, typer.Option(min=2, help="At most so many healthy participants.")] = None,
+    template: Annotated[Path | None, typer.Option(help="A real average FDG PET in MNI space, to lay beside.")] = None,
+    output: Annotated[Path, typer.Option(help="Where COHORT/card/ with card.json and card.png goes.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+) -> None:
+    """A cohort's card: its figures beside what is published of healthy FDG PET, pass or fail, and a picture."""
+    import json
+
+    from rich.console import Console
+
+    from uadbench.cli.cards import card_table
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.cohorts.card import draw_card
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.report.portrait import draw_portrait
+    from uadbench.store import file_name, require_writable, write_json
+
+    source = open_cohort(cohort)
+    folder = output / file_name(source.name) / "card"
+    require_writable(folder)
+    card = draw_card(
+        source,
+        TerminalProgress(),
+        healthy=healthy,
+        patients=patients,
+        participants=participants,
+        template=template,
+    )
+    write_json(folder / "card.json", card.to_json())
+    draw_portrait(card, folder / "card.png")
+    if as_json:
+        print(json.dumps(card.to_json(), indent=2))
+        return
+    Console().print(card_table(card))
+    print(f"picture: {folder / 'card.png'}\ncard:    {folder / 'card.json'}")
 
 
 @app.command("export")

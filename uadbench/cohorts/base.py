@@ -10,11 +10,12 @@ from uadbench.types import Grid, Scan
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("participant_id", "session_id", "group", "age", "sex", "site")
+COLUMNS = ("participant_id", "session_id", "group", "age", "sex", "site", "mmse")
 """The columns that every cohort's table has, in this order.
 
 `group` is "CN" (healthy) or another diagnosis; `age` is in years at that session, NaN where unknown;
-`sex` is "F", "M" or ""; `site` is "" where unknown.
+`sex` is "F", "M" or ""; `site` is "" where unknown; `mmse` is the Mini-Mental State Examination (0 to 30) at that
+session, NaN where unknown.
 """
 
 

@@ -15,11 +15,15 @@ ALIASES = {
     "age": ("age", "age_bl"),
     "sex": ("sex", "gender"),
     "site": ("site", "site_id"),
+    "mmse": ("mmse", "mms", "mmscore"),
 }
 """Our column -> the names it goes by, the best first (compared without case)."""
 
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 UNKNOWN = {"", "n/a", "na", "nan", "none", "-1", "unknown", "-4"}
+
+NUMBERS = {"age": "years", "mmse": "points (0 to 30)"}
+"""Our columns that hold numbers, and their units."""
 
 Facts = dict[str, str | float]
 
@@ -47,7 +51,7 @@ def describe(tree: Path, keys: list[tuple[str, str]]) -> pd.DataFrame:
         facts = _combine(whole or {}, visit or {}, month)
         if (whole is None and visit is None) or not facts.get("group"):
             missing.append(f"{participant} {session}")
-        rows.append((participant, session, *(facts.get(n, float("nan") if n == "age" else "") for n in COLUMNS[2:])))
+        rows.append((participant, session, *(facts.get(n, float("nan") if n in NUMBERS else "") for n in COLUMNS[2:])))
     if missing:
         example = next((key[0] for key in known), "none")
         raise InputError(
@@ -55,7 +59,7 @@ def describe(tree: Path, keys: list[tuple[str, str]]) -> pd.DataFrame:
             f"{', ...' if len(missing) > 3 else ''}) in {', '.join(file.name for file, _ in tables[:2])}, where "
             f"participants are called like '{example}'; add the rows ({_wanted()}) or remove the scans"
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"age": float})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 
 def months(session: str) -> int:
@@ -124,11 +128,12 @@ def _value(file: Path, column: str, text: str, participant: str) -> str | float 
         if text.lower() not in SEXES:
             raise InputError(f"{file}: {participant} has sex '{text}'; write F or M, or n/a")
         return SEXES[text.lower()]
-    if column == "age":
+    if column in NUMBERS:
         try:
             return float(text)
         except ValueError:
-            raise InputError(f"{file}: {participant} has age '{text}'; write years as a number, or n/a") from None
+            unit = NUMBERS[column]
+            raise InputError(f"{file}: {participant} has {column} '{text}'; write {unit} as a number, or n/a") from None
     return "CN" if column == "group" and text.upper() == "CN" else text
 
 

@@ -84,6 +84,7 @@ class ScanStack:
             sex=row.sex,
             site=row.site,
             group=row.group,
+            mmse=float(row.mmse),
         )
 
     def select(self, which: Any) -> ScanStack:

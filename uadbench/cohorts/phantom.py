@@ -1,84 +1,117 @@
-"""The embedded cohort: healthy brains that never lived, the same on every machine."""
+"""The embedded cohort: brains that never lived, the same on every machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from uadbench import store
 from uadbench.cohorts.base import COLUMNS
+from uadbench.cohorts.norms import BASE
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 from uadbench.types import Grid, Scan, Volume
 
-DEFAULT_SEED, DEFAULT_PARTICIPANTS = 2023, 401
-SITES = 10
+if TYPE_CHECKING:
+    from uadbench.cohorts.phantom_people import Visit
+
+DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 401, 80
 
 
 @register_cohort("phantom")
 class Phantom:
-    """Healthy FDG PET made on the spot from MNI templates: no download, no licence, no patient.
+    """FDG PET made on the spot from MNI templates: no download, no licence, nobody's scan.
 
     Parameters
     ----------
     seed : draws other people
-    participants : how many; participant k is the same person whatever the number
+    participants : how many healthy ones (sub-P0001 ...); participant k is the same person whatever the number
+    patients : how many with Alzheimer's disease (sub-Q0001 ..., group "AD"), by a process of its own
+        (`phantom_disease`) and not by the simulator of the test sets
 
-    Scans are made at 2 mm on `phantom_maps.BASE` and sampled on the grid that is asked for, so that a
-    2 mm grid inside it is plain decimation of the cohort's CAPS export.
+    Everybody has 1 to 5 sessions, a year or more apart: the same brain, older, on another day.
+    Scans are made at 2 mm on `norms.BASE` and sampled on the grid that is asked for, so that a 2 mm grid
+    inside it is plain decimation of the cohort's CAPS export.
     """
 
-    def __init__(self, seed: int = DEFAULT_SEED, participants: int = DEFAULT_PARTICIPANTS) -> None:
+    def __init__(
+        self, seed: int = DEFAULT_SEED, participants: int = DEFAULT_PARTICIPANTS, patients: int = DEFAULT_PATIENTS
+    ) -> None:
+        from uadbench.cohorts.phantom_people import healthy_visits, patient_visits
         from uadbench.cohorts.phantom_recipe import REVISION
 
-        if not 1 <= participants <= 9999:
-            raise InputError(f"phantom: participants={participants}; choose 1 to 9999")
-        self.seed = seed
+        options = {
+            "seed": (seed, DEFAULT_SEED),
+            "participants": (participants, DEFAULT_PARTICIPANTS),
+            "patients": (patients, DEFAULT_PATIENTS),
+        }
+        for name, least in (("participants", 1), ("patients", 0)):
+            if not least <= options[name][0] <= 9999:
+                raise InputError(f"phantom: {name}={options[name][0]}; choose {least} to 9999")
+        chosen = ",".join(f"{name}={value}" for name, (value, usual) in options.items() if value != usual)
+        self.name = f"phantom:{chosen}" if chosen else "phantom"
         self.version = REVISION
-        chosen = {"seed": (seed, DEFAULT_SEED), "participants": (participants, DEFAULT_PARTICIPANTS)}
-        options = ",".join(f"{name}={value}" for name, (value, usual) in chosen.items() if value != usual)
-        self.name = f"phantom:{options}" if options else "phantom"
-        self.participants = pd.DataFrame([self._row(index) for index in range(participants)], columns=list(COLUMNS))
+        self.seed = seed
+        visits = [visit for index in range(participants) for visit in healthy_visits(seed, index)]
+        visits += [visit for index in range(patients) for visit in patient_visits(seed, index)]
+        self.participants = pd.DataFrame([visit[:-1] for visit in visits], columns=list(COLUMNS))
+        self._visits = {(visit.participant_id, visit.session_id): visit for visit in visits}
 
     def content_key(self, rows: pd.DataFrame) -> str:
         """A hash of recipe, seed and who is asked for; the images follow from these."""
         return store.content_hash("phantom", self.version, self.seed, _ids(rows))
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
-        """Make the scans of these rows, one at a time (about 0.1 s each).
+        """Make the scans of these rows, as many side by side as torch has threads (about 0.1 s each and thread).
 
-        `Scan.extent` is the range on the base lattice. Raises InputError for a row that is no participant.
+        `Scan.extent` is the range on the base lattice. Raises InputError for a row that is no scan of this cohort.
         """
-        from uadbench.cohorts.phantom_maps import BASE
-        from uadbench.cohorts.phantom_recipe import Person, render
+        from uadbench.cohorts.phantom_recipe import render
+        from uadbench.sidebyside import SideBySide
 
-        for participant, session in _ids(rows):
-            index = _index(participant, len(self.participants))
-            row = self.participants.iloc[index]
-            person = Person(self.seed, index, float(row.age), row.sex, int(row.site.removeprefix("site-")))
-            image = render(person, session)
-            yield Scan(
-                participant=participant,
-                session=session,
+        visits = [self._visit(*key) for key in _ids(rows)]
+
+        def make(visit: Visit) -> Scan:
+            image = render(visit.person, visit.session_id)
+            return Scan(
+                participant=visit.participant_id,
+                session=visit.session_id,
                 data=_sample(image, BASE, grid),
                 affine=grid.affine,
                 extent=(float(image.min()), float(image.max())),
-                age=person.age,
-                sex=person.sex,
-                site=row.site,
-                group=row.group,
+                age=visit.age,
+                sex=visit.sex,
+                site=visit.site,
+                group=visit.group,
+                mmse=visit.mmse,
             )
 
-    def _row(self, index: int) -> tuple[str, str, str, float, str, str]:
-        """Who participant `index` is: age 55 to 90 (mean 73, SD 7, like healthy ADNI participants)."""
-        rng = np.random.default_rng(store.keyed_seed("phantom", self.version, self.seed, index, "person"))
-        age = rng.normal(73, 7)
-        while not 55 <= age <= 90:
-            age = rng.normal(73, 7)
-        sex, site = "FM"[rng.integers(2)], f"site-{rng.integers(1, SITES + 1):02d}"
-        return f"sub-P{index + 1:04d}", "ses-M000", "CN", round(float(age), 1), sex, site
+        yield from SideBySide().each(make, visits)
+
+    def regional_values(self, count: int) -> Iterator[tuple[float, str, Sequence[float]]]:
+        """Age, sex and regional SUVR (in the order of `norms.REGIONS`) of healthy participants, without images.
+
+        For questions that take more people than one wants images of; `count` may exceed the cohort's participants.
+        """
+        from uadbench.cohorts.phantom_people import healthy_visits
+        from uadbench.cohorts.phantom_recipe import regional_values
+        from uadbench.sidebyside import SideBySide
+
+        def measure(index: int) -> tuple[float, str, Sequence[float]]:
+            visit = next(healthy_visits(self.seed, index))
+            return visit.age, visit.sex, regional_values(visit.person, visit.session_id)
+
+        yield from SideBySide().each(measure, range(count))
+
+    def _visit(self, participant: str, session: str) -> Visit:
+        if (participant, session) not in self._visits:
+            names = self.participants["participant_id"]
+            known = f"its participants are {names.iloc[0]} to {names.iloc[-1]}, and `participants` lists their sessions"
+            raise InputError(f"{self.name}: has no scan {participant}_{session}; {known}")
+        return self._visits[participant, session]
 
 
 def _sample(image: Volume, base: Grid, grid: Grid) -> Volume:
@@ -98,12 +131,5 @@ def _sample(image: Volume, base: Grid, grid: Grid) -> Volume:
     return image
 
 
-def _ids(rows: pd.DataFrame) -> list[list[str]]:
-    return [[str(p), str(s)] for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
-
-
-def _index(participant: str, count: int) -> int:
-    digits = participant.removeprefix("sub-P")
-    if not digits.isdigit() or not 1 <= int(digits) <= count:
-        raise InputError(f"phantom: no participant is called '{participant}'; they are sub-P0001 to sub-P{count:04d}")
-    return int(digits) - 1
+def _ids(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(str(p), str(s)) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]

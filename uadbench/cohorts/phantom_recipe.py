@@ -10,85 +10,114 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from uadbench.cohorts.phantom_maps import BASE, NETWORKS, Maps, maps, millimetres
+from uadbench.cohorts import norms
+from uadbench.cohorts.norms import BASE, REGIONS
+from uadbench.cohorts.phantom_disease import (
+    VENTRICLES_PER_STAGE,
+    WIDENING_PER_STAGE,
+    Course,
+    draw_course,
+    lost_uptake,
+)
+from uadbench.cohorts.phantom_fields import coordinates, draw_nodes, grow
+from uadbench.cohorts.phantom_maps import MEAN_WIDENING, NETWORKS, PARCELS, WIDENING_PER_DECADE, Maps, maps
 from uadbench.store import keyed_seed
 from uadbench.types import Volume
 
-REVISION = "1"
+REVISION = "2"
 """Changes whenever the same participant would get another image."""
 
 REFERENCE_AGE = 73.0
-COARSE = (11, 13, 11)
-"""Nodes of the 20 mm lattice from which smooth random fields grow, centred on the midline."""
+SHARED, NETWORK, PAIRED, PARCEL_PAIRED = 0.050, 0.048, 0.040, 0.080
+"""SD of what the forebrain shares, of a network, and of a field and a parcel on both sides, where the table's SD is
+8 %; in proportion elsewhere."""
 
-SHARED, NETWORK, PAIRED, SINGLE = 0.054, 0.050, 0.048, 0.016
-"""SD of what the forebrain shares, of a network, of a field on both sides, of a field on one side; where the
-table's SD is 8 %, and in proportion elsewhere."""
+SINGLE, PARCEL_SINGLE, LEFTWARD = 0.015, 0.013, 0.014
+"""SD of a field and a parcel on one side, and of how far the left half exceeds the mean of both; in proportion to the
+table's SD where that is below 8 %."""
 
-SEX, NOISE, SHADING, STRETCH = 0.01, 0.04, 0.008, 0.02
-"""Women's higher forebrain uptake; noise SD in a voxel; shading over 70 mm; stretch per axis."""
+STATE = 0.008
+"""SD of what a day changes in the forebrain and in each network: the same person, scanned again."""
 
-PAIRED_SHIFT, SINGLE_SHIFT = 0.9, 0.6
+SEX, NOISE, SHADING, STRETCH, THICKNESS = 0.01, 0.026, 0.008, 0.02, 0.15
+"""Women's higher forebrain uptake; noise SD in a voxel; shading over 70 mm; stretch per axis; SD of the local
+loss of cortical thickness, in the unit of `Brain.widening`."""
+
+PAIRED_SHIFT, SINGLE_SHIFT = 1.0, 0.2
 """SD in mm, per axis, of the displacement that both sides share (mirrored) and of the rest: with the stretch
 2.3 mm in all (root mean square over the brain)."""
-
-Sides = Literal["free", "same", "opposite"]
 
 
 @dataclass(frozen=True)
 class Person:
-    """One row of the participants' table, as far as the image depends on it."""
+    """One row of the participants' table, as far as the image depends on it.
+
+    `kind` is "healthy" or "patient", each counted on its own by `index`; `stage` is a patient's at that visit.
+    """
 
     seed: int
     index: int
     age: float
     sex: str
     site: int
+    kind: str = "healthy"
+    stage: float = 0.0
 
 
 @dataclass(frozen=True)
 class Brain:
     """What stays the same in a person: standard normal draws, shaped by the recipe.
 
-    `shared` and `networks` (8,) move the uptake of the forebrain and of networks; `paired` and `single`
-    COARSE are fields, the same on both sides or not; `paired_shift` and `single_shift` (3, *COARSE) deform;
-    `axes` (3,) stretches;
-    `widening` is the loss of grey matter beside fluid; `ventricles` their growth in mm; `scalp` its SUVR.
+    `shared`, `leftward` and `networks` (8,) move the uptake of the forebrain, of its left side and of networks;
+    `parcels` (3, PARCELS) that of parcels (both sides, left, right); `paired` and `single` NODES are fields, the same
+    on both sides or not; `thickness` NODES thins the cortex; `paired_shift` and `single_shift` (3, *NODES) deform;
+    `axes` (3,) stretches; `widening` is the loss of grey matter beside fluid; `ventricles` their growth in mm;
+    `scalp` its SUVR; `course` a patient's disease.
     """
 
     shared: float
+    leftward: float
     networks: npt.NDArray[np.float32]
+    parcels: npt.NDArray[np.float32]
     paired: npt.NDArray[np.float32]
     single: npt.NDArray[np.float32]
+    thickness: npt.NDArray[np.float32]
     paired_shift: npt.NDArray[np.float32]
     single_shift: npt.NDArray[np.float32]
     axes: npt.NDArray[np.float32]
     widening: float
     ventricles: float
     scalp: float
+    course: Course | None
 
 
 def draw_brain(person: Person) -> Brain:
-    """Draw a person's brain; older people have wider sulci and ventricles."""
+    """Draw a person's brain at an age and stage; older people and patients have wider sulci and ventricles."""
     rng = _generator(person, "brain")
     decades = (person.age - REFERENCE_AGE) / 10
     return Brain(
         shared=float(rng.standard_normal()),
+        leftward=float(rng.standard_normal()),
         networks=rng.standard_normal(len(NETWORKS), dtype=np.float32),
-        paired=rng.standard_normal(COARSE, dtype=np.float32),
-        single=rng.standard_normal(COARSE, dtype=np.float32),
-        paired_shift=rng.standard_normal((3, *COARSE), dtype=np.float32),
-        single_shift=rng.standard_normal((3, *COARSE), dtype=np.float32),
+        parcels=rng.standard_normal((3, PARCELS), dtype=np.float32),
+        paired=draw_nodes(rng),
+        single=draw_nodes(rng),
+        thickness=draw_nodes(rng),
+        paired_shift=draw_nodes(rng, (3,)),
+        single_shift=draw_nodes(rng, (3,)),
         axes=rng.standard_normal(3, dtype=np.float32),
-        widening=max(0.0, 0.5 + 0.15 * decades + 0.2 * float(rng.standard_normal())),
-        ventricles=float(np.clip(0.7 + 0.6 * decades + 0.7 * rng.standard_normal(), -1, 3)),
+        widening=max(0.0, MEAN_WIDENING + WIDENING_PER_DECADE * decades + 0.2 * float(rng.standard_normal()))
+        + WIDENING_PER_STAGE * person.stage,
+        ventricles=float(np.clip(0.7 + 0.6 * decades + 0.7 * rng.standard_normal(), -1, 3))
+        + VENTRICLES_PER_STAGE * person.stage,
         scalp=0.25 * float(np.exp(0.3 * rng.standard_normal())),
+        course=draw_course(_generator(person, "disease")) if person.kind == "patient" else None,
     )
 
 
@@ -100,27 +129,65 @@ def render(person: Person, session: str) -> Volume:
     """
     average, brain = maps(), draw_brain(person)
     with _one_thread():
-        image = _uptake(person, brain, average)
+        image = _uptake(person, session, brain, average)
         image = _deform(image, brain, average)
         image = _scan(image, person, session)
         image /= image[average.reference].mean(dtype=torch.float64).to(torch.float32)
     return np.asarray(image.numpy())
 
 
-def _uptake(person: Person, brain: Brain, average: Maps) -> torch.Tensor:
-    """The person's uptake in the shape of the average brain."""
+def regional_values(person: Person, session: str) -> list[float]:
+    """Mean SUVR of REGIONS, in their order, without making an image (about 40 ms).
+
+    The uptake is that of `render`; the person's shape, the scanner's variation and its noise are left out.
+    """
+    average, (support, weights, reference) = maps(), _regional_weights()
+    with _one_thread():
+        image = _uptake(person, session, draw_brain(person), average).flatten()[support]
+        values: list[float] = (weights @ image / (reference @ image)).tolist()
+    return values
+
+
+@cache
+def _regional_weights() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Voxels (flat) that have a part in a blurred regional mean, what part (regions, voxels), and in the reference."""
+    kernels = [_blur_matrix(n, 8.0 / BASE.voxel_mm) for n in BASE.shape]
+    own = np.where(norms.measured(), norms.region_of_voxel(), -1)
+    masks = [torch.from_numpy(own == row) for row in range(len(REGIONS))] + [torch.from_numpy(norms.reference())]
+    spread = torch.stack([_separable(mask.float() / mask.sum(), kernels).flatten() for mask in masks])
+    support = torch.nonzero(spread.sum(dim=0) > 1e-7).flatten()
+    spread = spread[:, support].contiguous()
+    return support, spread[:-1], spread[-1]
+
+
+def _uptake(person: Person, session: str, brain: Brain, average: Maps) -> torch.Tensor:
+    """The person's uptake on that day in the shape of the average brain."""
     decades = (person.age - REFERENCE_AGE) / 10
-    factor = _field(brain.paired, "same").mul_(PAIRED)
-    factor.add_(_field(brain.single), alpha=SINGLE)
-    weights = torch.from_numpy(NETWORK * brain.networks)
+    day = _generator(person, "day", session).standard_normal(1 + len(NETWORKS), dtype=np.float32)
+    both, left, right = torch.from_numpy(brain.parcels)
+    weights = torch.from_numpy(NETWORK * brain.networks + STATE * day[1:])
+    factor = grow(brain.paired, "same").mul_(PAIRED)
+    factor.add_(_by_parcel(PARCEL_PAIRED * both, PARCEL_PAIRED * both, average))
     factor.add_(torch.tensordot(weights, average.networks, dims=1))
-    factor.add_(average.cerebrum, alpha=SHARED * brain.shared)
+    factor.add_(average.cerebrum, alpha=SHARED * brain.shared + STATE * float(day[0]))
     factor.mul_(average.spread)
+    uneven = grow(brain.single).mul_(SINGLE)
+    uneven.add_(_by_parcel(PARCEL_SINGLE * left, PARCEL_SINGLE * right, average))
+    uneven.add_(average.leftness, alpha=LEFTWARD * brain.leftward)
+    factor.add_(uneven.mul_(average.spread.clamp(max=1)))
     factor.add_(average.slope, alpha=decades)
     factor.add_(average.cerebrum, alpha=SEX * (0.5 if person.sex == "F" else -0.5))
-    lost = torch.exp(average.near_fluid * -brain.widening).sub_(1).mul_(average.grey_part)
+    thinned = grow(brain.thickness).mul_(THICKNESS).add_(brain.widening).clamp_(min=0)
+    lost = thinned.mul_(average.near_fluid).neg_().expm1_().mul_(average.grey_part)
     image = lost.add_(average.uptake).mul_(factor.add_(1).clamp_(min=0.2))
+    if brain.course is not None:
+        image.mul_(1 - lost_uptake(brain.course, person.stage))
     return image.add_(average.scalp, alpha=brain.scalp)
+
+
+def _by_parcel(left: torch.Tensor, right: torch.Tensor, average: Maps) -> torch.Tensor:
+    """One value a parcel as a map, (X, Y, Z); the borders vanish in the scanner's blur."""
+    return torch.cat([left, right, torch.zeros(1)])[average.parcels]
 
 
 def _deform(image: torch.Tensor, brain: Brain, average: Maps) -> torch.Tensor:
@@ -141,9 +208,9 @@ def sampling_points(brain: Brain, average: Maps) -> torch.Tensor:
     A smooth displacement, the stretch per axis that linear registration leaves, and larger ventricles.
     """
     points = average.swelling * -brain.ventricles  # sampling further in moves tissue out
-    for axis, coordinate in enumerate(_millimetres()):
-        displacement = _field(brain.paired_shift[axis], "opposite" if axis == 0 else "same").mul_(PAIRED_SHIFT)
-        displacement.add_(_field(brain.single_shift[axis]), alpha=SINGLE_SHIFT)
+    for axis, coordinate in enumerate(coordinates()):
+        displacement = grow(brain.paired_shift[axis], "opposite" if axis == 0 else "same").mul_(PAIRED_SHIFT)
+        displacement.add_(grow(brain.single_shift[axis]), alpha=SINGLE_SHIFT)
         displacement.add_(coordinate * (1 + STRETCH * float(brain.axes[axis])))
         points[..., axis] += displacement
     return points
@@ -162,35 +229,9 @@ def _scan(image: torch.Tensor, person: Person, session: str) -> torch.Tensor:
         grain.div_(kernel[len(kernel) // 2].square().sum().sqrt())
     image = _separable(image, kernels)
     image.mul_(grain.mul_(level).add_(1).clamp_(min=0))
-    x, y, z = (m / 70 for m in _millimetres())
+    x, y, z = (m / 70 for m in coordinates())
     a, b, c, d = (SHADING * shading).tolist()
     return image.mul_(x * a + (1 + d * (x * x + y * y + z * z)) + (y * b + z * c))
-
-
-def _field(nodes: npt.NDArray[np.float32], sides: Sides = "free") -> torch.Tensor:
-    """Grow a smooth field of unit variance from random nodes.
-
-    `sides`: how the right half relates to the left: "free", the "same", or "opposite" in sign.
-    """
-    across, along, up = _bases()
-    a, b, c = nodes.shape
-    grown = torch.from_numpy(nodes).reshape(-1, c) @ up.T  # (a b, Z)
-    grown = torch.matmul(along, grown.reshape(a, b, -1))  # (a, Y, Z)
-    return (across[sides] @ grown.reshape(a, -1)).reshape(BASE.shape)
-
-
-@cache
-def _bases() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Per axis, (voxels, nodes): Gaussians of 12 mm SD around nodes 20 mm apart, rows of unit norm."""
-    hills = []
-    for count, coordinate in zip(COARSE, _millimetres(), strict=True):
-        middle = (float(coordinate.min()) + float(coordinate.max())) / 2
-        nodes = middle + 20.0 * (torch.arange(count) - (count - 1) / 2)
-        hills.append(torch.exp(-0.5 * ((coordinate.flatten()[:, None] - nodes) / 12.0) ** 2))
-    x, y, z = (torch.nn.functional.normalize(basis, dim=1) for basis in hills)
-    same = torch.nn.functional.normalize(x + x.flip(1), dim=1)
-    opposite = (x - x.flip(1)) / 2**0.5  # falls to 0 on the midline: normalising it would tear there
-    return {"free": x, "same": same, "opposite": opposite}, y, z
 
 
 def _blur_matrix(count: int, fwhm_voxels: float) -> torch.Tensor:
@@ -222,10 +263,5 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@cache
-def _millimetres() -> tuple[torch.Tensor, ...]:
-    return tuple(torch.from_numpy(m) for m in millimetres())
-
-
 def _generator(person: Person, *key: Any) -> np.random.Generator:
-    return np.random.default_rng(keyed_seed("phantom", REVISION, person.seed, person.index, *key))
+    return np.random.default_rng(keyed_seed("phantom", REVISION, person.seed, person.kind, person.index, *key))

@@ -44,7 +44,7 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
 
 def severity_figure(result: Result) -> Figure:
     """Average precision and restoration error against severity, one line a dementia."""
-    figure = _figure(10, 4)
+    figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
     anomalies = list(dict.fromkeys(s.anomaly for s in result.scores if s.anomaly != "healthy"))
     severities = sorted({s.severity for s in result.scores if s.anomaly != "healthy"})
@@ -73,7 +73,7 @@ def severity_figure(result: Result) -> Figure:
 def training_figure(result: Result) -> Figure:
     """Every loss, scaled to its first epoch, and the healthy validation MSE."""
     assert result.training is not None
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     epochs = range(1, result.training.epochs + 1)
     for name in result.training.losses[0]:
@@ -101,7 +101,7 @@ def example_figure(file: Path, model: str) -> Figure:
     affine = volumes["affine"]
     deepest = np.unravel_index(int(volumes["reduction"].argmax()), volumes["reduction"].shape)
     top = float(np.percentile(volumes["healthy"], 99.8))
-    figure = _figure(2.2 * len(rows), 6.4)
+    figure = new_figure(2.2 * len(rows), 6.4)
     grid = figure.subplots(3, len(rows))
     for column, (key, label) in enumerate(rows):
         limit = float(np.percentile(np.abs(volumes[key]), 99.8)) or 1.0
@@ -128,7 +128,7 @@ def example_figure(file: Path, model: str) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure that needs no display and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,0 +1,38 @@
+"""How a cohort's card looks in a terminal."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from uadbench.cohorts.card import Card, Figure
+
+STYLES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
+
+
+def card_table(card: Card) -> Group:
+    """Every figure beside its band."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("figure")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("band", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("note", style="dim")
+    for figure in card.figures:
+        name = f"{figure.name} [{figure.unit}]" if figure.unit not in ("", "SUVR") else figure.name
+        value = "" if figure.value is None else f"{figure.value:.3g}"
+        verdict = Text(figure.verdict, style=STYLES[figure.verdict])
+        table.add_row(escape(name), value, _band(figure), verdict, escape(figure.note))
+    verdicts = [figure.verdict for figure in card.figures]
+    counted = ", ".join(f"{verdicts.count(word)} {word}" for word in STYLES)
+    people = ", ".join(f"{name}: {count}" for name, count in card.counts.items())
+    heading = f"{card.cohort} (version {card.version}, fingerprint {card.fingerprint[:12]})"
+    return Group(escape(heading), people, table, f"{len(verdicts)} figures: {counted}")
+
+
+def _band(figure: Figure) -> str:
+    low, high = ("" if bound is None else f"{bound:.3g}" for bound in (figure.low, figure.high))
+    return f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}"
