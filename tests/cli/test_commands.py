@@ -242,3 +242,23 @@ def test_the_console_script_runs() -> None:
     script = Path(sys.executable).with_name("uadbench")
     printed = subprocess.run([script, "list", "protocols"], capture_output=True, text=True, check=True, env=os.environ)
     assert "smoke" in printed.stdout
+
+
+def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("uadbench.cohorts.card.AGE_PEOPLE", 60)
+    arguments = ["cohort", "info", "phantom:participants=14,patients=2", "--output", str(tmp_path)]
+    code, out, err = call(capsys, *arguments, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert {"name", "value", "low", "high", "verdict"} <= told["figures"][0].keys() and len(told["figures"]) > 50
+    folder = tmp_path / "phantom-participants-14-patients-2" / "card"
+    assert json.loads((folder / "card.json").read_text()) == told
+    assert (folder / "card.png").stat().st_size > 100_000
+    code, out, _ = call(capsys, *arguments, "--participants", "12")
+    assert (
+        code == 0 and "mean SUVR, precuneus" in out and "needs 10 patients" in out and str(folder / "card.png") in out
+    )
+    code, _, err = call(capsys, *arguments, "--healthy", "HC")
+    assert code == 2 and "0 participants of group 'HC'" in err
+    code, _, err = call(capsys, *arguments, "--template", str(tmp_path / "none.nii"))
+    assert code == 2 and "none.nii" in err
