@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from uadbench.cells import Cell
+from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch import run_cells
 from uadbench.progress import Silent
@@ -58,7 +59,7 @@ def test_a_nested_run_holds_everything(logged) -> None:
     names = {Path(artifact.path).name for artifact in client.list_artifacts(run_id, "figures")}
     assert names == {"severity.png", "training.png", "example.png"}
     (dataset,) = run.inputs.dataset_inputs
-    assert dataset.dataset.name == "phantom 1"
+    assert dataset.dataset.name == f"phantom {Phantom().version}"
     assert client.get_experiment_by_name(EXPERIMENT) is not None
 
 

@@ -92,7 +92,7 @@ def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
 def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
     import nibabel
 
-    code, _, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "4")
+    code, _, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "4", "--baseline")
     assert code == 0, err
     scan = sorted((tmp_path / "caps").glob("subjects/*/*/pet_linear/*.nii.gz"))[0]
     image = nibabel.load(scan)
@@ -196,7 +196,7 @@ def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> N
 
 
 def test_simulate_and_export(material, tmp_path: Path, capsys) -> None:
-    code, out, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "1")
+    code, out, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "1", "--baseline")
     assert code == 0, err
     (scan,) = (tmp_path / "caps").glob("subjects/*/*/pet_linear/*_pet.nii.gz")
     options = ["--anomaly", "ad", "--severity", "0.3", "--output", str(tmp_path / "out")]

@@ -66,11 +66,13 @@ def export(
     participants: Annotated[
         int | None, typer.Option(help="Only so many participants, in the order of their ids.")
     ] = None,
+    first: Annotated[bool, typer.Option("--baseline", help="Only everybody's first session.")] = False,
 ) -> None:
     """Write a cohort as a CAPS tree: 169 x 208 x 179 at 1 mm, the names of Clinica's pet-linear, and its TSVs."""
     from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.export import export_caps
     from uadbench.cohorts.opening import open_cohort
+    from uadbench.cohorts.splits import baseline
     from uadbench.store import require_writable
 
     source = open_cohort(cohort)
@@ -80,6 +82,7 @@ def export(
         if not 1 <= participants <= len(people):
             raise InputError(f"--participants {participants}: {source.name} has 1 to {len(people)}")
         rows = rows[rows["participant_id"].isin(people[:participants])].reset_index(drop=True)
+    rows = baseline(rows) if first else rows
     require_writable(folder)
     export_caps(source, rows, folder, TerminalProgress())
     print(f"{len(rows)} scans in {folder}; try: uadbench run --model vae3d --protocol smoke --cohort {folder}")
