@@ -245,7 +245,7 @@ def test_the_console_script_runs() -> None:
 
 
 def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("uadbench.cohorts.card.AGE_PEOPLE", 60)
+    monkeypatch.setattr("uadbench.cohorts.card_figures.AGE_PEOPLE", 60)
     arguments = ["cohort", "info", "phantom:participants=14,patients=2", "--output", str(tmp_path)]
     code, out, err = call(capsys, *arguments, "--json")
     assert code == 0, err

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uadbench.cohorts import card, norms
-from uadbench.cohorts.card import Card, Figure, draw_card, icc
+from uadbench.cohorts import card_figures, norms
+from uadbench.cohorts.card import Card, draw_card
+from uadbench.cohorts.card_figures import Figure, icc
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
 from uadbench.progress import Silent
@@ -46,13 +47,13 @@ def value(drawn: Card, name: str) -> float | None:
 def test_the_phantom_measures_like_a_real_cohort(phantom_card):
     """Every band of the card; the one figure that needs a real image is measured where there is one."""
     off = [figure for figure in phantom_card.figures if figure.verdict != "pass"]
-    assert [figure.name for figure in off] == ([] if REAL.is_file() else [card.TEMPLATE]), off
+    assert [figure.name for figure in off] == ([] if REAL.is_file() else [card_figures.TEMPLATE]), off
     assert len(phantom_card.figures) > 50
     assert phantom_card.counts["healthy measured"] == 401 and phantom_card.counts["patients measured"] >= 60
 
 
 def test_any_unit_will_do(small, monkeypatch):
-    monkeypatch.setattr(card, "AGE_PEOPLE", 20)
+    monkeypatch.setattr(card_figures, "AGE_PEOPLE", 20)
     plain = draw_card(Phantom(participants=8, patients=2), Silent())
     for name in ("mean SUVR, precuneus", "voxelwise CV, median", "grey to white"):
         assert value(small, name) == pytest.approx(value(plain, name), rel=1e-4)
@@ -60,7 +61,7 @@ def test_any_unit_will_do(small, monkeypatch):
 
 def test_what_cannot_be_measured_is_not_available(small):
     lacking = {figure.name: figure.note for figure in small.figures if figure.verdict == "n/a"}
-    assert "say --template FILE" in lacking.pop(card.TEMPLATE)
+    assert "say --template FILE" in lacking.pop(card_figures.TEMPLATE)
     assert len(lacking) >= 4 and all("needs" in note for note in lacking.values())
 
 

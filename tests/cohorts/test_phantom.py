@@ -154,6 +154,21 @@ def test_scans_are_suvr(crowd):
     assert crowd[:, outside].mean() < 0.05
 
 
+@pytest.mark.parametrize(
+    ("participant", "sketch"),
+    [
+        ("sub-P0001", (0.3826, 0.4857, 1.7600, 1.1408, 0.5562)),
+        ("sub-Q0001", (0.3183, 0.4156, 0.5404, 1.0222, 0.4323)),
+    ],
+)
+def test_images_change_with_the_version_only(phantom, first, participant, sketch):
+    """Whoever changes these numbers raises phantom_recipe.REVISION too."""
+    assert phantom.version == "2"
+    (scan,) = phantom.scans(norms.BASE, first[first.participant_id == participant])
+    found = (scan.data.mean(), scan.data.std(), *(scan.data[at] for at in ((42, 30, 50), (20, 60, 40), (60, 40, 55))))
+    np.testing.assert_allclose(found, sketch, atol=3e-4)
+
+
 def test_shapes_are_invertible(phantom):
     """The Jacobian of the deformation is positive in the brain, for old people and advanced patients too."""
     brain = atlas.brain_mask(norms.BASE)

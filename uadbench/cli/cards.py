@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from uadbench.cohorts.card import Card, Figure
+from uadbench.cohorts.card import Card
+from uadbench.cohorts.card_figures import Figure
 
 STYLES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 

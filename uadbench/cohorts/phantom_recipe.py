@@ -51,7 +51,7 @@ loss of cortical thickness, in the unit of `Brain.widening`."""
 
 PAIRED_SHIFT, SINGLE_SHIFT = 1.0, 0.2
 """SD in mm, per axis, of the displacement that both sides share (mirrored) and of the rest: with the stretch
-2.3 mm in all (root mean square over the brain)."""
+2.2 mm in all (root mean square over the brain)."""
 
 
 @dataclass(frozen=True)
