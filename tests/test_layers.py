@@ -24,6 +24,7 @@ ROWS = {
     "models": 2,
     "metrics": 2,
     "results": 2,
+    "statistics": 2,
     "testset": 3,
     "training": 3,
     "simulation": 3,

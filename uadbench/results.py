@@ -181,6 +181,12 @@ def mean_over(scores: list[TestSetScores], name: str, severities: tuple[float, .
     return _rounded(float(np.mean(known))) if known and len(known) == len(values) else None
 
 
+def ranking_scores(table: pd.DataFrame, severities: tuple[float, ...]) -> pd.Series[float]:
+    """What ranks, by participant: mean standard AP over dementias and ranking severities, from one row a case."""
+    ranked = table[(table["anomaly"] != "healthy") & table["severity"].isin(severities)]
+    return ranked.groupby("participant_id")["ap.standard"].mean()
+
+
 def score_hash(table: pd.DataFrame) -> str:
     """A hash of all scores of all cases, rounded to six significant digits; row order does not matter."""
     ordered = table.sort_values(list(KEYS), kind="stable")

@@ -19,6 +19,7 @@ from uadbench.progress import Task
 
 if TYPE_CHECKING:
     from uadbench.results import Result
+    from uadbench.statistics import Interval
 
 PLAIN_EVERY_S = 10.0
 
@@ -90,14 +91,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 
-def models_table(results: Sequence[Result]) -> Group:
-    """One row a result: localisation first, then restoration, then cost."""
+def models_table(results: Sequence[Result], intervals: Sequence[Interval]) -> Group:
+    """One row a result, with the interval of its ranking AP: localisation first, then restoration, then cost."""
     first = results[0]
     severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in severities_of(first)] or severities_of(first)[:1]
     at = min(severities, key=lambda s: abs(s - 0.3))
     table = Table()
     table.add_column("model", no_wrap=True)
     table.add_column("ranking AP\nstandard", justify="right", style="bold")
+    table.add_column("\n95 %", justify="right", no_wrap=True)
     table.add_column("\nnative", justify="right")
     for severity in severities:
         table.add_column(f"AP\n{severity:.0%}", justify="right")
@@ -105,11 +107,13 @@ def models_table(results: Sequence[Result]) -> Group:
         table.add_column(heading, justify="right")
     # cells of one model that differ by fold or seed are told apart only where there are several
     several = len({(r.fold, r.seed) for r in results}) > 1
-    for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
+    pairs = zip(results, intervals, strict=True)
+    for result, interval in sorted(pairs, key=lambda pair: -(pair[0].headline.ap_standard or 0.0)):
         per_scan = result.cost.inference_seconds_per_scan
         table.add_row(
             escape(result.model.name + (f" f{result.fold} s{result.seed}" if several else "")),
             number(result.headline.ap_standard),
+            "n/a" if interval.low is None else f"{interval.low:.3f}-{interval.high:.3f}",
             number(result.headline.ap_native),
             *(number(over_dementias(result, severity, "ap.standard")) for severity in severities),
             number(result.headline.healthy_mse),
@@ -126,7 +130,8 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         "AP: voxelwise average precision of the standard map, mean over test scans and dementias; by chance "
-        f"{number(first.headline.prevalence)}. Ranking AP: its mean over severities {ranked}.",
+        f"{number(first.headline.prevalence)}. Ranking AP: its mean over severities {ranked}; 95 %: bootstrap over "
+        "participants.",
         "x: healthy scan, x': altered, x̂ and x̂': their reconstructions. Lower MSE(x̂', x) is better restored.",
     ]
     if not all(result.protocol.ranked for result in results):

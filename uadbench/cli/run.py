@@ -161,6 +161,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     from rich.console import Console
 
     from uadbench.cli.display import models_table, severity_table, whereabouts
+    from uadbench.cli.verdicts import intervals, rankings, verdicts
 
     if as_json:
         found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
@@ -173,7 +174,10 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     results = [outcome.result for outcome in sweep.outcomes]
-    console.print(models_table(results))
+    scores = rankings(sweep.outcomes)
+    console.print(models_table(results, intervals(scores)))
+    for verdict in verdicts(results, scores):
+        console.print(verdict, markup=False, highlight=False, soft_wrap=True)
     if len(results) == 1:
         console.print(severity_table(results[0]))
     for outcome in sweep.outcomes[:1] if len(results) == 1 else []:
