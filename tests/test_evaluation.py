@@ -45,6 +45,12 @@ def test_identity_detects_nothing(material, grid) -> None:
     for label in ("native", "standard"):
         np.testing.assert_allclose(cases[f"ap.{label}"], cases["prevalence"], rtol=1e-12)
         np.testing.assert_allclose(cases[f"auroc.{label}"], 0.5)
+        assert cases[f"correlation.{label}"].isna().all(), "a flat map has no correlation"
+    assert (cases["recovered"] == 0).all()
+    assert (cases["identified"] == 1).all()
+    assert (cases["healthiness.from_altered"] == cases["healthiness.altered"]).all()
+    assert (cases["healthiness.altered"] < cases["healthiness.healthy"]).all()
+    assert (cases["ap.ceiling"] > cases["prevalence"]).all() and (cases["ap.ceiling"] <= 1).all()
 
 
 def test_an_oracle_that_returns_the_healthy_scan_is_perfect(material, grid) -> None:
@@ -57,6 +63,10 @@ def test_an_oracle_that_returns_the_healthy_scan_is_perfect(material, grid) -> N
     rows = scores_of(material, Oracle(grid), 1)
     cases = rows[rows["anomaly"] != "healthy"]
     assert (cases["restoration.whole.mse"] == 0).all()
+    np.testing.assert_allclose(cases["recovered"], 1, atol=1e-5)
+    assert (cases["damage"] == 0).all()
+    assert (cases["identified"] == 1).all()
+    assert (cases["healthiness.from_altered"] == cases["healthiness.healthy"]).all()
     # x r is highest where uptake is high, so even the oracle's native map is not perfect: but far above chance
     assert (cases["ap.native"] > 0.9).all()
 

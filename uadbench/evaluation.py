@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from uadbench.batches import Batches, make_batch
 from uadbench.errors import Unfinished
-from uadbench.metrics import localisation, reconstruction, standard
+from uadbench.metrics import localisation, reconstruction, restoration, standard
 from uadbench.models.base import Model, ReconstructionModel
 from uadbench.protocol import Protocol
 from uadbench.sidebyside import SideBySide
@@ -26,6 +27,7 @@ REVISIONS = {
     "reconstruction": reconstruction.REVISION,
     "localisation": localisation.REVISION,
     "standard": standard.REVISION,
+    "restoration": restoration.REVISION,
 }
 """What a score depends on besides model and test set: a raised revision re-evaluates, and never retrains."""
 
@@ -120,6 +122,7 @@ class Evaluator:
             self.brain,
             self.protocol.standard_map.sd_floor,
         )
+        self.variance = standard.voxel_variance(batch.images[:, 0] for batch in self.validation)
 
     @property
     def protocol(self) -> Protocol:
@@ -192,12 +195,36 @@ class Evaluator:
                 pieces = {name: stack[piece] for name, stack in images.items() if stack is not None}
                 pieces |= {name: stack for name, stack in shared.items() if stack is not None}
                 scores = reconstruction.compare(pieces, CASE_PAIRS, self._regions(cases[piece.start]))
+                scores |= self._restored(pieces, cases[piece.start])
                 table = table.assign(**{name: values.cpu().numpy() for name, values in scores.items()})
             return table
 
         pieces = _pieces(cases, math.ceil(len(cases) / (3 * self.pool.threads)))
         rows = self.pool.map(score, pieces) if self.device.type == "cpu" else [score(piece) for piece in pieces]
         return pd.concat(rows, ignore_index=True)
+
+    @cached_property
+    def _everybody(self) -> Tensor:
+        """Brain voxels of all test scans, (S, V), in the models' unit."""
+        volumes = [self.cases.intensity(scan).normalise(scan.data)[self.cases.brain] for scan in self.cases.scans]
+        return torch.from_numpy(np.stack(volumes)).to(self.device)
+
+    def _restored(self, images: dict[str, Tensor], case: Case) -> dict[str, Tensor]:
+        """What is given back, what is spoilt, whose brain it is; healthiness of x, x', x̂ and x̂'."""
+        regions = self._regions(case)
+        truth, outside = regions["truth"][0], regions["outside"][0]
+        suvr = {name: stack * case.intensity.scale + case.intensity.offset for name, stack in images.items()}
+        own = [scan.key for scan in self.cases.scans].index(case.scan.key)
+        count = len(images["altered"])
+        scores = {
+            "recovered": restoration.recovered_fraction(suvr["from altered"], suvr["altered"], suvr["healthy"], truth),
+            "damage": restoration.damage(images["from altered"], images["healthy"], outside, self.variance),
+            "identified": restoration.identified(images["from altered"][:, self.brain], self._everybody, own),
+        }
+        for name, stack in suvr.items():
+            value = restoration.healthiness(stack, truth, outside)
+            scores[f"healthiness.{name.replace(' ', '_')}"] = value.expand(count)
+        return scores
 
     def _regions(self, case: Case) -> dict[str, Tensor]:
         truth = torch.from_numpy(case.truth).to(self.device)[None]
@@ -208,6 +235,8 @@ class Evaluator:
 def _localised(evaluator: Evaluator, native: Tensor, cases: list[Case]) -> dict[str, object]:
     """Who and what the cases of one anomaly are, and how well their maps find it."""
     truth = torch.from_numpy(cases[0].truth).to(native.device).flatten()
+    reduction = torch.from_numpy(np.stack([case.reduction for case in cases])).to(native.device).flatten(1)
+    brain = evaluator.brain.flatten()
     columns: dict[str, object] = {
         "participant_id": [case.scan.participant for case in cases],
         "session_id": [case.scan.session for case in cases],
@@ -220,6 +249,10 @@ def _localised(evaluator: Evaluator, native: Tensor, cases: list[Case]) -> dict[
         columns[f"ap.{label}"] = ranking.average_precision.cpu().numpy()
         columns[f"auroc.{label}"] = ranking.auroc.cpu().numpy()
         columns["prevalence"] = ranking.prevalence.cpu().numpy()
+        columns[f"correlation.{label}"] = localisation.correlation(maps.flatten(1), reduction, brain).cpu().numpy()
+    # the oracle's map is the reduction itself; all severities of an anomaly have the same up to a factor
+    ceiling = localisation.rank(evaluator.smooth(reduction[:1].reshape(1, *native.shape[1:])).flatten(1), truth)
+    columns["ap.ceiling"] = ceiling.average_precision.cpu().numpy().repeat(len(cases))
     return columns
 
 

@@ -74,8 +74,9 @@ class TestSetScores(_Section):
     """All metrics of one test set; the healthy test scans are the set "healthy" at severity 0.
 
     Names are `<pair>.<region>.<metric>` (pairs: `healthy` is (x̂, x), `restoration` (x̂', x),
-    `residual` (x̂', x'), `consistency` (x̂', x̂)), or `ap.<map>` and `auroc.<map>` for the native and
-    the standard map.
+    `residual` (x̂', x'), `consistency` (x̂', x̂)), `ap.<map>`, `auroc.<map>` and `correlation.<map>` for the
+    native and the standard map, `ap.ceiling` for the smoothed true reduction, `recovered`, `damage`, `identified`,
+    and `healthiness.<image>`.
     """
 
     anomaly: str

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from uadbench.statistics import Interval
 
 PLAIN_EVERY_S = 10.0
+BOUNDS = ("prevalence", "ap.ceiling")
+"""Between which an average precision lies: chance, and the true reduction after the same smoothing."""
 
 
 class TerminalProgress:
@@ -146,11 +148,14 @@ def severity_table(result: Result) -> Group:
     for severity in severities:
         table.add_column(f"{severity:.0%}", justify="right")
     table.add_column("chance", justify="right", style="dim")
+    table.add_column("ceiling", justify="right", style="dim")
     for anomaly in anomalies_of(result):
         scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
-        table.add_row(anomaly, *scores, number(result.metric(anomaly, severities[0], "prevalence")))
+        table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
     heading = f"{result.model.name}: average precision of the standard map by severity"
-    note = "Chance is the prevalence: the truth's share of the voxels that count."
+    note = (
+        "Chance is the prevalence: the truth's share of the voxels that count. Ceiling: the true reduction, smoothed."
+    )
     return Group("", escape(heading), table, Text(note, style="dim"))
 
 

@@ -62,6 +62,28 @@ def rank(scores: Tensor, truth: Tensor) -> Ranking:
     return Ranking(*columns)
 
 
+def correlation(scores: Tensor, reduction: Tensor, counts: Tensor) -> Tensor:
+    """Pearson correlation of anomaly maps with the true reduction, over the voxels that count.
+
+    Parameters
+    ----------
+    scores, reduction
+        (N, V) float32.
+    counts
+        (V,) bool, the brain as a rule.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64; NaN where the map or the reduction is constant.
+
+    """
+    a, b = scores[:, counts].double(), reduction[:, counts].double()
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
+    return ((a * b).sum(dim=1) / scale).where(scale > 0, math.nan).clamp(-1, 1)
+
+
 def _positives_and_negatives(truth: Tensor) -> tuple[Tensor, Tensor]:
     """Indices of the voxels that count; both are in the truth's order."""
     return (truth == 1).nonzero().squeeze(1), (truth == 0).nonzero().squeeze(1)

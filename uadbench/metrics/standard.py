@@ -58,6 +58,15 @@ def smooth_in_brain(maps: Tensor, brain: Tensor, fwhm_mm: float, voxel_mm: float
     return smoothed
 
 
+def voxel_variance(batches: Iterable[Tensor]) -> Tensor:
+    """Voxelwise variance between scans, (X, Y, Z) float64, from batches (N, X, Y, Z); 0 for a single scan."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for images in batches:
+        values = images.double()
+        count, total, squares = count + len(values), total + values.sum(dim=0), squares + values.square().sum(dim=0)
+    return ((squares - total.square() / max(count, 1)) / max(count - 1, 1)).clamp(min=0)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What smoothed maps of healthy scans look like in each voxel: mean and floored SD, (X, Y, Z) float32."""

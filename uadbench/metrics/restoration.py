@@ -1,0 +1,115 @@
+"""What a reconstruction gives back where the anomaly is, what it spoils elsewhere, and whose brain it shows.
+
+Recovery and damage are never collapsed into one number: the identity damages nothing and recovers nothing, the mean
+scan recovers much and damages everybody.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+REVISION = 1
+"""Raise it whenever the same images get other numbers."""
+
+LEAST_REDUCTION = 0.02
+"""Below this effective reduction in the truth, there is too little to recover for a ratio to mean anything."""
+
+
+def recovered_fraction(restored: Tensor, altered: Tensor, healthy: Tensor, truth: Tensor) -> Tensor:
+    """How much of the uptake that the anomaly took is given back inside the truth: sum(x̂' - x') / sum(x - x').
+
+    Parameters
+    ----------
+    restored, altered
+        (N, X, Y, Z) SUVR: x̂' and x'.
+    healthy
+        (1 or N, X, Y, Z) SUVR: x.
+    truth
+        (X, Y, Z) bool, the voxels of the anomaly.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64: 0 gives back nothing, 1 as much as was taken, more is too much. NaN where the mean reduction is
+        below LEAST_REDUCTION or the truth is empty.
+
+    """
+    taken, uptake = _sum(healthy - altered, truth), _sum(healthy, truth)
+    given = _sum(restored - altered, truth)
+    return (given / taken).where(taken >= LEAST_REDUCTION * uptake, float("nan"))
+
+
+def damage(restored: Tensor, healthy: Tensor, outside: Tensor, variance: Tensor) -> Tensor:
+    """Squared error (x̂' - x)² outside the anomaly, in units of the variance between healthy people there.
+
+    Parameters
+    ----------
+    restored, healthy
+        (N or 1, X, Y, Z), in one unit.
+    outside
+        (X, Y, Z) bool: brain that must not change.
+    variance
+        (X, Y, Z): voxelwise variance of healthy scans, in that unit squared.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64, ratio of sums: 0 damages nothing, 1 is as far off as another healthy person's deviation from the
+        mean. NaN where healthy people do not differ.
+
+    """
+    scale = _sum(variance[None], outside)
+    return (_sum((restored - healthy).square(), outside) / scale).where(scale > 0, float("nan"))
+
+
+def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
+    """Mean uptake inside the anomaly's mask over mean uptake in the rest of the brain (Hassanaly 2024, MELBA 2024:003).
+
+    A reconstruction is healthy where this is its own subject's value, which is not 1.
+
+    Parameters
+    ----------
+    images
+        (N, X, Y, Z) SUVR.
+    truth, outside
+        (X, Y, Z) bool.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64, NaN where there is no uptake outside or a mask is empty.
+
+    """
+    inside, rest = _sum(images, truth) / truth.sum(), _sum(images, outside) / outside.sum()
+    return (inside / rest).where(rest > 0, float("nan"))
+
+
+def identified(restored: Tensor, scans: Tensor, own: int) -> Tensor:
+    """Whether x̂' is nearer to its own subject's x than to any other test subject's.
+
+    Parameters
+    ----------
+    restored
+        (N, V) brain voxels of x̂'.
+    scans
+        (S, V) brain voxels of the healthy scans of all test subjects.
+    own
+        Which of them is x.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64, 1 or 0; a tie is no identification. NaN where there is nobody else.
+
+    """
+    if len(scans) < 2:
+        return restored.new_full((len(restored),), float("nan")).double()
+    # |a - b|² - |a|², which orders like |a - b|²; float64, because people are much alike
+    distance = scans.double().square().sum(dim=1) - 2 * restored.double() @ scans.double().T
+    nearest_other = distance.clone()
+    nearest_other[:, own] = float("inf")
+    return (distance[:, own] < nearest_other.min(dim=1).values).double()
+
+
+def _sum(images: Tensor, where: Tensor) -> Tensor:
+    return images[:, where].double().sum(dim=1)
