@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uadbench.statistics import Interval
 
 PLAIN_EVERY_S = 10.0
+HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
 BOUNDS = ("prevalence", "ap.ceiling")
 """Between which an average precision lies: chance, and the true reduction after the same smoothing."""
 
@@ -139,6 +140,27 @@ def models_table(results: Sequence[Result], intervals: Sequence[Interval]) -> Gr
     if not all(result.protocol.ranked for result in results):
         notes.append("Unranked: the protocol was changed from what ships with uadbench.")
     return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
+
+
+def restoration_table(results: Sequence[Result]) -> Group:
+    """What every reconstructing model gives back, spoils and keeps, at the severity nearest 30 %; else nothing."""
+    if not any(result.model.reconstructs for result in results):
+        return Group()
+    at = min(severities_of(results[0]), key=lambda severity: abs(severity - 0.3))
+    table = Table("model", "recovered", "damage", "identified", "healthiness x", "x'", "x̂'", "correlation")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for result in results:
+        if result.model.reconstructs:
+            names = ("recovered", "damage", "identified", *HEALTHINESS, "correlation.standard")
+            values = (over_dementias(result, at, name) for name in names)
+            table.add_row(escape(result.model.name), *map(number, values))
+    note = (
+        "Recovered: share of the lost uptake that x̂' gives back. Damage: squared error outside, in variances between "
+        "healthy people. Identified: x̂' nearest to its own x. Healthiness: uptake in the mask / outside; x̂' should "
+        "have x's. Correlation: standard map and true reduction."
+    )
+    return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
 
 
 def severity_table(result: Result) -> Group:

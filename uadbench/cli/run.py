@@ -160,7 +160,7 @@ def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> No
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from uadbench.cli.display import models_table, severity_table, whereabouts
+    from uadbench.cli.display import models_table, restoration_table, severity_table, whereabouts
     from uadbench.cli.verdicts import intervals, rankings, verdicts
 
     if as_json:
@@ -178,6 +178,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     console.print(models_table(results, intervals(scores)))
     for verdict in verdicts(results, scores):
         console.print(verdict, markup=False, highlight=False, soft_wrap=True)
+    console.print(restoration_table(results))
     if len(results) == 1:
         console.print(severity_table(results[0]))
     for outcome in sweep.outcomes[:1] if len(results) == 1 else []:
