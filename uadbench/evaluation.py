@@ -123,6 +123,7 @@ class Evaluator:
             self.protocol.standard_map.sd_floor,
         )
         self.variance = standard.voxel_variance(batch.images[:, 0] for batch in self.validation)
+        self.ceilings = {anomaly: self._ceiling(anomaly) for anomaly in self.protocol.testsets.anomalies}
 
     @property
     def protocol(self) -> Protocol:
@@ -134,6 +135,12 @@ class Evaluator:
         return standard.smooth_in_brain(
             maps, self.brain, self.protocol.standard_map.fwhm_mm, self.protocol.grid.voxel_mm
         )
+
+    def _ceiling(self, anomaly: str) -> float:
+        """Average precision of the oracle, after smoothing: G(m), which the reduction follows at every severity."""
+        oracle = torch.from_numpy(self.cases.smoothed_masks[anomaly]).to(self.device)
+        truth = torch.from_numpy(self.cases.truths[anomaly]).to(self.device).flatten()
+        return float(localisation.rank(self.smooth(oracle[None]).flatten(1), truth).average_precision[0])
 
     def standard_map(self, maps: Tensor) -> Tensor:
         """Native maps (N, X, Y, Z) to standard maps."""
@@ -250,9 +257,7 @@ def _localised(evaluator: Evaluator, native: Tensor, cases: list[Case]) -> dict[
         columns[f"auroc.{label}"] = ranking.auroc.cpu().numpy()
         columns["prevalence"] = ranking.prevalence.cpu().numpy()
         columns[f"correlation.{label}"] = localisation.correlation(maps.flatten(1), reduction, brain).cpu().numpy()
-    # the oracle's map is the reduction itself; all severities of an anomaly have the same up to a factor
-    ceiling = localisation.rank(evaluator.smooth(reduction[:1].reshape(1, *native.shape[1:])).flatten(1), truth)
-    columns["ap.ceiling"] = ceiling.average_precision.cpu().numpy().repeat(len(cases))
+    columns["ap.ceiling"] = evaluator.ceilings[cases[0].anomaly]
     return columns
 
 
