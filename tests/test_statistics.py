@@ -8,15 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from uadbench.resampling import mean_intervals, resampled_means, subject_resamples
 from uadbench.statistics import (
     calibrate,
     compare_paired,
     holm,
-    mean_intervals,
     rank_intervals,
     ranking_stability,
-    resampled_means,
-    subject_resamples,
     tie_groups,
 )
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from uadbench import registry
+from uadbench import analysis, registry
 from uadbench.batches import Batches
 from uadbench.errors import InputError
 from uadbench.evaluation import REVISIONS, Evaluator, score_scans
@@ -29,12 +29,10 @@ from uadbench.results import (
     CohortCard,
     Cost,
     Fingerprint,
-    Headline,
     ModelCard,
     ProtocolCard,
     Result,
     Training,
-    mean_over,
     read_result,
     score_hash,
     summarise,
@@ -44,11 +42,14 @@ from uadbench.results import (
 from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
+from uadbench.types import UNSEEN
 
 STATE = "training.safetensors"
 CURVE = "curve.json"
 PARTS = "evaluation"
-EXAMPLE = "example.npz"
+EXAMPLES = "examples.npz"
+DRAWS = "draws.json"
+WORST = 5
 SAVE_EVERY_S = 10.0
 
 
@@ -102,7 +103,7 @@ class Cell:
     def eval_key(self) -> str:
         """What the scores depend on: the weights, the test sets, how they are scored and post-processed."""
         protocol = self.material.protocol
-        how = protocol.model_dump(mode="json", include={"standard_map", "ranking"})
+        how = protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
         return content_hash(self.fit_key, self.material.testset_recipe, how, REVISIONS)
 
     def folder(self, output: Path) -> Path:
@@ -149,7 +150,8 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
     started = time.monotonic()
     table = _evaluated(cell, evaluator, folder, progress)
-    _save_example(evaluator, folder)
+    _save_draws(evaluator, folder)
+    _save_examples(cell, evaluator, table, folder)
     result = _result(cell, evaluator, curve, table, time.monotonic() - started)
     write_result(result, table, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -220,11 +222,12 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
     done = sum(table["participant_id"].nunique() for table in tables)
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()
-    with progress.task(f"evaluating {cell.name}", len(evaluator.cases.scans)) as task:
+    patients = cell.material.scans("patients")
+    with progress.task(f"evaluating {cell.name}", len(evaluator.cases.scans) + len(patients)) as task:
         if done:
             progress.notice(f"{cell.name}: evaluation continues after {done} scans")
             task.advance(done)
-        for rows in score_scans(evaluator, skip=done):
+        for rows in score_scans(evaluator, patients, skip=done):
             fresh.append(rows)
             task.advance(1)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
@@ -232,25 +235,58 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
                 write_table(tables[-1], parts / f"{done:06d}.parquet")
                 done += len(fresh)
                 fresh, saved_at = [], time.monotonic()
-    return pd.concat([*tables, *fresh], ignore_index=True)
+    return pd.concat([*tables, *fresh, evaluator.validation_rows()], ignore_index=True)
 
 
-def _save_example(evaluator: Evaluator, folder: Path) -> None:
-    """The volumes of one case, for pictures: first test scan, first anomaly, the severity nearest to 30 %."""
-    cases = list(evaluator.cases.cases(evaluator.cases.scans[0]))
-    case = min((c for c in cases if c.anomaly == cases[0].anomaly), key=lambda c: abs(c.severity - 0.3))
-    shown = {name.replace(" ", "_"): volume.astype(np.float16) for name, volume in evaluator.look(case).items()}
-    title = np.array(f"{case.anomaly}, severity {case.severity:.0%}")
-    with atomic_path(folder / EXAMPLE) as partial:
-        np.savez_compressed(partial, title=title, affine=evaluator.protocol.lattice.affine, **shown)  # type: ignore[arg-type]
+def _save_draws(evaluator: Evaluator, folder: Path) -> None:
+    """What was drawn for every test scan, so that its cases can be made again from what the result stores."""
+    scans = evaluator.cases.scans
+    drawn = [
+        {"participant_id": s.participant, "session_id": s.session} | evaluator.cases.draws(s).to_json() for s in scans
+    ]
+    write_json(folder / DRAWS, drawn)
+
+
+def _save_examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame, folder: Path) -> None:
+    """Volumes for pictures: one simulated case with its healthy scan, one patient, and the worst cases.
+
+    The case is of the first test scan and the first dementia; a worst case is one of the lowest average precision
+    (standard map), no two of a participant. All at the severity nearest to 30 %.
+    """
+    section = evaluator.protocol.testsets
+    severity = min(section.severities, key=lambda s: abs(s - 0.3))
+    scans = {scan.participant: scan for scan in evaluator.cases.scans}
+    first = evaluator.cases.scans[0].participant
+    graded = table[(table["severity"] == severity) & (table["anomaly"].isin([*section.anomalies, UNSEEN]))]
+    worst = graded.sort_values("ap.standard", kind="stable").drop_duplicates("participant_id").head(WORST)
+    shown = {"case": (first, section.anomalies[0])}
+    shown |= {f"worst{k}": pair for k, pair in enumerate(zip(worst["participant_id"], worst["anomaly"], strict=True))}
+    volumes: dict[str, np.ndarray[Any, Any]] = {}
+    titles: dict[str, str] = {}
+    for label, (participant, anomaly) in shown.items():
+        cases = evaluator.cases.cases(scans[participant])
+        case = next(c for c in cases if (c.anomaly, c.severity) == (anomaly, severity))
+        for name, volume in evaluator.look(case).items():
+            volumes[f"{label}/{name.replace(' ', '_')}"] = volume.astype(np.float16)
+        titles[label] = f"{anomaly}, severity {severity:.0%}"
+    precision = worst["ap.standard"].tolist()
+    titles |= {f"worst{k}": f"{titles[f'worst{k}']}, AP {value:.2f}" for k, value in enumerate(precision)}
+    for scan in cell.material.scans("patients")[:1]:
+        for name, volume in evaluator.look_at(scan).items():
+            volumes[f"patient/{name.replace(' ', '_')}"] = volume.astype(np.float16)
+        titles["patient"] = f"patient ({scan.group})"
+    with atomic_path(folder / EXAMPLES) as partial:
+        np.savez_compressed(
+            partial,
+            titles=np.array(json.dumps(titles)),
+            affine=evaluator.protocol.lattice.affine,
+            brain=evaluator.cases.brain,
+            **volumes,  # type: ignore[arg-type]
+        )
 
 
 def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, evaluation_s: float) -> Result:
     material, protocol = cell.material, cell.material.protocol
-    scores = summarise(table)
-    severities = protocol.ranking.severities
-    healthy = next(s for s in scores if s.anomaly == "healthy").metrics.get("healthy.whole.mse")
-    error = validation_mse(evaluator.model, evaluator.validation)
     return Result(
         model=ModelCard(
             name=cell.name,
@@ -262,9 +298,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             name=material.cohort.name,
             version=material.cohort.version,
             split=material.split.digest,
-            train=len(material.rows["train"]),
-            validation=len(material.rows["validation"]),
-            test=len(material.rows["test"]),
+            **{part: len(rows) for part, rows in material.rows.items()},
         ),
         protocol=ProtocolCard(
             name=protocol.name, version=protocol.version, hash=protocol.hash, ranked=is_shipped(protocol)
@@ -274,15 +308,9 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
         fit_key=cell.fit_key,
         eval_key=cell.eval_key,
         testset=Fingerprint(recipe=material.testset_recipe, sketch=material.cases.sketch),
-        headline=Headline(
-            severities=severities,
-            ap_standard=mean_over(scores, "ap.standard", severities),
-            ap_native=mean_over(scores, "ap.native", severities),
-            prevalence=mean_over(scores, "prevalence", severities),
-            healthy_mse=healthy.mean if healthy else None,
-            validation_mse=None if error is None else float(f"{error:.6g}"),
-        ),
-        scores=scores,
+        headline=analysis.headline(table, protocol, validation_mse(evaluator.model, evaluator.validation)),
+        detection=analysis.detection(table, protocol, evaluator.thresholds),
+        scores=summarise(table),
         score_hash=score_hash(table),
         training=_training(curve),
         cost=Cost(

@@ -19,7 +19,8 @@ from uadbench.protocol import Protocol
 from uadbench.testset import SimulatedCases
 from uadbench.types import Scan
 
-PARTS = ("train", "validation", "test")
+KEY = ["participant_id", "session_id"]
+PARTS = ("train", "validation", "test", "patients")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Material:
 
     Attributes
     ----------
-    rows : for each of PARTS the rows of the cohort's table
+    rows : for each of PARTS the rows of the cohort's table; `patients` may be empty
     """
 
     cohort: Cohort
@@ -41,10 +42,13 @@ class Material:
     @cached_property
     def _stacks(self) -> dict[str, ScanStack]:
         # in one order whatever the fold, so that folds of the same scans share one cache entry
-        wanted = pd.concat(self.rows.values()).sort_values(["participant_id", "session_id"], kind="stable")
+        wanted = pd.concat(self.rows.values()).sort_values(KEY, kind="stable")
         stack = gather(self.cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
-        people = stack.rows["participant_id"]
-        return {part: stack.select(np.flatnonzero(people.isin(getattr(self.split, part)))) for part in PARTS}
+        keys = pd.MultiIndex.from_frame(stack.rows[KEY])
+        return {
+            part: stack.select(np.flatnonzero(keys.isin(pd.MultiIndex.from_frame(self.rows[part][KEY]))))
+            for part in PARTS
+        }
 
     def scans(self, part: str) -> list[Scan]:
         """The scans of one of PARTS, sorted by participant and session; from the cohort's cache.
@@ -62,7 +66,8 @@ class Material:
     @property
     def testset_recipe(self) -> str:
         """The exact part of the test sets' fingerprint; needs no scan."""
-        version = [self.cohort.name, self.cohort.version, self.cohort.content_key(self.rows["test"])]
+        keys = [self.cohort.content_key(self.rows[part]) for part in ("test", "patients")]
+        version = [self.cohort.name, self.cohort.version, *keys]
         return SimulatedCases.recipe(self.protocol, version)
 
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:
@@ -98,5 +103,12 @@ def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progr
         "train": training[training["participant_id"].isin(split.train)],
         "validation": first[first["participant_id"].isin(split.validation)],
         "test": first[first["participant_id"].isin(split.test)],
+        "patients": _patients(table, section.patients, set(healthy["participant_id"])),
     }
     return Material(cohort, protocol, fold, split, rows, progress)
+
+
+def _patients(table: pd.DataFrame, group: str, healthy: set[str]) -> pd.DataFrame:
+    """The first scan of every patient who was not healthy once: a model may have learnt from that scan."""
+    rows = table[(table["group"] == group) & ~table["participant_id"].isin(list(healthy))]
+    return baseline(rows)

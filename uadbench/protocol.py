@@ -43,19 +43,69 @@ class IntensitySection(_Section):
 
 
 class SplitSection(_Section):
-    """How healthy participants are divided; `sessions` says which scans of the training participants are used."""
+    """How healthy participants are divided; `sessions` says which scans of the training participants are used.
+
+    `patients` is the group whose first scans are the test set of that name; a cohort may have none.
+    """
 
     healthy: str
+    patients: str
     train: Count
-    validation: Annotated[int, Field(ge=2)]
+    validation: Annotated[int, Field(ge=3)]
     test: Count
     folds: Count
     sessions: Literal["baseline", "all"]
     seed: int
 
 
+class Range(_Section):
+    """From `low` to `high`; what is drawn is uniform between the two."""
+
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _rises(self) -> Range:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+
+class UnseenSection(_Section):
+    """Blobs, one a participant, at every severity of the test sets (see `anomalies.blobs`).
+
+    `most_overlap` is the largest share of a blob in any one dementia's mask.
+    """
+
+    volume_cm3: Range
+    most_overlap: Fraction
+
+
+class VariedSection(_Section):
+    """Dementias as they vary, `draws` a participant (see `anomalies.varied`)."""
+
+    draws: Count
+    severity: Range
+    sigma_mm: Range
+    warp_mm: Annotated[float, Field(ge=0)]
+
+
+class HyperSection(_Section):
+    """The participant's blob with its uptake raised instead of lowered."""
+
+    severity: Fraction
+
+
 class TestSetSection(_Section):
-    """Which anomalies are simulated, how strongly, and what counts as truth (see `anomalies.hypometabolism`)."""
+    """Which anomalies are simulated, how strongly, and what counts as truth (see `anomalies.hypometabolism`).
+
+    `seed` and the participant decide what is drawn for `unseen`, `varied` and `hyper`.
+    """
+
+    seed: Annotated[int, Field(ge=0)]
+    unseen: UnseenSection
+    varied: VariedSection
+    hyper: HyperSection
 
     anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
@@ -69,6 +119,8 @@ class TestSetSection(_Section):
             raise ValueError("anomalies must differ, and severities must rise")
         if self.ignored > self.positive:
             raise ValueError("ignored must not be above positive")
+        if self.varied.severity.high > 1:
+            raise ValueError("varied.severity must not be above 1")
         return self
 
 
@@ -80,9 +132,23 @@ class StandardMapSection(_Section):
 
 
 class RankingSection(_Section):
-    """Severities over which the ranking average precision is averaged."""
+    """Severities over which the ranking average precision is averaged: half dementias, half `unseen`."""
 
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+
+
+class DetectionSection(_Section):
+    """What turns maps into findings and scans into cases.
+
+    `false_positive_rates`: of voxels, at which thresholds are set on healthy validation scans. `top`: a scan's
+    score is the mean of this share of its brain's voxels, the highest of the standard map. `specificity` of that
+    score, set on validation scans, of which there must be `least_validation` for it to mean anything.
+    """
+
+    false_positive_rates: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+    top: Fraction
+    specificity: Annotated[float, Field(gt=0, lt=1)]
+    least_validation: Annotated[int, Field(ge=2)]
 
 
 class TrainingSection(_Section):
@@ -118,6 +184,7 @@ class Protocol(_Section):
     testsets: TestSetSection
     standard_map: StandardMapSection
     ranking: RankingSection
+    detection: DetectionSection
     training: TrainingSection
     cells: CellsSection
 

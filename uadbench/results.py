@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from uadbench.errors import InputError
 from uadbench.store import atomic_path, content_hash, write_json
+from uadbench.types import NO_DEMENTIA, UNSEEN, VARIED
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 RESULT = "result.json"
 SCORES = "scores.parquet"
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
@@ -44,6 +45,7 @@ class CohortCard(_Section):
     train: int
     validation: int
     test: int
+    patients: int
 
 
 class ProtocolCard(_Section):
@@ -70,33 +72,118 @@ class Estimate(_Section):
     n: int
 
 
-class TestSetScores(_Section):
-    """All metrics of one test set; the healthy test scans are the set "healthy" at severity 0.
+class Bounded(_Section):
+    """An estimate with its 95 % interval; None is n/a."""
 
-    Names are `<pair>.<region>.<metric>` (pairs: `healthy` is (x̂, x), `restoration` (x̂', x),
-    `residual` (x̂', x'), `consistency` (x̂', x̂)), `ap.<map>`, `auroc.<map>` and `correlation.<map>` for the
-    native and the standard map, `ap.ceiling` for the smoothed true reduction, `recovered`, `damage`, `identified`,
-    and `healthiness.<image>`.
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class TestSetScores(_Section):
+    """All metrics of one test set.
+
+    Beside the simulated ones there are `healthy` (test scans), `validation` (healthy, too) and `patients`, all at
+    severity 0. The severity of `varied` is None: every case has its own.
+
+    Names are `<pair>.<region>.<metric>` (pairs: `restoration` is (x̂', x), `residual` (x̂', x') or (x̂, x) where
+    nothing is simulated, `consistency` (x̂', x̂)), `ap.<map>`, `auroc.<map>` and `correlation.<map>` for the
+    native and the standard map, `ap.ceiling` for the smoothed true reduction, `dice.oracle`, `dice.fpr<rate>` and
+    `recall.fpr<rate>` at the thresholds of healthy validation voxels, `exceeding.fpr<rate>` (what share of a scan in
+    which nothing is simulated lies above them), `recovered`, `damage`, `identified`, `healthiness.<image>`, and
+    `subject.score`.
     """
 
     anomaly: str
-    severity: float
+    severity: float | None
     metrics: dict[str, Estimate]
 
 
 class Headline(_Section):
     """The few numbers a table shows first. None is n/a.
 
-    `ap_standard`: average precision of the standard map, mean over the ranking `severities` and
-    dementias; `ap_native` the same of the native map; `prevalence` what chance would give.
+    `ap_standard`, which ranks: average precision of the standard map over the ranking `severities`, half the mean
+    over dementias (`ap_dementias`), half `unseen` (`ap_unseen`); its interval is over test participants. `ap_native`
+    is the same of the native map, `ceiling` of the smoothed true reduction, and `prevalence` what chance would give.
     """
 
     severities: tuple[float, ...]
     ap_standard: float | None
+    ap_interval: tuple[float, float] | None
+    ap_dementias: float | None
+    ap_unseen: float | None
     ap_native: float | None
+    ceiling: float | None
     prevalence: float | None
     healthy_mse: float | None
     validation_mse: float | None
+
+
+class VoxelThreshold(_Section):
+    """What a share of healthy validation voxels (standard map) exceeds, and the threshold's 95 % interval."""
+
+    false_positive_rate: float
+    value: float
+    low: float
+    high: float
+
+
+class DetectedTestSet(_Section):
+    """How well the scans of a test set are told from healthy test scans by their scores.
+
+    `auroc` is against the scans of other people; `sensitivity` at the threshold of `Detection`.
+    """
+
+    anomaly: str
+    severity: float | None
+    auroc: Bounded
+    sensitivity: Bounded
+
+
+class PaperTest(_Section):
+    """The paper's Figure 1 at one severity: MSE(x̂', x') over the mean MSE(x̂, x), and t-tests between the two.
+
+    The paper does not say whether its test was paired. Neither p is adjusted: compare with 0.05 / severities.
+    """
+
+    severity: float
+    ratio: float
+    p_paired: float | None
+    p_unpaired: float | None
+
+
+class SeverityResponse(_Section):
+    """How one anomaly is seen as it grows.
+
+    `minimum_detectable`: the lowest severity from which on the lower bound of the sensitivity is at least one half;
+    None where there is none, or no threshold. `monotonicity`: Spearman's correlation of score and severity within a
+    participant, mean over participants. `paper`: empty for models without a reconstruction, and for `unseen`.
+    """
+
+    anomaly: str
+    minimum_detectable: float | None
+    monotonicity: Bounded
+    paper: list[PaperTest]
+
+
+class Detection(_Section):
+    """Scans and voxels called ill at thresholds that healthy validation scans have set.
+
+    A scan's score is the mean of the top share of its standard map. `threshold` is n/a where there were fewer
+    `validation_scans` than the protocol asks for. `specificity_bounds`: where the threshold's true specificity lies
+    (95 %); `specificity`: what it was on healthy test scans. `clinical`: Spearman's correlation of the patients'
+    scores with the Mini-Mental State Examination, over `clinical_patients` of them.
+    """
+
+    voxel_thresholds: list[VoxelThreshold]
+    validation_scans: int
+    threshold: float | None
+    specificity_bounds: tuple[float, float] | None
+    specificity: Bounded
+    testsets: list[DetectedTestSet]
+    severities: list[SeverityResponse]
+    clinical: Bounded
+    clinical_patients: int
 
 
 class Training(_Section):
@@ -136,7 +223,7 @@ class Provenance(_Section):
 class Result(_Section):
     """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model: ModelCard
     cohort: CohortCard
     protocol: ProtocolCard
@@ -146,17 +233,36 @@ class Result(_Section):
     eval_key: str
     testset: Fingerprint
     headline: Headline
+    detection: Detection
     scores: list[TestSetScores]
     score_hash: str
     training: Training | None
     cost: Cost
     provenance: Provenance
 
-    def metric(self, anomaly: str, severity: float, name: str) -> float | None:
+    def metric(self, anomaly: str, severity: float | None, name: str) -> float | None:
         """The mean of a metric on one test set; None where it is n/a."""
         for scores in self.scores:
-            if scores.anomaly == anomaly and math.isclose(scores.severity, severity) and name in scores.metrics:
+            if scores.anomaly == anomaly and _same(scores.severity, severity) and name in scores.metrics:
                 return scores.metrics[name].mean
+        return None
+
+    @property
+    def dementias(self) -> list[str]:
+        """The simulated dementias, in the order of the protocol."""
+        return list(dict.fromkeys(scored.anomaly for scored in self.scores if scored.anomaly not in NO_DEMENTIA))
+
+    @property
+    def severities(self) -> list[float]:
+        """The severities of the dementias, rising."""
+        found = {s.severity for s in self.scores if s.anomaly not in NO_DEMENTIA and s.severity is not None}
+        return sorted(found)
+
+    def detected(self, anomaly: str, severity: float | None) -> DetectedTestSet | None:
+        """What `detection` says of one test set."""
+        for found in self.detection.testsets:
+            if found.anomaly == anomaly and _same(found.severity, severity):
+                return found
         return None
 
 
@@ -164,28 +270,40 @@ def summarise(table: pd.DataFrame) -> list[TestSetScores]:
     """Mean, SD and count of every metric on every test set, from one row a case."""
     names = [column for column in table.columns if column not in KEYS]
     summary = []
-    for (anomaly, severity), rows in table.groupby(["anomaly", "severity"], sort=False):
+    for (anomaly, severity), rows in testsets(table):
         metrics = {name: _estimate(rows[name].to_numpy(dtype=np.float64)) for name in names}
         known = {name: estimate for name, estimate in metrics.items() if estimate.n}
-        summary.append(TestSetScores(anomaly=str(anomaly), severity=float(str(severity)), metrics=known))
+        summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=known))
     return summary
 
 
-def mean_over(scores: list[TestSetScores], name: str, severities: tuple[float, ...]) -> float | None:
-    """The mean of a metric over dementias at the given severities; None if any of them is n/a."""
-    values = [
-        scored.metrics[name].mean if name in scored.metrics else None
-        for scored in scores
-        if scored.anomaly != "healthy" and scored.severity in severities
+def testsets(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float | None], pd.DataFrame]]:
+    """The rows of each test set, under its anomaly and severity, in the order of the table."""
+    label = table["severity"].where(table["anomaly"] != VARIED, -1.0)
+    for key, rows in table.groupby([table["anomaly"], label], sort=False):
+        anomaly, severity = str(key[0]), float(str(key[1]))
+        yield (anomaly, None if severity < 0 else severity), rows
+
+
+def ranking_scores(
+    table: pd.DataFrame, severities: tuple[float, ...], column: str = "ap.standard", halves: str = "both"
+) -> pd.Series[float]:
+    """What ranks, by participant, from one row a case.
+
+    Half the mean over dementias and ranking severities, half that over `unseen` and ranking severities; `halves` may
+    ask for one of them ("dementias", "unseen"). NaN where a participant lacks a score.
+    """
+    ranked = table[table["severity"].isin(severities)]
+    parts = {
+        "dementias": ranked[~ranked["anomaly"].isin(NO_DEMENTIA)],
+        "unseen": ranked[ranked["anomaly"] == UNSEEN],
+    }
+    means = [
+        rows.groupby("participant_id")[column].agg(lambda values: values.mean(skipna=False))
+        for name, rows in parts.items()
+        if halves in ("both", name)
     ]
-    known = [value for value in values if value is not None]
-    return _rounded(float(np.mean(known))) if known and len(known) == len(values) else None
-
-
-def ranking_scores(table: pd.DataFrame, severities: tuple[float, ...]) -> pd.Series[float]:
-    """What ranks, by participant: mean standard AP over dementias and ranking severities, from one row a case."""
-    ranked = table[(table["anomaly"] != "healthy") & table["severity"].isin(severities)]
-    return ranked.groupby("participant_id")["ap.standard"].mean()
+    return sum(means[1:], means[0]) / len(means)
 
 
 def score_hash(table: pd.DataFrame) -> str:
@@ -258,10 +376,15 @@ def _estimate(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Esti
     if not len(known) or not np.isfinite(known).all():
         return Estimate(mean=None, sd=None, n=len(known))
     sd = float(known.std(ddof=1)) if len(known) > 1 else None
-    return Estimate(mean=_rounded(float(known.mean())), sd=None if sd is None else _rounded(sd), n=len(known))
+    return Estimate(mean=rounded(float(known.mean())), sd=None if sd is None else rounded(sd), n=len(known))
 
 
-def _rounded(value: float) -> float:
+def _same(one: float | None, other: float | None) -> bool:
+    return one is other if one is None or other is None else math.isclose(one, other)
+
+
+def rounded(value: float) -> float:
+    """A number to the digits that results hold."""
     return float(f"{value:.{DIGITS}g}")
 
 

@@ -10,78 +10,98 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Values = npt.NDArray[np.float64]
-
-RESAMPLES = 10_000
-LEVEL = 0.95
-
-
-def subject_resamples(subjects: int, resamples: int = RESAMPLES, seed: int = 0) -> Values:
-    """How often each resample draws each subject, (resamples, subjects); every row sums to `subjects`.
-
-    The same arguments give the same resamples, so that all columns and models are resampled together.
-    """
-    drawn = np.random.default_rng(seed).integers(0, subjects, (resamples, subjects))
-    offsets = subjects * np.arange(resamples)[:, None]
-    counts = np.bincount((drawn + offsets).ravel(), minlength=resamples * subjects)
-    return counts.reshape(resamples, subjects).astype(np.float64)
+from uadbench.resampling import (
+    LEVEL,
+    Interval,
+    Values,
+    crossed_means,
+    mean_intervals,
+    mean_over_seeds,
+    percentiles,
+    resampled_means,
+    subject_resamples,
+)
 
 
-def resampled_means(values: Values, counts: Values) -> Values:
-    """The mean of every column in every resample: one matrix product.
+def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: Values | None = None) -> Interval:
+    """How often an altered scan scores above the healthy scan of *another* subject; a tie counts half.
+
+    That is the AUROC without the pairs of a subject with himself, which any model orders and no reader is asked about.
+    Subjects are resampled with both of their scans.
 
     Parameters
     ----------
-    values : (subjects, columns); NaN is n/a for that subject
-    counts : (resamples, subjects)
+    healthy : (subjects,) scores
+    altered : (subjects,) or (subjects, draws), in the same order; NaN is not allowed
 
-    Returns (resamples, columns); NaN where a resample holds no known value.
+    All None for fewer than two subjects.
     """
-    known = np.isfinite(values)
+    subjects = len(healthy)
+    if subjects < 2:
+        return Interval(None, None, None)
+    counts = subject_resamples(subjects) if counts is None else counts
+    wins = _wins(healthy, altered.reshape(subjects, -1))
+    np.fill_diagonal(wins, 0.0)
+    pairs = subjects**2 - np.square(counts).sum(axis=1)  # of different subjects; a resample of one subject has none
     with np.errstate(invalid="ignore"):
-        return np.asarray((counts @ np.where(known, values, 0.0)) / (counts @ known.astype(np.float64)))
+        drawn = ((counts @ wins) * counts).sum(axis=1) / pairs
+    return _auroc(float(wins.sum() / (subjects * (subjects - 1))), drawn, subjects, level)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over subjects with its confidence interval; all None where fewer than two subjects are known."""
+def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interval:
+    """The AUROC of two groups of different people; either group is resampled by itself. All None for an empty group."""
+    if min(len(healthy), len(ill)) < 2:
+        return Interval(None, None, None)
+    wins = _wins(healthy, ill[:, None])
+    of_healthy, of_ill = subject_resamples(len(healthy)), subject_resamples(len(ill), seed=2)
+    drawn = ((of_healthy @ wins) * of_ill).sum(axis=1) / wins.size
+    return _auroc(float(wins.mean()), drawn, min(wins.shape), level)
 
-    mean: float | None
-    low: float | None
-    high: float | None
+
+def _wins(healthy: Values, ill: Values) -> Values:
+    """(healthy, ill): 1 where the ill scan scores higher, 0.5 where equal; mean over the draws of `ill`."""
+    above = ill[None] > healthy[:, None, None]
+    return np.asarray((above + 0.5 * (ill[None] == healthy[:, None, None])).mean(axis=2))
 
 
-def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None = None) -> list[Interval]:
-    """The mean of each column with its bootstrap interval over subjects.
+def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
+    """With its interval. Where no pair is out of order no resample has one either: there the binomial bound stands."""
+    low, high = percentiles(drawn, subjects, level)
+    unseen = ((1 - level) / 2) ** (1 / subjects)
+    return Interval(value, min(low, unseen) if value == 1 else low, max(high, 1 - unseen) if value == 0 else high)
 
-    The expanded percentile interval (Hesterberg 2015, Am Stat 69:371): percentiles moved outward as far as Student's t
-    lies outside the normal, because the plain percentile interval is too short for few subjects.
+
+def share_interval(share: float, observations: float, level: float = LEVEL) -> Interval:
+    """A share with the interval of Clopper and Pearson (1934, Biometrika 26:404); all None for no observation."""
+    if observations <= 0:
+        return Interval(None, None, None)
+    found = share * observations
+    tails = (1 - level) / 2, (1 + level) / 2
+    low = float(stats.beta.ppf(tails[0], found, observations - found + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(tails[1], found + 1, observations - found)) if share < 1 else 1.0
+    return Interval(share, low, high)
+
+
+def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
+    """Spearman's correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
 
     Parameters
     ----------
-    values : (subjects, columns); NaN is n/a
-    counts : resamples to use, so that several tables share them; by default `subject_resamples`
+    a, b : (subjects,); a subject that is NaN in either is left out
+
+    All None for fewer than ten subjects, or where one of the two does not vary.
     """
-    counts = subject_resamples(len(values)) if counts is None else counts
-    drawn = resampled_means(values, counts)
-    intervals = []
-    for column, means in zip(values.T, drawn.T, strict=True):
-        known = column[np.isfinite(column)]
-        if len(known) < 2:
-            intervals.append(Interval(float(known[0]) if len(known) else None, None, None))
-            continue
-        tail = _expanded_tail(len(known), level)
-        low, high = np.nanquantile(means, [tail, 1 - tail])
-        intervals.append(Interval(float(known.mean()), float(low), float(high)))
-    return intervals
-
-
-def _expanded_tail(n: int, level: float) -> float:
-    outward = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
-    return float(stats.norm.cdf(-outward))
+    known = np.isfinite(a) & np.isfinite(b)
+    n = int(known.sum())
+    if n < 10 or np.ptp(a[known]) == 0 or np.ptp(b[known]) == 0:
+        return Interval(None, None, None)
+    r = float(stats.spearmanr(a[known], b[known]).statistic)
+    if abs(r) == 1:
+        return Interval(r, None, None)
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + r**2 / 2) / (n - 3))
+    return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 
 @dataclass(frozen=True)
@@ -110,21 +130,41 @@ def compare_paired(a: Values, b: Values) -> Comparison:
 
     Parameters
     ----------
-    a, b : (subjects,) scores in the same order; a subject that is NaN under either is left out
+    a, b : (subjects,) scores in the same order, or (seeds, subjects); a subject that is NaN under either is left out.
+        The test is on each subject's mean over seeds; the interval resamples seeds, too, so that a difference which
+        another training might not show again has an interval that holds 0
 
-    Raises ValueError where the lengths differ.
+    Raises ValueError where the subjects are not the same.
     """
-    if a.shape != b.shape or a.ndim != 1:
+    first, second = np.atleast_2d(a), np.atleast_2d(b)
+    if first.shape[1] != second.shape[1] or a.ndim > 2 or b.ndim > 2:
         raise ValueError(f"scores {a.shape} and {b.shape} are not those of the same subjects")
-    off = (a - b)[np.isfinite(a) & np.isfinite(b)]
+    ours, theirs = mean_over_seeds(first[..., None])[:, 0], mean_over_seeds(second[..., None])[:, 0]
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    off = (ours - theirs)[known]
     moved = off[off != 0]
-    (interval,) = mean_intervals(off[:, None])
+    interval = _difference(first[:, known], second[:, known])
     p = effect = None
     if len(moved):
         p = float(stats.wilcoxon(moved).pvalue)
         ranks = stats.rankdata(np.abs(moved))
         effect = float((ranks[moved > 0].sum() - ranks[moved < 0].sum()) / ranks.sum())
     return Comparison(interval, p, effect, int((off > 0).sum()), int((off < 0).sum()), len(off))
+
+
+def _difference(a: Values, b: Values) -> Interval:
+    """The mean of a - b over subjects; the seeds of the two, which have nothing in common, are drawn apart."""
+    subjects = a.shape[1]
+    mean = (mean_over_seeds(a[..., None]) - mean_over_seeds(b[..., None]))[:, 0]
+    if len(a) == len(b) == 1 or subjects < 2:
+        return mean_intervals(mean[:, None])[0]
+    counts = subject_resamples(subjects)
+    drawn = [
+        crossed_means(one[..., None], counts, subject_resamples(len(one), len(counts), seed))[:, 0]
+        for seed, one in ((1, a), (3, b))
+    ]
+    low, high = percentiles(drawn[0] - drawn[1], subjects)
+    return Interval(float(mean.mean()), low, high)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -190,21 +230,23 @@ def tie_groups(scores: Values, level: float = LEVEL) -> list[int]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the statistics behave on made-up scores whose truth is known; shares of `trials`."""
+    """How the statistics behave on made-up scores whose truth is known; shares of the trials."""
 
     subjects: int
+    seeds: int
     covered: float
     rejected: float
     rejected_if_pooled: float
 
 
-def calibrate(subjects: int, trials: int = 1000, resamples: int = 1000, seed: int = 0) -> Calibration:
+def calibrate(subjects: int, seeds: int = 1, trials: int = 1000, resamples: int = 1000, seed: int = 0) -> Calibration:
     """Simulate scores of two equal models on 6 test sets that share their subjects.
 
     Scores are skewed, as average precisions near 1 are, and a subject's differences hang together over the test sets
-    (intraclass correlation 0.8). Counted: how often the interval of a mean covers the truth; how often the paired
-    comparison rejects; and how often it would, if the test sets were pooled as independent observations, which this
-    module refuses to do.
+    (intraclass correlation 0.8). With several seeds a training moves all of its scores (SD 0.01), which counts as
+    error: the truth is the mean over all trainings there might be. Counted: how often the interval of a mean covers
+    the truth; how often the paired comparison rejects; and how often it would, if the test sets were pooled as
+    independent observations, which this module refuses to do.
     """
     rng = np.random.default_rng(seed)
     counts = subject_resamples(subjects, resamples, seed)
@@ -212,18 +254,19 @@ def calibrate(subjects: int, trials: int = 1000, resamples: int = 1000, seed: in
     covered = rejected = pooled = 0
     for _ in range(trials):
         person = rng.beta(8, 3, subjects)
-        (interval,) = mean_intervals(person[:, None], counts=counts)
+        trained = person + (0.01 * rng.standard_normal((seeds, 1)) if seeds > 1 else np.zeros((1, 1)))
+        (interval,) = mean_intervals(trained[..., None], counts=counts)
         assert interval.low is not None and interval.high is not None
         covered += interval.low <= truth <= interval.high
         shared = 0.02 * rng.standard_normal((subjects, 1)) + 0.01 * rng.standard_normal((subjects, 6))
         rejected += stats.wilcoxon(shared.mean(axis=1)).pvalue < 1 - LEVEL
         pooled += stats.wilcoxon(shared.ravel()).pvalue < 1 - LEVEL
-    return Calibration(subjects, covered / trials, rejected / trials, pooled / trials)
+    return Calibration(subjects, seeds, covered / trials, rejected / trials, pooled / trials)
 
 
 if __name__ == "__main__":
-    print("subjects  interval covers  paired test rejects  pooled test sets would reject")
-    for size in (30, 100):
-        found = calibrate(size)
+    print("subjects  seeds  interval covers  paired test rejects  pooled test sets would reject")
+    for size, trainings in ((30, 1), (100, 1), (30, 3), (100, 3)):
+        found = calibrate(size, trainings)
         shares = (found.covered, found.rejected, found.rejected_if_pooled)
-        print(f"{size:8d}  {shares[0]:15.1%}  {shares[1]:19.1%}  {shares[2]:29.1%}")
+        print(f"{size:8d}  {trainings:5d}  {shares[0]:15.1%}  {shares[1]:19.1%}  {shares[2]:29.1%}")

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from uadbench import atlas
 from uadbench.batches import Batches, make_batch
-from uadbench.evaluation import observe
 from uadbench.models.base import Model, ReconstructionModel
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
+from uadbench.observation import observe
 from uadbench.progress import Silent
 from uadbench.registry import options_of
 from uadbench.training import train

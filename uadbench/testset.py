@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from uadbench import atlas
-from uadbench.anomalies import hypometabolism, regions
+from uadbench.anomalies import blobs, hypometabolism, regions, varied
+from uadbench.anomalies.blobs import Blob
+from uadbench.anomalies.varied import Variation
 from uadbench.protocol import Protocol
-from uadbench.store import content_hash
-from uadbench.types import Case, Intensity, Mask, Scan, Truth, Volume
+from uadbench.store import content_hash, keyed_seed
+from uadbench.types import HYPER, UNSEEN, VARIED, Case, Intensity, Mask, Scan, Truth, Volume
+
+SKETCHED = 8
+"""So many scans' draws go into the fingerprint's sketch."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for one scan: its blob (`unseen` and `hyper`) and its variations. Enough to make them again."""
+
+    blob: Blob
+    variations: tuple[Variation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a run folder."""
+        return {UNSEEN: asdict(self.blob), VARIED: [asdict(variation) for variation in self.variations]}
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> Draws:
+        """The draws that `to_json` wrote. Raises TypeError or KeyError for anything else."""
+        blob = {**stored[UNSEEN], "centre": tuple(stored[UNSEEN]["centre"]), "axes": tuple(stored[UNSEEN]["axes"])}
+        variations = [Variation(**{**each, "regions": tuple(each["regions"])}) for each in stored[VARIED]]
+        return Draws(Blob(**blob), tuple(variations))
 
 
 @dataclass(frozen=True)
 class SimulatedCases:
-    """Every case of the healthy test scans under a protocol; masks are smoothed once for the grid.
+    """Every case of the healthy test scans under a protocol; dementias' masks are smoothed once for the grid.
 
     Attributes
     ----------
@@ -27,12 +52,7 @@ class SimulatedCases:
 
     protocol: Protocol
     scans: Sequence[Scan]
-
-    @property
-    def names(self) -> list[tuple[str, float]]:
-        """The test sets (anomaly, severity), in the order in which cases come."""
-        section = self.protocol.testsets
-        return [(anomaly, severity) for anomaly in section.anomalies for severity in section.severities]
+    _drawn: dict[tuple[str, str], Draws] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def brain(self) -> Mask:
@@ -41,7 +61,7 @@ class SimulatedCases:
 
     @cached_property
     def smoothed_masks(self) -> dict[str, Volume]:
-        """G(m) of every anomaly on the grid, (X, Y, Z) float32 in 0..1."""
+        """G(m) of every dementia on the grid, (X, Y, Z) float32 in 0..1."""
         grid, section = self.protocol.lattice, self.protocol.testsets
         return {
             anomaly: hypometabolism.smoothed_mask(anomaly, grid.affine, grid.shape, section.sigma_mm)
@@ -50,35 +70,64 @@ class SimulatedCases:
 
     @cached_property
     def truths(self) -> dict[str, Truth]:
-        """The truth of every anomaly on the grid, (X, Y, Z) int8; the same at all severities."""
-        section = self.protocol.testsets
-        return {
-            anomaly: hypometabolism.truth(smoothed, self.brain, section.positive, section.ignored)
-            for anomaly, smoothed in self.smoothed_masks.items()
-        }
+        """The truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
+        return {anomaly: self._truth(smoothed) for anomaly, smoothed in self.smoothed_masks.items()}
 
     def intensity(self, scan: Scan) -> Intensity:
         """The intensity scale of a healthy scan, which its altered versions share."""
         return self.protocol.intensity_of(scan.extent)
 
-    def cases(self, scan: Scan) -> Iterator[Case]:
-        """The cases of one scan, in the order of `names`."""
-        for anomaly, severity in self.names:
-            yield Case(
-                scan=scan,
-                reduction=hypometabolism.reduction(self.smoothed_masks[anomaly], severity),
-                truth=self.truths[anomaly],
-                anomaly=anomaly,
-                severity=severity,
-                intensity=self.intensity(scan),
+    def draws(self, scan: Scan) -> Draws:
+        """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly."""
+        if scan.key not in self._drawn:
+            section = self.protocol.testsets
+            ranges = section.varied
+            self._drawn[scan.key] = Draws(
+                blob=blobs.draw_blob(
+                    self._generator(scan, UNSEEN),
+                    (section.unseen.volume_cm3.low, section.unseen.volume_cm3.high),
+                    section.unseen.most_overlap,
+                    section.anomalies,
+                ),
+                variations=tuple(
+                    varied.draw_variation(
+                        self._generator(scan, VARIED, draw),
+                        section.anomalies,
+                        (ranges.severity.low, ranges.severity.high),
+                        (ranges.sigma_mm.low, ranges.sigma_mm.high),
+                        ranges.warp_mm,
+                    )
+                    for draw in range(ranges.draws)
+                ),
             )
+        return self._drawn[scan.key]
+
+    def cases(self, scan: Scan, draws: Draws | None = None) -> Iterator[Case]:
+        """The cases of one scan: dementias by severity, then `unseen` by severity, `varied`, `hyper`.
+
+        Cases of one mask follow one another and share their `truth` (the same object). `draws` replays what a result
+        has stored; by default they are drawn.
+        """
+        section = self.protocol.testsets
+        for anomaly in section.anomalies:
+            for severity in section.severities:
+                yield self._case(scan, anomaly, severity, self.smoothed_masks[anomaly], self.truths[anomaly])
+        drawn = draws or self.draws(scan)
+        blob = blobs.blob_mask(drawn.blob, self.protocol.lattice, section.sigma_mm)
+        truth = self._truth(blob)
+        for severity in section.severities:
+            yield self._case(scan, UNSEEN, severity, blob, truth)
+        for variation in drawn.variations:
+            mask = varied.variation_mask(variation, self.protocol.lattice)
+            yield self._case(scan, VARIED, variation.severity, mask, self._truth(mask))
+        yield self._case(scan, HYPER, section.hyper.severity, blob, truth)
 
     @staticmethod
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
         """A hash of all that determines the cases exactly: what is simulated how, and `scans`, which tells on which."""
         content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
-        simulation = [regions.regions_digest(), hypometabolism.REVISION, atlas.versions()]
-        return content_hash(content, simulation, list(scans))
+        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION]
+        return content_hash(content, [regions.regions_digest(), revisions, atlas.versions()], list(scans))
 
     @cached_property
     def sketch(self) -> dict[str, float]:
@@ -87,11 +136,38 @@ class SimulatedCases:
             "brain_voxels": float(self.brain.sum()),
             "mean_uptake": float(np.mean([scan.data[self.brain].mean(dtype=np.float64) for scan in self.scans])),
         }
-        for anomaly, smoothed in self.smoothed_masks.items():
-            inside = self.truths[anomaly] == 1
-            numbers[f"{anomaly}.truth_voxels"] = float(inside.sum())
-            # relative to the nominal severity; NaN cannot be: a dementia has voxels on any sensible grid
-            numbers[f"{anomaly}.effective_reduction"] = (
-                float(smoothed[inside].mean(dtype=np.float64)) if inside.any() else 0.0
-            )
+        # relative to the nominal severity
+        found = {name: [_sketched(mask, self.truths[name])] for name, mask in self.smoothed_masks.items()}
+        for scan in self.scans[:SKETCHED]:
+            for case in self.cases(scan):
+                if case.anomaly in (UNSEEN, VARIED):
+                    relative = np.asarray(case.reduction / np.float32(case.severity))
+                    found.setdefault(case.anomaly, []).append(_sketched(relative, case.truth))
+        for anomaly, sizes in found.items():
+            voxels, effective = np.mean(sizes, axis=0).tolist()
+            numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+
+    def _generator(self, scan: Scan, *key: object) -> np.random.Generator:
+        return np.random.default_rng(keyed_seed("draw", self.protocol.testsets.seed, *scan.key, *key))
+
+    def _truth(self, smoothed: Volume) -> Truth:
+        section = self.protocol.testsets
+        return hypometabolism.truth(smoothed, self.brain, section.positive, section.ignored)
+
+    def _case(self, scan: Scan, anomaly: str, severity: float, smoothed: Volume, truth: Truth) -> Case:
+        reduction = hypometabolism.reduction(smoothed, severity)
+        return Case(
+            scan=scan,
+            reduction=-reduction if anomaly == HYPER else reduction,
+            truth=truth,
+            anomaly=anomaly,
+            severity=severity,
+            intensity=self.intensity(scan),
+        )
+
+
+def _sketched(smoothed: Volume, truth: Truth) -> tuple[float, float]:
+    """Voxels to be found, and the mean of G(m) in them (0 where there are none: the JSON has no NaN)."""
+    inside = truth == 1
+    return float(inside.sum()), float(smoothed[inside].mean(dtype=np.float64)) if inside.any() else 0.0

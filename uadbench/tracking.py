@@ -181,16 +181,13 @@ def _metrics(result: Result) -> Iterator[Metric]:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    for name, value in result.headline.model_dump(exclude={"severities"}).items():
+    for name, value in result.headline.model_dump(exclude={"severities", "ap_interval"}).items():
         if value is not None:
             yield Metric(f"headline.{name}", value, now, 0)
     for name, value in result.cost.model_dump().items():
         if value is not None:
             yield Metric(f"cost.{name}", float(value), now, 0)
-    for scored in result.scores:
-        for name, estimate in scored.metrics.items():
-            if estimate.mean is not None:
-                yield Metric(f"{scored.anomaly}.{name}", estimate.mean, now, round(100 * scored.severity))
+    yield from _score_metrics(result, now)
     if result.training:
         for epoch, losses in enumerate(result.training.losses):
             for name, value in losses.items():
@@ -198,6 +195,23 @@ def _metrics(result: Result) -> Iterator[Metric]:
         for epoch, error in enumerate(result.training.validation_mse):
             if error is not None:
                 yield Metric("training.validation_mse", error, now, epoch)
+
+
+def _score_metrics(result: Result, now: int) -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
+    for scored in result.scores:
+        for name, estimate in scored.metrics.items():
+            if estimate.mean is not None:
+                yield Metric(f"{scored.anomaly}.{name}", estimate.mean, now, _percent(scored.severity))
+    for found in result.detection.testsets:
+        for name, bounded in (("auroc", found.auroc), ("sensitivity", found.sensitivity)):
+            if bounded.value is not None:
+                yield Metric(f"{found.anomaly}.subject.{name}", bounded.value, now, _percent(found.severity))
+
+
+def _percent(severity: float | None) -> int:
+    return round(100 * (severity or 0.0))
 
 
 def _log_dataset(client: MlflowClient, run_id: str, result: Result) -> None:

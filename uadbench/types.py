@@ -22,6 +22,14 @@ Mask = npt.NDArray[np.bool_]
 Truth = npt.NDArray[np.int8]
 """A 3D array (X, Y, Z): 1 to be found, 0 not to be found, -1 does not count."""
 
+HEALTHY, VALIDATION, PATIENTS = "healthy", "validation", "patients"
+"""Test sets on which nothing is simulated: healthy test scans, healthy validation scans, patients' scans."""
+
+UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
+"""Test sets drawn anew for every participant: blobs, dementias as they vary, and raised uptake."""
+
+NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER)
+
 Affine = npt.NDArray[np.float64]
 """A (4, 4) matrix from voxel indices to MNI millimetres."""
 
@@ -100,8 +108,8 @@ class Scan:
 class Case:
     """A healthy scan with one simulated anomaly, and the truth about it.
 
-    `reduction` is r = 1 - x'/x, (X, Y, Z) float32. `truth` is (X, Y, Z) int8: 1 where the
-    anomaly must be found, 0 where it must not, -1 where neither counts (rim, outside brain).
+    `reduction` is r = 1 - x'/x, (X, Y, Z) float32, below 0 where uptake is raised. `truth` is
+    (X, Y, Z) int8: 1 where the anomaly is, 0 where it is not, -1 where neither counts (rim, outside brain).
     """
 
     scan: Scan

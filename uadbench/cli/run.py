@@ -160,8 +160,9 @@ def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> No
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from uadbench.cli.display import models_table, restoration_table, severity_table, whereabouts
-    from uadbench.cli.verdicts import intervals, rankings, verdicts
+    from uadbench.cli.display import whereabouts
+    from uadbench.cli.tables import detection_table, models_table, restoration_table, severity_table
+    from uadbench.cli.verdicts import summaries, trained, verdicts
 
     if as_json:
         found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
@@ -174,11 +175,12 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     results = [outcome.result for outcome in sweep.outcomes]
-    scores = rankings(sweep.outcomes)
-    console.print(models_table(results, intervals(scores)))
-    for verdict in verdicts(results, scores):
-        console.print(verdict, markup=False, highlight=False, soft_wrap=True)
+    console.print(models_table(results))
+    models = trained(sweep.outcomes)
+    for line in [*summaries(models), *verdicts(models)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(restoration_table(results))
+    console.print(detection_table(results))
     if len(results) == 1:
         console.print(severity_table(results[0]))
     for outcome in sweep.outcomes[:1] if len(results) == 1 else []:

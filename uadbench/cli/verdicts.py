@@ -1,55 +1,88 @@
-"""How sure the ranking AP is, and whether a model beats the z-score: intervals and paired tests over participants."""
+"""Whether a model beats the z-score: paired tests over participants, over all trainings there are of both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uadbench.results import Result, ranking_scores, read_scores
-from uadbench.statistics import Comparison, Interval, compare_paired, holm, mean_intervals
+from uadbench.resampling import Values, mean_intervals
+from uadbench.results import ranking_scores, read_scores
+from uadbench.statistics import Comparison, compare_paired, holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from uadbench.cells import Outcome
+    from uadbench.results import Result
 
 BASELINE = "zscore"
 SIGNIFICANT = 0.05
 
 
-def rankings(outcomes: Sequence[Outcome]) -> list[pd.Series[float]]:
-    """The ranking AP of every test participant, for each result."""
-    return [ranking_scores(read_scores(o.folder), o.result.headline.severities) for o in outcomes]
+@dataclass(frozen=True)
+class Trained:
+    """A model with all its cells of one table.
+
+    `scores` is (seeds, participants): the ranking AP, folds averaged within participant (they share the test
+    participants); NaN where a cell knows none.
+    """
+
+    name: str
+    scores: Values
+    folds: int
 
 
-def intervals(scores: Sequence[pd.Series[float]]) -> list[Interval]:
-    """The 95 % interval of each result's ranking AP; all resample participants alike."""
-    return [mean_intervals(np.asarray(one, dtype=np.float64)[:, None])[0] for one in scores]
+def trained(outcomes: Sequence[Outcome]) -> list[Trained]:
+    """The models of a table, with what their cells scored."""
+    results = [outcome.result for outcome in outcomes]
+    return gather(results, [ranking_scores(read_scores(o.folder), o.result.headline.severities) for o in outcomes])
 
 
-def verdicts(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> list[str]:
-    """One line a model: does it beat the z-score of its fold and seed? Holm-adjusted over the lines."""
-    baselines = {(r.fold, r.seed): s for r, s in zip(results, scores, strict=True) if r.model.name == BASELINE}
-    compared: list[tuple[str, Comparison]] = []
-    for result, own in zip(results, scores, strict=True):
-        beside = baselines.get((result.fold, result.seed))
-        if result.model.name == BASELINE or beside is None:
-            continue
-        name = result.model.name + (f" f{result.fold} s{result.seed}" if len(baselines) > 1 else "")
-        compared.append(
-            (name, compare_paired(np.asarray(own, np.float64), np.asarray(beside.loc[own.index], np.float64)))
-        )
-    adjusted = holm([comparison.p for _, comparison in compared])
-    return [_verdict(name, comparison, p) for (name, comparison), p in zip(compared, adjusted, strict=True)]
+def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> list[Trained]:
+    """Cells to models; participants are matched by name."""
+    import pandas as pd
+
+    models: list[Trained] = []
+    for name in dict.fromkeys(result.model.name for result in results):
+        cells = [(r, own) for r, own in zip(results, scores, strict=True) if r.model.name == name]
+        table = pd.DataFrame({(r.seed, r.fold): own.reindex(scores[0].index) for r, own in cells})
+        by_seed = table.T.groupby(level=0).mean()  # (seeds, participants): the mean over folds
+        models.append(Trained(name, by_seed.to_numpy(dtype=np.float64), len({r.fold for r, _ in cells})))
+    return models
+
+
+def summaries(models: Sequence[Trained]) -> list[str]:
+    """One line a model that was trained more than once: its ranking AP over participants and seeds."""
+    lines = []
+    for model in models:
+        seeds = len(model.scores)
+        (overall,) = mean_intervals(model.scores[..., None])
+        if seeds * model.folds > 1 and overall.mean is not None and overall.low is not None:
+            bounds = f"{overall.mean:.3f} [{overall.low:.3f}, {overall.high:.3f}]"
+            lines.append(f"{model.name}: ranking AP {bounds} over participants, {seeds} seeds and {model.folds} folds")
+    return lines
+
+
+def verdicts(models: Sequence[Trained]) -> list[str]:
+    """One line a model: does it beat the z-score? Holm-adjusted over the lines."""
+    baseline = next((model for model in models if model.name == BASELINE), None)
+    others = [model for model in models if model.name != BASELINE]
+    if baseline is None:
+        return []
+    compared = [compare_paired(model.scores, baseline.scores) for model in others]
+    adjusted = holm([comparison.p for comparison in compared])
+    return [_verdict(m.name, comparison, p) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
 
 
 def _verdict(name: str, comparison: Comparison, p: float | None) -> str:
     off = comparison.difference
-    if p is None or off.mean is None or off.low is None:
+    if p is None or off.mean is None or off.low is None or off.high is None:
         return f"{name}: cannot be compared with {BASELINE} (no participant differs)"
-    decided = p < SIGNIFICANT
+    # the test knows participants only; the interval knows trainings, too
+    decided = p < SIGNIFICANT and not off.low <= 0 <= off.high
     word = "cannot be told apart from" if not decided else "beats" if off.mean > 0 else "is worse than"
     probability = "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
     shares = f"higher for {comparison.prefer_a} of {comparison.subjects} participants"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +11,12 @@ import numpy as np
 
 from uadbench.results import Result
 from uadbench.store import atomic_path
+from uadbench.types import UNSEEN, Affine, Mask, Volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXAMPLE = "example.npz"
+EXAMPLES = "examples.npz"
 FIGURES = "figures"
 DPI = 110
 ROWS = (
@@ -31,8 +34,8 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
     figures = {"severity": severity_figure(result)}
     if result.training:
         figures["training"] = training_figure(result)
-    if (folder / EXAMPLE).is_file():
-        figures["example"] = example_figure(folder / EXAMPLE, result.model.name)
+    if (folder / EXAMPLES).is_file():
+        figures["example"] = example_figure(folder / EXAMPLES, result.model.name)
     files = []
     for name, figure in figures.items():
         file = folder / FIGURES / f"{name}.png"
@@ -46,10 +49,9 @@ def severity_figure(result: Result) -> Figure:
     """Average precision and restoration error against severity, one line a dementia."""
     figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
-    anomalies = list(dict.fromkeys(s.anomaly for s in result.scores if s.anomaly != "healthy"))
-    severities = sorted({s.severity for s in result.scores if s.anomaly != "healthy"})
+    severities = result.severities
     percent = [100 * s for s in severities]
-    for anomaly in anomalies:
+    for anomaly in [*result.dementias, UNSEEN]:
         for axes, metric in ((left, "ap.standard"), (right, "restoration.whole.mse")):
             values = [result.metric(anomaly, s, metric) for s in severities]
             axes.plot(percent, [np.nan if v is None else v for v in values], marker="o", markersize=3, label=anomaly)
@@ -94,11 +96,10 @@ def training_figure(result: Result) -> Figure:
 
 def example_figure(file: Path, model: str) -> Figure:
     """One altered scan in three planes: input, reconstruction, truth, native and standard map."""
-    with np.load(file) as stored:
-        volumes = {name: stored[name].astype(np.float32) for name in stored.files if name != "title"}
-        title = str(stored["title"])
+    examples = read_examples(file)
+    volumes, title = examples.volumes["case"], examples.titles["case"]
     rows = [(key, label) for key, label in ROWS if key in volumes]
-    affine = volumes["affine"]
+    affine = examples.affine
     deepest = np.unravel_index(int(volumes["reduction"].argmax()), volumes["reduction"].shape)
     top = float(np.percentile(volumes["healthy"], 99.8))
     figure = new_figure(2.2 * len(rows), 6.4)
@@ -126,6 +127,28 @@ def example_figure(file: Path, model: str) -> Figure:
         ).ax.tick_params(labelsize=6)
     figure.suptitle(f"{model}: {title}", fontsize=10)
     return figure
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The volumes that a run keeps for pictures: label ("case", "patient", "worst0" ...) -> name -> (X, Y, Z)."""
+
+    volumes: dict[str, dict[str, Volume]]
+    titles: dict[str, str]
+    affine: Affine
+    brain: Mask
+
+
+def read_examples(file: Path) -> Examples:
+    """Read the volumes of a run folder."""
+    volumes: dict[str, dict[str, Volume]] = {}
+    with np.load(file, allow_pickle=False) as stored:
+        for key in stored.files:
+            label, _, name = key.partition("/")
+            if name:
+                volumes.setdefault(label, {})[name] = stored[key].astype(np.float32)
+        titles = json.loads(str(stored["titles"]))
+        return Examples(volumes, titles, stored["affine"].astype(np.float64), stored["brain"])
 
 
 def new_figure(width: float, height: float) -> Figure:

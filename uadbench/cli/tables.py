@@ -1,0 +1,183 @@
+"""Results as tables for a terminal: localisation, restoration, detection, severities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from uadbench.cli.display import number
+from uadbench.types import HYPER, PATIENTS, UNSEEN
+
+if TYPE_CHECKING:
+    from uadbench.results import Detection, Result, SeverityResponse
+
+HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
+BOUNDS = ("prevalence", "ap.ceiling")
+"""Between which an average precision lies: chance, and the true reduction after the same smoothing."""
+
+
+def models_table(results: Sequence[Result]) -> Group:
+    """One row a result, with the interval of its ranking AP: localisation first, then cost."""
+    first = results[0]
+    severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in first.severities] or first.severities[:1]
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    table.add_column("ranking AP\nstandard", justify="right", style="bold")
+    table.add_column("\n95 %", justify="right", no_wrap=True)
+    for heading in ("\ndementias", "\nunseen", "\nnative"):
+        table.add_column(heading, justify="right")
+    for severity in severities:
+        table.add_column(f"AP\n{severity:.0%}", justify="right")
+    for heading in ("healthy\nMSE x̂,x", "train\ns", "ms\na scan"):
+        table.add_column(heading, justify="right")
+    for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
+        head, per_scan = result.headline, result.cost.inference_seconds_per_scan
+        table.add_row(
+            escape(_name(result, results)),
+            number(head.ap_standard),
+            "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
+            *(number(value) for value in (head.ap_dementias, head.ap_unseen, head.ap_native)),
+            *(number(over_dementias(result, severity, "ap.standard")) for severity in severities),
+            number(head.healthy_mse),
+            f"{result.cost.train_seconds:.0f}",
+            "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
+        )
+    cohort, protocol = first.cohort, first.protocol
+    cases = f"{cohort.test} test scans x {len(first.dementias)} dementias x {len(first.severities)} severities"
+    heading = (
+        f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {cohort.train} training scans, {cases}"
+    )
+    ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
+    notes = [
+        "AP: voxelwise average precision of the standard map, mean over test scans. Ranking AP: over severities "
+        f"{ranked}, half dementias, half unseen blobs; chance {number(first.headline.prevalence)}, the true reduction "
+        f"itself {number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: dementias.",
+    ]
+    if not all(result.protocol.ranked for result in results):
+        notes.append("Unranked: the protocol was changed from what ships with uadbench.")
+    return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
+
+
+def restoration_table(results: Sequence[Result]) -> Group:
+    """What every reconstructing model gives back, spoils and keeps, at the severity nearest 30 %; else nothing."""
+    if not any(result.model.reconstructs for result in results):
+        return Group()
+    at = near(results[0], 0.3)
+    table = Table("model", "MSE x̂',x", "SSIM x̂',x̂", "recovered", "damage", "identified", "healthiness x", "x'", "x̂'")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for result in results:
+        if result.model.reconstructs:
+            table.add_row(
+                escape(_name(result, results)),
+                number(over_dementias(result, at, "restoration.whole.mse")),
+                number(over_dementias(result, at, "consistency.whole.ssim"), 4),
+                *(number(over_dementias(result, at, name)) for name in ("recovered", "damage", "identified")),
+                *(number(over_dementias(result, at, name)) for name in HEALTHINESS),
+            )
+    note = (
+        "x: healthy scan, x': altered, x̂ and x̂': their reconstructions. Recovered: share of the lost uptake that x̂' "
+        "gives back. Damage: squared error outside, in variances between healthy people. Identified: x̂' nearest to "
+        "its own x. Healthiness: uptake in the mask / outside; x̂' should have x's."
+    )
+    return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
+
+
+def detection_table(results: Sequence[Result]) -> Group:
+    """Voxels found and scans called ill at thresholds of healthy validation scans."""
+    first = results[0]
+    at, low, dementia = near(first, 0.3), near(first, 0.1), first.dementias[0]
+    rates = [found.false_positive_rate for found in first.detection.voxel_thresholds]
+    table = Table("model")
+    headings = [f"recall\nFPR {rate:g}" for rate in rates]
+    headings += [f"Dice\nFPR {rates[-1]:g}", "Dice\noracle", "corre-\nlation", f"AUROC\n{dementia} {low:.0%}"]
+    headings += [f"\nunseen {low:.0%}", "\nhyper", "\npatients", "detectable\nfrom", "mono-\ntone", "\nMMSE"]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for result in results:
+        detection = result.detection
+        graded = [response for response in detection.severities if response.anomaly in result.dementias]
+        names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
+        table.add_row(
+            escape(_name(result, results)),
+            *(number(over_dementias(result, at, name)) for name in [*names, "correlation.standard"]),
+            auroc(result, dementia, low),
+            auroc(result, UNSEEN, low),
+            auroc(result, HYPER),
+            auroc(result, PATIENTS),
+            _detectable(detection, graded),
+            number(_mean([response.monotonicity.value for response in graded])),
+            number(detection.clinical.value),
+        )
+    note = (
+        f"Recall, Dice and correlation at {at:.0%}, mean over dementias; thresholds are what the given share of "
+        "healthy validation voxels exceeds, and the oracle's the best there is. AUROC: scans, by the mean of the top "
+        "of their map, against other people's healthy scans. Hyper: uptake raised; should not be above .5. Detectable "
+        "from: the lowest severity with a sensitivity above one half (lower bound) at the specificity set on "
+        "validation scans, over dementias. Monotone: score with severity. MMSE: patients' score with it (Spearman)."
+    )
+    lines = [note]
+    if first.detection.threshold is None:
+        lines.append(f"Detectable from: n/a, {first.detection.validation_scans} validation scans are too few.")
+    return Group("", "detection", table, *(Text(line, style="dim") for line in lines))
+
+
+def severity_table(result: Result) -> Group:
+    """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
+    severities = result.severities
+    table = Table("test set")
+    for severity in severities:
+        table.add_column(f"{severity:.0%}", justify="right")
+    table.add_column("chance", justify="right", style="dim")
+    table.add_column("ceiling", justify="right", style="dim")
+    for anomaly in [*result.dementias, UNSEEN]:
+        scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
+        table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
+    heading = f"{result.model.name}: average precision of the standard map by severity"
+    note = (
+        "Chance is the prevalence: the truth's share of the voxels that count. Ceiling: the true reduction, smoothed."
+    )
+    return Group("", escape(heading), table, Text(note, style="dim"))
+
+
+def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
+    """The AUROC of the scans of a test set; without severity, of the only one of that name."""
+    for found in result.detection.testsets:
+        if found.anomaly == anomaly and severity in (None, found.severity):
+            return number(found.auroc.value)
+    return "n/a"
+
+
+def over_dementias(result: Result, severity: float, metric: str) -> float | None:
+    """The mean over dementias of a metric at one severity; None if it is n/a."""
+    return _mean([result.metric(anomaly, severity, metric) for anomaly in result.dementias])
+
+
+def near(result: Result, wanted: float) -> float:
+    """The severity of a result nearest to the one that is wanted."""
+    return min(result.severities, key=lambda severity: abs(severity - wanted))
+
+
+def _detectable(detection: Detection, graded: Sequence[SeverityResponse]) -> str:
+    if detection.threshold is None:
+        return "n/a"
+    known = [response.minimum_detectable for response in graded if response.minimum_detectable is not None]
+    if len(known) < len(graded):
+        return f"{min(known):.0%} to never" if known else "never"
+    return f"{min(known):.0%} to {max(known):.0%}" if min(known) < max(known) else f"{known[0]:.0%}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _name(result: Result, results: Sequence[Result]) -> str:
+    """Cells of one model that differ by fold or seed are told apart, but only where there are several."""
+    several = len({(r.fold, r.seed) for r in results}) > 1
+    return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")

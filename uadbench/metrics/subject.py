@@ -1,0 +1,119 @@
+"""From a map to a scan's score, and from healthy validation scans to the thresholds of voxels and scans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+REVISION = 1
+"""Raise it whenever the same maps get other numbers."""
+
+LEVEL = 0.95
+"""Of all intervals here."""
+
+
+def top_mean(maps: Tensor, share: float) -> Tensor:
+    """The score of a scan: the mean of the highest `share` of its voxels (at least one).
+
+    Parameters
+    ----------
+    maps
+        (N, V) brain voxels, higher = more suspicious.
+    share
+        In 0..1: 0.01 takes the top 1 %.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64.
+
+    """
+    count = max(1, math.ceil(share * maps.shape[1] - 1e-9))
+    # the k highest summed in float64, in their order: which of equal values torch picks does not matter
+    return maps.topk(count, dim=1).values.double().mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A value that a share of healthy voxels exceeds, and between which values it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
+    """The smallest value that at most `rate` of the voxels of healthy scans exceed.
+
+    Its interval is binomial. Voxels of one scan are far from independent, so the number of observations is the
+    effective one, which the spread of the exceeding share between scans tells (Korn and Graubard 1998, Survey
+    Methodology 24:193); the bounds of the share are those of Clopper and Pearson.
+
+    Parameters
+    ----------
+    maps
+        (S, V) brain voxels of S healthy scans.
+    rate
+        False positive rate, 0..1.
+
+    """
+    scans, voxels = maps.shape
+    flat = maps.detach().cpu().reshape(-1).numpy()
+    ordered = np.sort(flat)
+
+    def exceeded_by(share: float) -> float:
+        return float(ordered[max(0, len(ordered) - 1 - math.floor(share * len(ordered) + 1e-9))])
+
+    value = exceeded_by(rate)
+    shares = (maps > value).double().mean(dim=1).cpu().numpy()
+    low, high = _share_bounds(shares, scans * voxels)
+    return Threshold(value, exceeded_by(high), exceeded_by(low))
+
+
+def _share_bounds(shares: np.ndarray[tuple[int], np.dtype[np.float64]], observations: int) -> tuple[float, float]:
+    """Korn and Graubard's interval of a mean share, given the share of every scan."""
+    from scipy import stats
+
+    scans, share = len(shares), float(shares.mean())
+    variance = float(shares.var(ddof=1)) / scans if scans > 1 else 0.0
+    effective = float(observations)
+    if variance > 0:
+        tail = (1 + LEVEL) / 2
+        narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, scans - 1)) ** 2  # the variance is an estimate, too
+        effective = min(effective, share * (1 - share) / variance * narrower)
+    found = share * effective
+    low = float(stats.beta.ppf((1 - LEVEL) / 2, found, effective - found + 1)) if found > 0 else 0.0
+    high = float(stats.beta.ppf((1 + LEVEL) / 2, found + 1, effective - found)) if found < effective else 1.0
+    return low, high
+
+
+@dataclass(frozen=True)
+class SubjectThreshold:
+    """A score above which a scan counts as ill, and between which values its true specificity lies (95 %)."""
+
+    value: float
+    specificity_low: float
+    specificity_high: float
+
+
+def subject_threshold(scores: Sequence[float], specificity: float) -> SubjectThreshold | None:
+    """The threshold that a new healthy scan stays below with probability `specificity` or more.
+
+    It is the k-th of n validation scores, k = ceil((n + 1) specificity) (split conformal prediction: Vovk et al. 2005,
+    Algorithmic Learning in a Random World). The true specificity of that order statistic is distributed as
+    Beta(k, n - k + 1), whatever the scores' distribution.
+
+    Returns None where n is too small for that specificity (below 19 for 95 %), or a score is not finite.
+    """
+    from scipy import stats
+
+    n = len(scores)
+    k = math.ceil((n + 1) * specificity - 1e-9)
+    if k > n or not np.isfinite(scores).all():
+        return None
+    bounds = stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], k, n - k + 1)
+    return SubjectThreshold(float(np.sort(scores)[k - 1]), float(bounds[0]), float(bounds[1]))
