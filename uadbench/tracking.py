@@ -104,6 +104,22 @@ class Tracker:
         return self._client
 
 
+def attach(folder: Path, report: Path) -> str | None:
+    """Log a report into the MLflow run of a cell; returns the run's id, or None where the cell was never logged.
+
+    Raises Unfinished, in one line, for whatever MLflow may raise.
+    """
+    try:
+        logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
+        uri, run_id = str(logged["uri"]), str(logged["run_id"])
+    except (OSError, ValueError, KeyError):
+        return None
+    with _as_unfinished(uri):
+        _require_reachable(uri)
+        _client(uri).log_artifacts(run_id, str(report), "report")
+    return run_id
+
+
 def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path) -> None:
     client.log_batch(run_id, params=_params(result))
     metrics = list(_metrics(result))

@@ -1,0 +1,49 @@
+"""`uadbench report`: one result as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.errors import InputError, Unfinished
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
+    output: Annotated[Path | None, typer.Option(help="Where the report goes. Default: RUN/report.")] = None,
+    track: Annotated[bool, typer.Option(help="Log it to the MLflow run of this result, if there is one.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print where everything lies as JSON.")] = False,
+) -> None:
+    """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.report.page import write_report
+    from uadbench.results import read_result, read_scores, score_hash
+    from uadbench.store import require_writable
+    from uadbench.tracking import attach
+
+    progress = TerminalProgress()
+    result = read_result(run)
+    source = run if run.is_dir() else run.parent
+    scores = read_scores(source)
+    if score_hash(scores) != result.score_hash:
+        raise InputError(f"{source}: the scores are not those that the result vouches for; run the cell again")
+    folder = output or source / "report"
+    require_writable(folder)
+    page = write_report(result, scores, source, folder, progress)
+    logged = None
+    if track:
+        try:
+            logged = attach(source, folder)
+        except Unfinished as error:
+            progress.warning(f"{error}; the report is safe in {folder}")
+    if as_json:
+        files = sorted(str(file) for part in ("figures", "tables") for file in (folder / part).iterdir())
+        print(json.dumps({"page": str(page), "files": files, "mlflow_run": logged}, indent=2))
+        return
+    print(f"report   {page}")
+    print(f"figures  {folder / 'figures'}\ntables   {folder / 'tables'}")
+    if logged:
+        print(f"MLflow   run {logged}, artifacts 'report'")

@@ -1,0 +1,147 @@
+"""Brains in three planes: the paper's Figure 2, and the cases that a model sees worst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uadbench import atlas
+from uadbench.report.figures import Examples, new_figure
+from uadbench.types import Affine, Volume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FINE_MM = 1.5
+"""Slices are drawn from volumes resampled to this, so that a voxel of 4 mm does not look like a tile."""
+
+Place = tuple[float, float, float]
+
+
+def planes_figure(examples: Examples) -> Figure:
+    """Input, reconstruction and difference of a patient, a healthy scan, and the same scan altered.
+
+    The difference (reconstruction - input) lies over the input; one colour scale serves all rows.
+    """
+    case = examples.volumes["case"]
+    rows = [("healthy scan", case["healthy"], case.get("from_healthy"))]
+    rows += [(f"the same, {examples.titles['case']}", case["altered"], case.get("from_altered"))]
+    if "patient" in examples.volumes:
+        patient = examples.volumes["patient"]
+        rows.insert(0, (examples.titles["patient"], patient["scan"], patient.get("reconstruction")))
+    place = deepest(case["reduction"], examples.affine)
+    top = float(np.percentile(case["healthy"], 99.8))
+    off = [reconstruction - image for _, image, reconstruction in rows if reconstruction is not None]
+    limit = float(np.percentile(np.abs(np.stack(off)[:, examples.brain]), 99.5)) or 1.0
+    figure = new_figure(15, 2.6 * len(rows))
+    for row, (title, image, reconstruction) in enumerate(rows):
+        height = 1 / len(rows)
+        bottom = 1 - (row + 1) * height
+        _image(figure, (0.0, bottom, 0.32, height), examples, image, place, top, f"{title}: input")
+        if reconstruction is None:
+            continue
+        _image(figure, (0.32, bottom, 0.32, height), examples, reconstruction, place, top, "reconstruction")
+        frame = (0.64, bottom, 0.36, height)
+        _overlay(figure, frame, examples, image, reconstruction - image, place, top, limit, "reconstruction - input")
+    return figure
+
+
+def worst_figure(examples: Examples) -> Figure:
+    """The altered scan with the outline of what is to be found, and the standard map over it, a row a case."""
+    labels = sorted(label for label in examples.volumes if label.startswith("worst"))
+    figure = new_figure(11, 2.6 * len(labels))
+    limit = max(float(np.percentile(np.abs(examples.volumes[k]["standard_map"][examples.brain]), 99.5)) for k in labels)
+    for row, label in enumerate(labels):
+        case = examples.volumes[label]
+        place = deepest(case["reduction"], examples.affine)
+        top = float(np.percentile(case["healthy"], 99.8))
+        height = 1 / len(labels)
+        bottom = 1 - (row + 1) * height
+        title = examples.titles[label]
+        shown = _image(figure, (0.0, bottom, 0.47, height), examples, case["altered"], place, top, title)
+        outline = case["reduction"] / max(float(case["reduction"].max()), 1e-6)
+        shown.add_contours(_nifti(outline, examples.affine), levels=[0.5], colors=["#56B4E9"], linewidths=1.2)
+        frame = (0.47, bottom, 0.53, height)
+        _overlay(figure, frame, examples, case["altered"], case["standard_map"], place, top, limit, "standard map [SD]")
+    return figure
+
+
+def deepest(reduction: Volume, affine: Affine) -> Place:
+    """MNI mm of a voxel well inside an anomaly: where the reduction, smoothed, is largest."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(reduction, 2.0)
+    voxel = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    x, y, z = (affine[:3, :3] @ np.array(voxel) + affine[:3, 3]).tolist()
+    return x, y, z
+
+
+def _image(
+    figure: Any,
+    frame: tuple[float, float, float, float],
+    examples: Examples,
+    volume: Volume,
+    place: Place,
+    top: float,
+    title: str,
+) -> Any:
+    from nilearn import plotting
+
+    return plotting.plot_img(
+        _nifti(volume, examples.affine),
+        cut_coords=place,
+        figure=figure,
+        axes=frame,
+        cmap="gray",
+        vmin=0.0,
+        vmax=top,
+        draw_cross=False,
+        black_bg=True,
+        colorbar=False,
+        title=title,
+    )
+
+
+def _overlay(
+    figure: Any,
+    frame: tuple[float, float, float, float],
+    examples: Examples,
+    under: Volume,
+    volume: Volume,
+    place: Place,
+    top: float,
+    limit: float,
+    title: str,
+) -> None:
+    """A signed map over a scan: red where uptake is missing, blue where there is too much."""
+    from nilearn import plotting
+
+    inside = np.where(examples.brain, volume, 0.0).astype(np.float32)
+    shown = plotting.plot_img(
+        _nifti(under, examples.affine),
+        cut_coords=place,
+        figure=figure,
+        axes=frame,
+        cmap="gray",
+        vmin=0.0,
+        vmax=top,
+        draw_cross=False,
+        black_bg=True,
+        colorbar=False,
+        title=title,
+    )
+    shown.add_overlay(
+        _nifti(inside, examples.affine), cmap="RdBu_r", vmin=-limit, vmax=limit, threshold=0.15 * limit, colorbar=True
+    )
+
+
+def _nifti(volume: Volume, affine: Affine) -> Any:
+    import nibabel
+
+    make: Any = nibabel.Nifti1Image
+    steps = np.abs(np.diag(affine)[:3]) / FINE_MM
+    fine = affine.copy()
+    fine[:3, :3] = affine[:3, :3] / steps
+    shape = tuple(int(n) for n in np.round((np.array(volume.shape) - 1) * steps) + 1)
+    return make(atlas.resample(volume, affine, fine, shape, order=3), fine)

@@ -1,0 +1,157 @@
+"""Scores against severity, as charts: the paper's Figure 1, and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.report.figures import new_figure
+from uadbench.resampling import Values, mean_intervals
+from uadbench.results import Result
+from uadbench.types import HEALTHY, UNSEEN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+"""Okabe and Ito's, which colour-blind readers tell apart; black is `unseen`."""
+
+
+def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure:
+    """The paper's Figure 1: MSE(x̂', x') by severity over the mean MSE(x̂, x), a box over participants each."""
+    metric = "residual.whole.mse"
+    healthy = scores.loc[scores["anomaly"] == HEALTHY, metric]
+    rows = scores[scores["anomaly"] == anomaly]
+    boxes = [healthy / healthy.mean()]
+    boxes += [rows.loc[rows["severity"] == s, metric] / healthy.mean() for s in result.severities]
+    figure = new_figure(8, 4.2)
+    axes = figure.subplots()
+    axes.boxplot(boxes, widths=0.6, showfliers=False, medianprops={"color": COLOURS[0]})
+    axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    tests = {test.severity: test for r in result.detection.severities if r.anomaly == anomaly for test in r.paper}
+    for place, severity in enumerate(result.severities, start=2):
+        box = boxes[place - 1]
+        quartiles = box.quantile([0.25, 0.75])
+        top = float(box[box <= quartiles[0.75] + 1.5 * (quartiles[0.75] - quartiles[0.25])].max())  # of the whisker
+        stars = "".join(
+            mark
+            for mark, p in (("*", tests[severity].p_unpaired), ("†", tests[severity].p_paired))
+            if p is not None and p < 0.05 / len(result.severities)
+        )
+        axes.annotate(stars, (place, top), xytext=(0, 4), textcoords="offset points", ha="center")
+    axes.set_xticks(range(1, len(boxes) + 1), ["healthy", *(f"{severity:.0%}" for severity in result.severities)])
+    axes.set(xlabel=f"severity ({anomaly})", ylabel="MSE(x̂', x') / mean MSE(x̂, x)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.08 * (high - low))  # room for the marks
+    return figure
+
+
+def precision_chart(result: Result, scores: pd.DataFrame) -> Figure:
+    """Average precision by severity: every dementia, `unseen`, chance and ceiling; bands are 95 % over participants."""
+    figure = new_figure(10, 4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, metric, title in ((left, "ap.standard", "standard map (ranks)"), (right, "ap.native", "native map")):
+        _lines(axes, scores, [*result.dementias, UNSEEN], scores[metric])
+        axes.set(title=title, xlabel="severity [%]", ylim=(0, 1.02))
+        for metric_of_bound, style, label in (("prevalence", ":", "chance"), ("ap.ceiling", "--", "ceiling")):
+            bound = np.mean([result.metric(a, result.severities[0], metric_of_bound) or 0.0 for a in result.dementias])
+            axes.axhline(float(bound), color="0.5", linestyle=style, linewidth=1, label=f"{label}, mean of dementias")
+    left.set_ylabel("average precision")
+    left.legend(fontsize=7)
+    return figure
+
+
+def response_chart(result: Result, scores: pd.DataFrame) -> Figure:
+    """How much of a reduction the reconstruction gives back, and how healthy it is, against what was taken."""
+    figure = new_figure(10, 4.2)
+    left, right = figure.subplots(1, 2)
+    names = [*result.dementias, UNSEEN]
+    for name, colour in zip(names, _colours(names), strict=True):
+        rows = scores[scores["anomaly"] == name]
+        given = (rows["recovered"] * rows["effective_reduction"]).groupby(rows["severity"]).mean()
+        taken = rows.groupby("severity")["effective_reduction"].mean()
+        left.plot(100 * taken, 100 * given, marker="o", markersize=3, color=colour, label=name)
+    limit = 100 * float(scores.loc[scores["anomaly"].isin(names), "effective_reduction"].max())
+    left.plot([0, limit], [0, limit], color="0.5", linestyle="--", linewidth=1, label="all of it")
+    left.set(xlabel="uptake taken in the truth [%]", ylabel="uptake given back, (x̂' - x') / x [%]")
+    left.legend(fontsize=7)
+    for image, style in (("altered", ":"), ("from_altered", "-")):
+        _lines(
+            right,
+            scores,
+            names,
+            scores[f"healthiness.{image}"] / scores["healthiness.healthy"],
+            style=style,
+            label=image == "from_altered",
+        )
+    right.axhline(1, color="0.5", linestyle="--", linewidth=1)
+    right.set(xlabel="severity [%]", ylabel="healthiness / that of the own healthy scan")
+    right.set_title("solid: reconstruction x̂', dotted: altered scan x'", fontsize=9)
+    return figure
+
+
+def detection_chart(result: Result, scores: pd.DataFrame) -> Figure:
+    """Scans: AUROC against other people's healthy scans, and sensitivity at the specificity set on validation."""
+    figure = new_figure(10, 4.2)
+    left, right = figure.subplots(1, 2)
+    names = [*result.dementias, UNSEEN]
+    for name, colour in zip(names, _colours(names), strict=True):
+        found = [result.detected(name, severity) for severity in result.severities]
+        for axes, bounded in (
+            (left, [None if f is None else f.auroc for f in found]),
+            (right, [None if f is None else f.sensitivity for f in found]),
+        ):
+            percent = [100 * s for s in result.severities]
+            values, lows, highs = (
+                [np.nan if b is None or getattr(b, k) is None else getattr(b, k) for b in bounded]
+                for k in ("value", "low", "high")
+            )
+            axes.plot(percent, values, marker="o", markersize=3, color=colour, label=name)
+            axes.fill_between(percent, lows, highs, color=colour, alpha=0.12, linewidth=0)
+    left.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
+    right.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
+    left.set(xlabel="severity [%]", ylabel="AUROC of scans, healthy scans of others")
+    right.set(xlabel="severity [%]", ylabel="sensitivity", ylim=(-0.02, 1.02))
+    if result.detection.threshold is None:
+        right.text(
+            0.5,
+            0.6,
+            f"n/a: {result.detection.validation_scans} validation scans are too few",
+            transform=right.transAxes,
+            ha="center",
+        )
+    left.legend(fontsize=7)
+    return figure
+
+
+def _lines(
+    axes: Any,
+    scores: pd.DataFrame,
+    names: Sequence[str],
+    values: pd.Series[float],
+    style: str = "-",
+    label: bool = True,
+) -> None:
+    """The mean over participants by severity with its 95 % band, one line a test set."""
+    for name, colour in zip(names, _colours(names), strict=True):
+        graded = scores.assign(value=values)[scores["anomaly"] == name].pivot(
+            index="participant_id", columns="severity", values="value"
+        )
+        intervals = mean_intervals(graded.to_numpy(dtype=np.float64))
+        percent = 100 * graded.columns.to_numpy(dtype=np.float64)
+        means, lows, highs = (
+            _numbers([getattr(interval, part) for interval in intervals]) for part in ("mean", "low", "high")
+        )
+        axes.plot(percent, means, style, marker="o", markersize=3, color=colour, label=name if label else None)
+        axes.fill_between(percent, lows, highs, color=colour, alpha=0.12, linewidth=0)
+
+
+def _numbers(values: Sequence[float | None]) -> Values:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    return [COLOURS[-1] if name == UNSEEN else COLOURS[k % (len(COLOURS) - 1)] for k, name in enumerate(names)]

@@ -1,0 +1,367 @@
+"""The exhibits of one result, in order: the paper's five, then ours; each with its words, its table, its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from uadbench.report import brains, charts, paper
+from uadbench.report.figures import Examples, training_figure
+from uadbench.results import Bounded, Result
+from uadbench.types import HEALTHY, HYPER, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION, VARIED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADINGS = {"mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM"}
+NOT_AVAILABLE = "n/a"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One thing to show.
+
+    Attributes
+    ----------
+    name : of its files
+    title, caption : what it is, and how to read it
+    of_paper : whether the paper has it
+    table : numbers as text, ready to be shown, or None
+    draw : makes the figure, or None
+    raster : whether the figure is mostly pixels
+    """
+
+    name: str
+    title: str
+    caption: str
+    of_paper: bool
+    table: pd.DataFrame | None = None
+    draw: Callable[[], Figure] | None = None
+    raster: bool = False
+
+
+def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) -> Iterator[Exhibit]:
+    """All exhibits that the model can have; what needs a reconstruction is left out where there is none."""
+    reconstructs = result.model.reconstructs
+    if reconstructs:
+        yield _figure_1(result, scores)
+        yield _table_1(result)
+        yield _consistency(result)
+        yield _table_2(result)
+    if examples is not None:
+        yield Exhibit(
+            "figure2",
+            "Figure 2: scans, their reconstructions, and what differs",
+            "The same planes for all rows, through the middle of the simulated reduction. Colour: reconstruction - "
+            "input, inside the brain; red is uptake that the model expects and the scan lacks.",
+            of_paper=True,
+            draw=lambda: brains.planes_figure(examples),
+            raster=True,
+        )
+    yield _precision(result, scores)
+    yield _findings(result)
+    if reconstructs:
+        yield _restoration(result)
+        yield Exhibit(
+            "response",
+            "Reduction-response and healthiness",
+            "Left: what the reconstruction gives back of what was taken; a model that sees the disease lies on the "
+            "dashed line, the identity at 0. Right: uptake inside the mask over uptake outside, divided by the same "
+            "participant's healthy value (Hassanaly 2024). Bands: 95 % over participants.",
+            of_paper=False,
+            draw=lambda: charts.response_chart(result, scores),
+        )
+    yield _detection(result, scores)
+    yield _detectable(result)
+    if result.training:
+        yield Exhibit(
+            "training",
+            "Training curve",
+            f"{result.training.epochs} epochs, {result.cost.train_seconds:.0f} s.",
+            of_paper=False,
+            draw=lambda: training_figure(result),
+        )
+    if examples is not None and any(label.startswith("worst") for label in examples.volumes):
+        yield Exhibit(
+            "worst",
+            "The five worst cases",
+            "Lowest average precision of the standard map near 30 %, no two of a participant. Blue outline: half of "
+            "the reduction's maximum, about what is to be found. Colour: the standard map, in SDs of healthy scans.",
+            of_paper=False,
+            draw=lambda: brains.worst_figure(examples),
+            raster=True,
+        )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits; n/a where it is undefined."""
+    return NOT_AVAILABLE if value is None else f"{value:#.{digits}g}".rstrip(".")
+
+
+def _bounded(bounded: Bounded) -> str:
+    if bounded.value is None:
+        return NOT_AVAILABLE
+    if bounded.low is None or bounded.high is None:
+        return number(bounded.value)
+    return f"{bounded.value:.3f} [{bounded.low:.3f}, {bounded.high:.3f}]"
+
+
+def _percent(severity: float | None) -> str:
+    return "its own" if severity is None else f"{severity:.0%}"
+
+
+def _near_30(result: Result) -> float:
+    return min(result.severities, key=lambda severity: abs(severity - 0.3))
+
+
+def _figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
+    anomaly = result.dementias[0]
+    (response,) = [r for r in result.detection.severities if r.anomaly == anomaly]
+    limit = 0.05 / len(result.severities)
+
+    def first(name: str) -> str:
+        found = [t.severity for t in response.paper if t.ratio > 1 and (getattr(t, name) or 1.0) < limit]
+        return f"{min(found):.0%}" if found else "never"
+
+    table = pd.DataFrame(
+        {
+            "severity": [_percent(t.severity) for t in response.paper],
+            "MSE / healthy MSE": [number(t.ratio) for t in response.paper],
+            "p, unpaired": [number(t.p_unpaired, 2) for t in response.paper],
+            "p, paired": [number(t.p_paired, 2) for t in response.paper],
+        }
+    )
+    return Exhibit(
+        "figure1",
+        f"Figure 1: reconstruction error against severity ({anomaly})",
+        f"MSE(x̂', x') over the mean MSE(x̂, x) of healthy scans; boxes: quartiles over {result.cohort.test} people, "
+        f"whiskers: 1.5 interquartile ranges. t-test against healthy with p < 0.05 / {len(result.severities)}: "
+        f"* unpaired (first at {first('p_unpaired')}), † paired (first at {first('p_paired')}). The paper does not say "
+        f"which it used; its first is {paper.FIRST_SIGNIFICANT:.0%}. A significant rise is not detectability: that is "
+        "sensitivity at a fixed specificity, below.",
+        of_paper=True,
+        table=table,
+        draw=lambda: charts.residual_chart(result, scores, anomaly),
+    )
+
+
+def _table_1(result: Result) -> Exhibit:
+    at = _near_30(result)
+    rows = [
+        _beside(name, [result.metric(name, at, f"restoration.whole.{m}") for m in paper.METRICS], paper.TABLE_1)
+        for name in result.dementias
+    ]
+    return Exhibit(
+        "table1",
+        f"Table 1: reconstruction of altered scans against the healthy original, {at:.0%}",
+        "(x̂', x) over the whole volume, background included, mean over participants; PSNR in dB. In brackets: the "
+        "paper, at 30 %.",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _consistency(result: Result) -> Exhibit:
+    at = _near_30(result)
+    rows = [
+        {
+            "": name,
+            "SSIM(x̂', x̂)": number(result.metric(name, at, "consistency.whole.ssim"), 4),
+            "MSE(x̂', x̂)": number(result.metric(name, at, "consistency.whole.mse")),
+            "paper, SSIM": number(paper.CONSISTENCY.get(name)) if name in paper.CONSISTENCY else "> 0.99 on average",
+        }
+        for name in result.dementias
+    ]
+    return Exhibit(
+        "consistency",
+        f"Reconstruction consistency, {at:.0%}",
+        "How alike the reconstructions from the altered and from the healthy scan are. Alike is not healthy: a model "
+        "that always answers with the mean scores 1.",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _table_2(result: Result) -> Exhibit:
+    labels = {PATIENTS: f"patients (n = {result.cohort.patients})", HEALTHY: f"healthy (n = {result.cohort.test})"}
+    rows = [
+        _beside(name, [result.metric(name, 0.0, f"residual.whole.{m}") for m in paper.METRICS], paper.TABLE_2, label)
+        for name, label in labels.items()
+    ]
+    note = "" if result.cohort.patients else " The cohort has no patients."
+    return Exhibit(
+        "table2",
+        "Table 2: reconstruction of scans in which nothing is simulated",
+        "(x̂, x) over the whole volume, mean over the participants' first scans. In brackets: the paper (311 patients, "
+        f"30 healthy participants).{note}",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _beside(
+    name: str, values: list[float | None], printed: Mapping[str, tuple[float, ...]], label: str = ""
+) -> dict[str, str]:
+    """A row: our value, and the paper's in brackets."""
+    theirs = printed.get(name)
+    row = {"": label or name}
+    for index, metric in enumerate(paper.METRICS):
+        beside = "" if theirs is None else f" ({theirs[index]:g})"
+        row[HEADINGS[metric]] = number(values[index]) + beside
+    return row
+
+
+def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
+    rows = []
+    for name in [*result.dementias, UNSEEN]:
+        row = {"": name}
+        row |= {_percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
+        row |= {"chance": number(result.metric(name, result.severities[0], "prevalence"))}
+        row |= {"ceiling": number(result.metric(name, result.severities[0], "ap.ceiling"))}
+        rows.append(row)
+    head = result.headline
+    bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
+    others = []
+    for name in (VARIED, HYPER):
+        for scored in result.scores:
+            if scored.anomaly == name:
+                others.append(
+                    f"{name} {number(result.metric(name, scored.severity, 'ap.standard'))} "
+                    f"(chance {number(result.metric(name, scored.severity, 'prevalence'))}, "
+                    f"ceiling {number(result.metric(name, scored.severity, 'ap.ceiling'))})"
+                )
+    return Exhibit(
+        "precision",
+        "Average precision against severity",
+        f"Ranking AP {number(head.ap_standard)}{bounds}: half the dementias' mean ({number(head.ap_dementias)}), half "
+        f"unseen blobs' ({number(head.ap_unseen)}), at "
+        f"{', '.join(f'{s:.0%}' for s in head.severities)}; native map {number(head.ap_native)}, chance "
+        f"{number(head.prevalence)}, the true reduction itself {number(head.ceiling)}. Table: standard map. Other test "
+        f"sets: {', '.join(others)}; hyper raises uptake, and a one-sided map should lie below chance there.",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+        draw=lambda: charts.precision_chart(result, scores),
+    )
+
+
+def _findings(result: Result) -> Exhibit:
+    at = _near_30(result)
+    rates = [threshold.false_positive_rate for threshold in result.detection.voxel_thresholds]
+    rows = []
+    for name, severity in [*((d, at) for d in result.dementias), (UNSEEN, at), (VARIED, None)]:
+        row = {"": name, "severity": _percent(severity)}
+        for rate in rates:
+            row[f"recall, FPR {rate:g}"] = number(result.metric(name, severity, f"recall.fpr{rate:g}"))
+            row[f"Dice, FPR {rate:g}"] = number(result.metric(name, severity, f"dice.fpr{rate:g}"))
+        row |= {
+            "Dice, oracle": number(result.metric(name, severity, "dice.oracle")),
+            "AUROC": number(result.metric(name, severity, "auroc.standard")),
+            "correlation": number(result.metric(name, severity, "correlation.standard")),
+        }
+        rows.append(row)
+    said = "; ".join(
+        f"{t.false_positive_rate:g}: above {t.value:.2f} SD [{t.low:.2f}, {t.high:.2f}], on healthy test scans "
+        f"{number(result.metric(HEALTHY, 0.0, f'exceeding.fpr{t.false_positive_rate:g}'))}"
+        for t in result.detection.voxel_thresholds
+    )
+    return Exhibit(
+        "findings",
+        "Voxels found at thresholds of healthy people",
+        f"Standard map, per case. Thresholds are set on {result.detection.validation_scans} healthy validation scans "
+        f"by false positive rate ({said}). The oracle's Dice takes the best threshold of each case, which nobody has "
+        "who does not know the truth. Correlation: with the true reduction, in the brain.",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _restoration(result: Result) -> Exhibit:
+    at = _near_30(result)
+    rows = []
+    for name in [*result.dementias, UNSEEN]:
+        rows.append(
+            {
+                "": name,
+                "recovered": number(result.metric(name, at, "recovered")),
+                "damage": number(result.metric(name, at, "damage")),
+                "identified": number(result.metric(name, at, "identified")),
+                "healthiness x": number(result.metric(name, at, "healthiness.healthy")),
+                "x'": number(result.metric(name, at, "healthiness.altered")),
+                "x̂": number(result.metric(name, at, "healthiness.from_healthy")),
+                "x̂'": number(result.metric(name, at, "healthiness.from_altered")),
+            }
+        )
+    return Exhibit(
+        "restoration",
+        f"Recovery, damage, identity, healthiness, {at:.0%}",
+        "Recovered: share of the uptake taken inside the truth that x̂' gives back. Damage: squared error of x̂' outside "
+        "it, in variances between healthy people. Identified: how often x̂' is nearer to its own x than to any other "
+        "test participant's. Healthiness should be that of x, not 1.",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
+    rows = [
+        {
+            "": found.anomaly,
+            "severity": _percent(found.severity) if found.anomaly != PATIENTS else "",
+            "AUROC [95 %]": _bounded(found.auroc),
+            "sensitivity [95 %]": _bounded(found.sensitivity),
+        }
+        for found in result.detection.testsets
+        if found.anomaly not in (HEALTHY, VALIDATION)
+    ]
+    detection = result.detection
+    if detection.threshold is None:
+        said = f"Sensitivity is n/a: {detection.validation_scans} validation scans are too few for a threshold."
+    else:
+        low, high = detection.specificity_bounds or (0.0, 1.0)
+        said = (
+            f"The threshold is set on {detection.validation_scans} validation scans (true specificity {low:.3f} to "
+            f"{high:.3f} with 95 % confidence); on healthy test scans it is {_bounded(detection.specificity)}."
+        )
+    clinical = (
+        f" Spearman's correlation of the score with the patients' MMSE: {_bounded(detection.clinical)}, "
+        f"n = {detection.clinical_patients}."
+    )
+    leak = (
+        " Where intensities are scaled by each scan's own maximum, that maximum betrays altered scans: read this only "
+        "beside the model maxcheck."
+    )
+    return Exhibit(
+        "detection",
+        "Scans told from healthy ones",
+        f"A scan's score is the mean of the top of its standard map. AUROC: against other people's healthy test scans. "
+        f"{said}{clinical}{leak}",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+        draw=lambda: charts.detection_chart(result, scores),
+    )
+
+
+def _detectable(result: Result) -> Exhibit:
+    never = NOT_AVAILABLE if result.detection.threshold is None else "none of those tested"
+    rows = [
+        {
+            "": response.anomaly,
+            "minimum detectable severity": never
+            if response.minimum_detectable is None
+            else _percent(response.minimum_detectable),
+            "score rises with severity (Spearman)": _bounded(response.monotonicity),
+        }
+        for response in result.detection.severities
+        if response.anomaly not in NO_DEMENTIA or response.anomaly == UNSEEN
+    ]
+    return Exhibit(
+        "detectable",
+        "Minimum detectable severity",
+        "The lowest severity from which on at least half of the altered scans (lower bound) lie above the threshold of "
+        "other healthy people. Beside it, how steadily a participant's score follows the severity: 1 is always.",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+    )

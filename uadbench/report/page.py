@@ -1,0 +1,161 @@
+"""A result as one self-contained HTML page, with its figures (SVG, PNG) and tables (CSV) beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from uadbench.progress import Progress
+from uadbench.report import paper
+from uadbench.report.exhibits import Exhibit, exhibits, number
+from uadbench.report.figures import EXAMPLES, read_examples
+from uadbench.resampling import RESAMPLES
+from uadbench.results import Result
+from uadbench.store import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PAGE = "report.html"
+DPI = 130
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An exhibit ready for the template: its table's rows, its picture and its CSV as data URIs."""
+
+    exhibit: Exhibit
+    columns: list[str]
+    rows: list[list[str]]
+    picture: str
+    csv: str
+
+
+def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, progress: Progress) -> Path:
+    """Write the page, `figures/` and `tables/` of a result into a folder; returns the page.
+
+    Parameters
+    ----------
+    scores : one row a case, as stored beside the result
+    run : the run folder, which may hold volumes for pictures
+    """
+    examples = read_examples(run / EXAMPLES) if (run / EXAMPLES).is_file() else None
+    shown = []
+    found = list(exhibits(result, scores, examples))
+    with progress.task(f"report of {result.model.name}", len(found)) as task:
+        for exhibit in found:
+            shown.append(_show(exhibit, folder))
+            task.advance(1, exhibit.name)
+    write_text(folder / PAGE, _page(result, shown))
+    return folder / PAGE
+
+
+def methods(result: Result) -> str:
+    """A paragraph on how the numbers came about, to be pasted into an article."""
+    text = (
+        _environment()
+        .get_template("methods.txt")
+        .render(
+            result=result,
+            cohort=result.cohort,
+            protocol=paper.protocol_of(result),
+            percent=lambda severities: ", ".join(f"{100 * s:g}" for s in severities),
+            resamples=f"{RESAMPLES:,}",
+        )
+    )
+    return " ".join(text.split()).replace(" ,", ",")
+
+
+def bibtex(result: Result) -> str:
+    """References for that paragraph; braces are BibTeX's, so the template marks its own otherwise."""
+    environment = _environment().overlay(variable_start_string="<<", variable_end_string=">>")
+    return environment.get_template("references.bib").render(result=result)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    return Environment(
+        loader=PackageLoader("uadbench.report", "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _show(exhibit: Exhibit, folder: Path) -> _Shown:
+    picture = csv = ""
+    columns: list[str] = []
+    rows: list[list[str]] = []
+    if exhibit.table is not None:
+        text = exhibit.table.to_csv(index=False)
+        write_text(folder / "tables" / f"{exhibit.name}.csv", text)
+        csv = _uri("text/csv;charset=utf-8", text.encode())
+        columns, rows = list(exhibit.table.columns), exhibit.table.to_numpy().tolist()
+    if exhibit.draw is not None:
+        figure = exhibit.draw()
+        files = {kind: _drawn(figure, kind, exhibit.name) for kind in ("png", "svg")}
+        for kind, content in files.items():
+            with atomic_path(folder / "figures" / f"{exhibit.name}.{kind}") as partial:
+                partial.write_bytes(content)
+        # brains are pixels: as SVG they would only be larger
+        kind, media = ("png", "image/png") if exhibit.raster else ("svg", "image/svg+xml")
+        picture = _uri(media, files[kind])
+    return _Shown(exhibit, columns, rows, picture, csv)
+
+
+def _drawn(figure: Any, kind: str, name: str) -> bytes:
+    """A figure's file, the same bytes each time."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    stamp: Mapping[str, None] = {"Date": None} if kind == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=stamp, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def _uri(media: str, content: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _page(result: Result, shown: list[_Shown]) -> str:
+    head = result.headline
+    interval = "" if head.ap_interval is None else "95 %: {:.3f} to {:.3f}".format(*head.ap_interval)
+    tiles = [
+        ("ranking AP", number(head.ap_standard), interval),
+        (
+            "dementias",
+            number(head.ap_dementias),
+            f"chance and ceiling: {number(head.prevalence)}, {number(head.ceiling)}",
+        ),
+        ("unseen blobs", number(head.ap_unseen), "that no dementia's mask contains"),
+        ("native map", number(head.ap_native), "without the post-processing"),
+        ("healthy MSE(x̂, x)", number(head.healthy_mse), "test scans, whole volume"),
+        ("per scan", _milliseconds(result), f"{result.cost.parameters:,} parameters; {result.provenance.device}"),
+    ]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            tiles=tiles,
+            shown=shown,
+            differences=paper.differences(result),
+            methods=methods(result),
+            bibtex=bibtex(result),
+            options=", ".join(f"{name} = {value}" for name, value in result.model.options.items()) or "none",
+        )
+    )
+
+
+def _milliseconds(result: Result) -> str:
+    seconds = result.cost.inference_seconds_per_scan
+    return "n/a" if seconds is None else f"{1000 * seconds:.1f} ms"

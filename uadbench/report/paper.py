@@ -1,0 +1,70 @@
+"""What the paper printed, and why a number of ours may or may not be laid beside it.
+
+Hassanaly, Bottani, Sauty, Colliot, Burgos 2023, SPIE Medical Imaging; a 3D VAE on ADNI, its first fold.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from uadbench.errors import InputError
+from uadbench.protocol import Protocol, load_protocol
+from uadbench.results import Result
+
+METRICS: Final = ("mse", "mae", "psnr", "ssim")
+
+TABLE_1: Final = {
+    "ad": (0.00356, 0.0414, 24.6, 0.729),
+    "bvftd": (0.00313, 0.0388, 25.2, 0.741),
+    "lvppa": (0.00320, 0.0392, 25.1, 0.739),
+    "svppa": (0.00293, 0.0375, 25.5, 0.749),
+    "nfvppa": (0.00319, 0.0388, 25.2, 0.744),
+    "pca": (0.00306, 0.0381, 25.4, 0.749),
+}
+"""METRICS of (x̂', x) at 30 %."""
+
+TABLE_2: Final = {"patients": (0.00408, 0.0433, 24.5, 0.709), "healthy": (0.00292, 0.0373, 25.6, 0.749)}
+"""METRICS of (x̂, x) on real scans."""
+
+CONSISTENCY: Final = {"ad": 0.993}
+"""SSIM(x̂', x̂) at 30 %; above 0.99 on average over all dementias."""
+
+FIRST_SIGNIFICANT: Final = 0.25
+"""The lowest severity of Figure 1 with p < 0.05 / 9."""
+
+
+def protocol_of(result: Result) -> Protocol | None:
+    """The protocol of a result, where it is one that ships with uadbench in this version."""
+    try:
+        protocol = load_protocol(result.protocol.name)
+    except InputError:
+        return None
+    return protocol if protocol.hash == result.protocol.hash else None
+
+
+def differences(result: Result) -> list[str]:
+    """In what the result differs from the paper's experiment, as far as it is known; the more, the less it compares."""
+    found = []
+    if result.cohort.name.startswith("phantom"):
+        found.append("phantom scans instead of ADNI")
+    else:
+        found.append(f"cohort {result.cohort.name}, which may not be the paper's selection from ADNI")
+    found.append("dementia masks from our own reading of the literature (the paper does not list its regions)")
+    protocol = protocol_of(result)
+    if protocol is None:
+        found.append("a protocol that does not ship with this version of uadbench")
+    else:
+        if protocol.grid.shape != (80, 96, 80):
+            found.append(f"a grid of {protocol.lattice} instead of 80 x 96 x 80 at 2 mm")
+        if protocol.intensity.kind != "minmax":
+            found.append(
+                f"intensities divided by SUVR {protocol.intensity.scale:g} instead of scaled to each scan's minimum "
+                "and maximum, so that errors are in another unit"
+            )
+        if protocol.training.epochs != 300:
+            found.append(f"{protocol.training.epochs} epochs instead of 300")
+    if result.model.name != "vae3d":
+        found.append(f"the model {result.model.name} instead of the paper's VAE")
+    else:
+        found.append("reconstructions from the mean of the posterior instead of a sample")
+    return found
