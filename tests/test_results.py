@@ -11,7 +11,7 @@ import pytest
 
 from uadbench import results
 from uadbench.errors import InputError
-from uadbench.results import Result, mean_over, read_result, score_hash, summarise
+from uadbench.results import Result, by_testset, ranking_scores, read_result, score_hash, summarise
 
 ROOT = Path(results.__file__).parent
 
@@ -42,10 +42,27 @@ def test_summary_is_pandas() -> None:
         np.testing.assert_allclose([ours.mean, ours.sd, ours.n], expected.loc[key].to_numpy(), rtol=1e-5)
     assert summary["ad", 0.1]["x.y.psnr"].n == 4
     assert summary["ad", 0.3]["x.y.psnr"].mean is None, "an infinite PSNR has no mean"
-    overall = mean_over(summarise(rows), "ap.standard", (0.1, 0.3))
-    assert overall == pytest.approx(expected["mean"].mean(), rel=1e-5)
-    assert mean_over(summarise(rows), "x.y.psnr", (0.1, 0.3)) is None
-    assert mean_over(summarise(rows), "none", (0.1,)) is None
+
+
+def test_what_ranks_is_half_dementias_half_unseen() -> None:
+    rows = table()
+    blobs = rows[rows["anomaly"] == "pca"].assign(anomaly="unseen", **{"ap.standard": 0.9})
+    others = rows.assign(anomaly="varied", **{"ap.standard": -5.0})
+    whole = pd.concat([rows, blobs, others], ignore_index=True)
+    found = ranking_scores(whole, (0.1,))
+    for person, own in rows[rows["severity"] == 0.1].groupby("participant_id"):
+        assert found[person] == pytest.approx(0.5 * own["ap.standard"].mean() + 0.5 * 0.9)
+    assert (ranking_scores(whole, (0.1,), halves="unseen") == 0.9).all()
+    whole.loc[whole["participant_id"] == "p1", "ap.standard"] = np.nan
+    missing = ranking_scores(whole, (0.1,))
+    assert np.isnan(missing["p1"]) and missing.drop("p1").notna().all()
+
+
+def test_varied_is_one_test_set_whatever_its_severities() -> None:
+    rows = pd.concat([table(), table().assign(anomaly="varied")], ignore_index=True)
+    found = dict(by_testset(rows))
+    assert set(found) == {("ad", 0.1), ("ad", 0.3), ("pca", 0.1), ("pca", 0.3), ("varied", None)}
+    assert len(found["varied", None]) == 20
 
 
 def test_hash_follows_scores_to_six_digits() -> None:
@@ -71,7 +88,7 @@ def test_a_result_that_does_not_fit_is_refused(trained, tmp_path: Path) -> None:
     content = json.loads((outcome.folder / "result.json").read_text())
     assert read_result(outcome.folder / "result.json") == read_result(outcome.folder)
     for key, value, complaint in (
-        ("schema_version", 2, "schema_version"),
+        ("schema_version", 1, "schema_version"),
         ("surprise", 1, "surprise"),
         ("seed", "zero", "seed"),
     ):

@@ -19,9 +19,9 @@ from uadbench.results import (
     PaperTest,
     SeverityResponse,
     VoxelThreshold,
+    by_testset,
     ranking_scores,
     rounded,
-    testsets,
 )
 from uadbench.statistics import auroc_among, auroc_between, rank_correlation, share_interval
 from uadbench.types import HEALTHY, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION
@@ -42,12 +42,12 @@ def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | No
     def mean(column: str, halves: str = "both") -> float | None:
         return _number(ranking_scores(table, severities, column, halves).mean(skipna=False))
 
-    low, high = _number(ranked.low), _number(ranked.high)
+    overall, low, high = mean("ap.standard"), _number(ranked.low), _number(ranked.high)
     healthy = table[table["anomaly"] == HEALTHY]
     return Headline(
         severities=severities,
-        ap_standard=mean("ap.standard"),
-        ap_interval=None if low is None or high is None else (low, high),
+        ap_standard=overall,
+        ap_interval=None if overall is None or low is None or high is None else (low, high),
         ap_dementias=mean("ap.standard", "dementias"),
         ap_unseen=mean("ap.standard", "unseen"),
         ap_native=mean("ap.native"),
@@ -68,12 +68,12 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     """
     section = protocol.detection
     validation = _scores(table, VALIDATION)
-    healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64)
+    healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
     enough = len(validation) >= section.least_validation
     limit = subject_threshold(validation.tolist(), section.specificity) if enough else None
     found = [
         _detected(anomaly, severity, rows, healthy, None if limit is None else limit.value)
-        for (anomaly, severity), rows in testsets(table)
+        for (anomaly, severity), rows in by_testset(table)
         if anomaly not in (HEALTHY, VALIDATION)
     ]
     clinical = _values(table.loc[table["anomaly"] == PATIENTS, CLINICAL])
@@ -141,6 +141,7 @@ _NOTHING = Interval(None, None, None)
 def _detected(
     anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: float | None
 ) -> DetectedTestSet:
+    rows = rows.sort_values("participant_id", kind="stable")  # people are resampled by their place
     scores = _values(rows[SCORE])
     if anomaly == PATIENTS:
         auroc = auroc_between(_values(healthy), scores)

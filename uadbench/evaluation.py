@@ -90,7 +90,7 @@ class Evaluator:
 
     def ceiling(self, mask: Volume, truth: Truth) -> float:
         """Average precision of the oracle: the true reduction, which is G(m) times a factor, smoothed as maps are."""
-        oracle = self.smooth(torch.from_numpy(mask)[None].to(self.device)).flatten(1)
+        oracle = self.smooth(torch.from_numpy(np.array(mask))[None].to(self.device)).flatten(1)
         return float(localisation.rank(oracle, torch.from_numpy(truth).to(self.device).flatten()).average_precision[0])
 
     def standard_map(self, maps: Tensor) -> Tensor:
@@ -130,6 +130,7 @@ class Evaluator:
             "reduction": torch.from_numpy(case.reduction),
             "native map": of_altered.anomaly_map[0] * self.brain,
             "standard map": self.standard_map(of_altered.anomaly_map)[0],
+            "healthy standard map": self.standard_map(of_healthy.anomaly_map)[0],
         }
         if of_healthy.reconstruction is not None and of_altered.reconstruction is not None:
             shown["from healthy"] = of_healthy.reconstruction[0]
@@ -174,15 +175,15 @@ class Evaluator:
         shared = {"healthy": healthy.images[:, 0], "from healthy": seen.reconstruction}
 
         def score(piece: slice) -> pd.DataFrame:
-            table = pd.DataFrame(_localised(self, answer.anomaly_map[piece], cases[piece]))
+            columns = _localised(self, answer.anomaly_map[piece], cases[piece])
             if answer.reconstruction is not None:
                 pieces = {name: stack[piece] for name, stack in images.items() if stack is not None}
                 pieces |= {name: stack for name, stack in shared.items() if stack is not None}
                 scores = self._restored(pieces, cases[piece.start])
                 if cases[piece.start].anomaly not in NO_DEMENTIA:  # the paper's metrics, which take most of the time
                     scores |= reconstruction.compare(pieces, CASE_PAIRS, self._regions(cases[piece.start]))
-                table = table.assign(**{name: values.cpu().numpy() for name, values in scores.items()})
-            return table
+                columns |= {name: values.cpu().numpy() for name, values in scores.items()}
+            return pd.DataFrame(columns)  # made once: adding columns one by one takes longer than the metrics
 
         pieces = _pieces(cases, math.ceil(len(cases) / (3 * self.pool.threads)))
         rows = self.pool.map(score, pieces) if self.device.type == "cpu" else [score(piece) for piece in pieces]

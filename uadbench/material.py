@@ -15,7 +15,8 @@ from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.intake import ScanStack, gather
 from uadbench.cohorts.splits import Split, baseline, split_participants
 from uadbench.progress import Progress
-from uadbench.protocol import Protocol
+from uadbench.protocol import Protocol, SplitSection
+from uadbench.store import keyed_seed
 from uadbench.testset import SimulatedCases
 from uadbench.types import Scan
 
@@ -103,12 +104,16 @@ def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progr
         "train": training[training["participant_id"].isin(split.train)],
         "validation": first[first["participant_id"].isin(split.validation)],
         "test": first[first["participant_id"].isin(split.test)],
-        "patients": _patients(table, section.patients, set(healthy["participant_id"])),
+        "patients": _patients(table, section, set(healthy["participant_id"])),
     }
     return Material(cohort, protocol, fold, split, rows, progress)
 
 
-def _patients(table: pd.DataFrame, group: str, healthy: set[str]) -> pd.DataFrame:
-    """The first scan of every patient who was not healthy once: a model may have learnt from that scan."""
-    rows = table[(table["group"] == group) & ~table["participant_id"].isin(list(healthy))]
-    return baseline(rows)
+def _patients(table: pd.DataFrame, section: SplitSection, healthy: set[str]) -> pd.DataFrame:
+    """The first scans of patients who were never among the healthy: a model may have learnt from an earlier scan.
+
+    Where there are too many, who stays is random by a hash of (seed, id).
+    """
+    rows = baseline(table[(table["group"] == section.patients) & ~table["participant_id"].isin(list(healthy))])
+    drawn = sorted(rows["participant_id"], key=lambda person: keyed_seed("patient", section.seed, person))
+    return rows[rows["participant_id"].isin(drawn[: section.most_patients])]

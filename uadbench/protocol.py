@@ -45,11 +45,13 @@ class IntensitySection(_Section):
 class SplitSection(_Section):
     """How healthy participants are divided; `sessions` says which scans of the training participants are used.
 
-    `patients` is the group whose first scans are the test set of that name; a cohort may have none.
+    `patients` is the group whose first scans are the test set of that name, at most `most_patients` of them; a cohort
+    may have none.
     """
 
     healthy: str
     patients: str
+    most_patients: Count
     train: Count
     validation: Annotated[int, Field(ge=3)]
     test: Count

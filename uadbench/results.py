@@ -270,14 +270,14 @@ def summarise(table: pd.DataFrame) -> list[TestSetScores]:
     """Mean, SD and count of every metric on every test set, from one row a case."""
     names = [column for column in table.columns if column not in KEYS]
     summary = []
-    for (anomaly, severity), rows in testsets(table):
+    for (anomaly, severity), rows in by_testset(table):
         metrics = {name: _estimate(rows[name].to_numpy(dtype=np.float64)) for name in names}
         known = {name: estimate for name, estimate in metrics.items() if estimate.n}
         summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=known))
     return summary
 
 
-def testsets(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float | None], pd.DataFrame]]:
+def by_testset(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float | None], pd.DataFrame]]:
     """The rows of each test set, under its anomaly and severity, in the order of the table."""
     label = table["severity"].where(table["anomaly"] != VARIED, -1.0)
     for key, rows in table.groupby([table["anomaly"], label], sort=False):

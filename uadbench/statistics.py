@@ -24,6 +24,9 @@ from uadbench.resampling import (
     subject_resamples,
 )
 
+FEWEST = 5
+"""Subjects that an interval of an AUROC takes at least."""
+
 
 def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: Values | None = None) -> Interval:
     """How often an altered scan scores above the healthy scan of *another* subject; a tie counts half.
@@ -36,7 +39,7 @@ def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: 
     healthy : (subjects,) scores
     altered : (subjects,) or (subjects, draws), in the same order; NaN is not allowed
 
-    All None for fewer than two subjects.
+    All None for fewer than two subjects, and no interval for fewer than five.
     """
     subjects = len(healthy)
     if subjects < 2:
@@ -51,7 +54,10 @@ def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: 
 
 
 def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interval:
-    """The AUROC of two groups of different people; either group is resampled by itself. All None for an empty group."""
+    """The AUROC of two groups of different people; either group is resampled by itself.
+
+    All None where a group has fewer than two, and no interval for fewer than five.
+    """
     if min(len(healthy), len(ill)) < 2:
         return Interval(None, None, None)
     wins = _wins(healthy, ill[:, None])
@@ -68,6 +74,8 @@ def _wins(healthy: Values, ill: Values) -> Values:
 
 def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
     """With its interval. Where no pair is out of order no resample has one either: there the binomial bound stands."""
+    if subjects < FEWEST:  # hardly a resample holds two different subjects
+        return Interval(value, None, None)
     low, high = percentiles(drawn, subjects, level)
     unseen = ((1 - level) / 2) ** (1 / subjects)
     return Interval(value, min(low, unseen) if value == 1 else low, max(high, 1 - unseen) if value == 0 else high)
@@ -98,7 +106,7 @@ def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
     if n < 10 or np.ptp(a[known]) == 0 or np.ptp(b[known]) == 0:
         return Interval(None, None, None)
     r = float(stats.spearmanr(a[known], b[known]).statistic)
-    if abs(r) == 1:
+    if abs(r) > 1 - 1e-9:
         return Interval(r, None, None)
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + r**2 / 2) / (n - 3))
     return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
@@ -164,7 +172,7 @@ def _difference(a: Values, b: Values) -> Interval:
         for seed, one in ((1, a), (3, b))
     ]
     low, high = percentiles(drawn[0] - drawn[1], subjects)
-    return Interval(float(mean.mean()), low, high)
+    return Interval(mean_intervals(mean[:, None])[0].mean, low, high)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""Verdicts: what is said of a model beside the z-score."""
+"""Verdicts: what is said of a model beside the z-score, over all of its trainings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from uadbench.cli.verdicts import intervals, verdicts
+from uadbench.cli.verdicts import gather, summaries, verdicts
 
 
-def result(name: str, fold: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(model=SimpleNamespace(name=name), fold=fold, seed=0)
+def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(model=SimpleNamespace(name=name), fold=fold, seed=seed)
 
 
 def scores(shift: float, noise: float = 0.05) -> pd.Series:
@@ -25,7 +25,7 @@ def scores(shift: float, noise: float = 0.05) -> pd.Series:
 def test_each_word():
     shown = [result("better"), result("worse"), result("same"), result("copy"), result("zscore")]
     given = [scores(0.1), scores(-0.1), scores(0.0), scores(0, 0), scores(0, 0)]
-    better, worse, same, copy = verdicts(shown, given)
+    better, worse, same, copy = verdicts(gather(shown, given))
     assert better.startswith("better beats zscore: +0.1") and "p < .001" in better
     assert worse.startswith("worse is worse than zscore: -0.") and "of 50 participants" in worse
     assert same.startswith("same cannot be told apart from zscore: ") and ", p = " in same
@@ -34,11 +34,31 @@ def test_each_word():
 
 def test_participants_are_matched_by_name():
     shuffled = scores(0.1).sample(frac=1, random_state=3)
-    assert verdicts([result("a"), result("zscore")], [shuffled, scores(0, 0)]) == verdicts(
-        [result("a"), result("zscore")], [scores(0.1), scores(0, 0)]
-    )
+    both = [result("a"), result("zscore")]
+    assert verdicts(gather(both, [shuffled, scores(0, 0)])) == verdicts(gather(both, [scores(0.1), scores(0, 0)]))
 
 
 def test_no_baseline_no_verdict():
-    assert verdicts([result("a"), result("zscore", fold=1)], [scores(0), scores(0)]) == []
-    assert intervals([scores(0)])[0].low < 0.6 < intervals([scores(0)])[0].high
+    models = gather([result("a"), result("b")], [scores(0), scores(0)])
+    assert verdicts(models) == [] and summaries(models) == []
+
+
+def test_folds_are_averaged_within_the_participant_before_anything_is_compared():
+    """Earlier work reported its best fold, or took folds for further people."""
+    cells = [result("a", fold) for fold in range(3)] + [result("zscore")]
+    given = [scores(0.1), scores(0.0), scores(-0.1), scores(0, 0)]
+    model, _ = gather(cells, given)
+    assert model.scores.shape == (1, 50) and model.folds == 3
+    np.testing.assert_allclose(model.scores[0], scores(0.0))
+    (line,) = summaries([model])
+    assert "1 seeds" not in line and "3 folds" in line
+    (verdict,) = verdicts(gather(cells, given))
+    assert "of 50 participants" in verdict
+
+
+def test_a_difference_that_another_seed_does_not_show_is_no_difference():
+    seeds = [result("a", seed=0), result("a", seed=1), result("zscore")]
+    steady = verdicts(gather(seeds, [scores(0.05), scores(0.05), scores(0, 0)]))
+    lucky = verdicts(gather(seeds, [scores(0.2), scores(-0.1), scores(0, 0)]))
+    assert steady[0].startswith("a beats zscore: +0.0")
+    assert lucky[0].startswith("a cannot be told apart from zscore")

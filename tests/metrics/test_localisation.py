@@ -1,4 +1,4 @@
-"""Average precision and AUROC against scikit-learn, ties included."""
+"""Average precision, AUROC, recall and Dice against scikit-learn and MONAI, ties included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from sklearn.metrics import average_precision_score, roc_auc_score
+from monai.metrics import compute_dice
+from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
 
 from uadbench.metrics.localisation import Ranking, rank
 
@@ -145,3 +146,80 @@ def test_scores_are_float64() -> None:
     ranking = rank(torch.rand(3, 10, requires_grad=True), torch.ones(10, dtype=torch.int8))
     columns = (ranking.average_precision, ranking.auroc, ranking.prevalence)
     assert {(column.dtype, tuple(column.shape)) for column in columns} == {(torch.float64, (3,))}
+
+
+@given(cases(), st.lists(values, min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None)
+def test_recall_and_dice_equal_scikit_learn(case, levels) -> None:
+    scores, truth = case
+    levels = [float(np.float32(level)) for level in [*levels, scores[0, 0]]]  # one that ties with a voxel
+    ranking = rank(torch.tensor(scores), torch.tensor(truth), levels)
+    assert ranking.recall.shape == ranking.dice.shape == (len(scores), len(levels))
+    for index in range(len(scores)):
+        counts = truth[index] >= 0
+        labels = truth[index][counts]
+        for place, level in enumerate(levels):
+            found_voxels = scores[index][counts] > level
+            wanted = [math.nan, math.nan]
+            if labels.any():
+                wanted = [recall_score(labels, found_voxels), f1_score(labels, found_voxels)]
+            got = [float(ranking.recall[index, place]), float(ranking.dice[index, place])]
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=0)
+
+
+def test_dice_equals_monai_on_a_whole_volume() -> None:
+    rng = np.random.default_rng(2)
+    truth = torch.tensor(rng.random((3, 8, 9, 7)) < 0.2)
+    scores = torch.tensor(rng.normal(size=(3, 8, 9, 7)), dtype=torch.float32) + truth
+    levels = [-0.5, 0.5, 1.5]
+    ranking = rank(scores.flatten(1), truth.flatten(1).to(torch.int8), levels)
+    for place, level in enumerate(levels):
+        expected = compute_dice(scores[:, None] > level, truth[:, None]).squeeze(1)
+        np.testing.assert_allclose(ranking.dice[:, place], expected, rtol=1e-6)
+
+
+@given(cases(), st.lists(values, max_size=4))
+@settings(max_examples=80, deadline=None)
+def test_the_oracles_dice_is_the_best_of_all_thresholds(case, levels) -> None:
+    scores, truth = case
+    ranking = rank(torch.tensor(scores), torch.tensor(truth), levels)
+    for index in range(len(scores)):
+        counts = truth[index] >= 0
+        labels, ours = truth[index][counts], scores[index][counts]
+        oracle = float(ranking.oracle_dice[index])
+        if not labels.any():
+            assert math.isnan(oracle)
+            continue
+        best = max(f1_score(labels, ours > level) for level in [-math.inf, *np.unique(ours)])
+        assert oracle == pytest.approx(best, rel=1e-12)
+        assert all(oracle >= dice - 1e-12 for dice in ranking.dice[index].tolist())
+
+
+@given(cases(), st.lists(st.integers(0, 40), min_size=1, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_what_is_found_follows_the_order_of_scores_alone(case, chosen) -> None:
+    """Scores and thresholds replaced by their places, then cubed: increasing, and exact in float32."""
+    scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
+    distinct, places = scores.unique(return_inverse=True)
+    levels = [place % len(distinct) for place in chosen]
+    before = rank(scores, truth, [float(distinct[place]) for place in levels])
+    after = rank((places**3).float(), truth, [float(place**3) for place in levels])
+    for name, column in vars(before).items():
+        np.testing.assert_array_equal(column, getattr(after, name), err_msg=name)
+
+
+def test_an_ideal_map_has_a_perfect_oracle_and_a_blind_one_finds_everything_or_nothing() -> None:
+    truth = torch.tensor([1, 1, 0, 0, 0, -1], dtype=torch.int8)
+    scores = torch.tensor([[9.0, 8, 3, 2, 1, 99], [0, 0, 0, 0, 0, 99]])
+    ranking = rank(scores, truth, [3.0, -1.0])
+    assert ranking.oracle_dice.tolist() == [1.0, pytest.approx(2 * 2 / (2 + 5))]
+    assert ranking.recall.tolist() == [[1.0, 1.0], [0.0, 1.0]]
+    assert ranking.dice.tolist() == [[1.0, pytest.approx(4 / 7)], [0.0, pytest.approx(4 / 7)]]
+    assert rank(scores, truth).recall.shape == (2, 0)
+
+
+def test_without_positives_nothing_is_defined_but_the_prevalence() -> None:
+    ranking = rank(torch.rand(2, 4), torch.tensor([0, 0, -1, 0], dtype=torch.int8), [0.1, 0.5])
+    assert ranking.oracle_dice.isnan().all() and ranking.recall.isnan().all() and ranking.dice.isnan().all()
+    assert ranking.recall.shape == ranking.dice.shape == (2, 2)
+    assert ranking.prevalence.tolist() == [0, 0]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, stats
 
-from uadbench.metrics.standard import Calibration, calibrate, smooth_in_brain, standardise
+from uadbench.metrics.standard import Calibration, calibrate, held_out, smooth_in_brain, standardise
 
 SHAPE = (13, 17, 11)
 
@@ -120,6 +120,52 @@ def test_standardise_equals_numpy_in_the_brain_and_is_zero_outside() -> None:
     expected = (maps.numpy() - calibration.mean.numpy()) / calibration.sd.numpy()
     np.testing.assert_allclose(found[:, mask.numpy()], expected[:, mask.numpy()], rtol=1e-6)
     assert not found[:, ~mask.numpy()].any()
+
+
+@given(scans=st.integers(3, 9), seed=st.integers(0, 10**6), floor=st.sampled_from([0.05, 0.5, 1.0]))
+@settings(max_examples=25, deadline=None)
+def test_held_out_is_what_the_others_make_of_a_scan(scans, seed, floor) -> None:
+    maps, mask = noise(scans, seed) * torch.linspace(0.01, 2, SHAPE[0])[:, None, None] + 0.5, brain()
+    found = held_out(maps[:, mask], floor)
+    assert found.dtype == torch.float32
+    for scan in range(scans):
+        others = calibrate([maps[[k for k in range(scans) if k != scan]]], mask, floor)
+        expected = standardise(maps[scan, None], others, mask)[0, mask]
+        np.testing.assert_allclose(found[scan].numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scans", [0, 1, 2])
+def test_holding_out_needs_three_scans(scans: int) -> None:
+    with pytest.raises(ValueError, match=f"holding one of {scans} scans out leaves too few"):
+        held_out(torch.rand(scans, 5), 0.5)
+
+
+@given(scans=st.integers(3, 40), seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_held_out_maps_that_never_vary_are_zero(scans, seed) -> None:
+    one = torch.tensor(np.random.default_rng(seed).normal(size=20), dtype=torch.float32)
+    found = held_out(one.repeat(scans, 1), 0.5)
+    assert found.shape == (scans, 20) and not found.any()
+
+
+def test_held_out_maps_are_spread_as_those_of_new_scans() -> None:
+    """Scans that helped to calibrate look more ordinary than new ones: why scans are held out."""
+    scans, voxels = 12, 20_000
+    maps = torch.tensor(np.random.default_rng(4).normal(3, 2, (scans, voxels, 1, 1)), dtype=torch.float32)
+    new = torch.tensor(np.random.default_rng(5).normal(3, 2, (scans, voxels, 1, 1)), dtype=torch.float32)
+    everywhere = torch.ones(voxels, 1, 1, dtype=torch.bool)
+    calibration = calibrate([maps], everywhere, 1e-6)
+    in_sample, unseen = (standardise(m, calibration, everywhere).flatten(1) for m in (maps, new))
+    found = held_out(maps.flatten(1), 1e-6)
+    assert in_sample.std() < 0.97 and found.std() > 1.1
+    limits = [float(m.flatten().quantile(0.99)) for m in (in_sample, unseen, found)]
+    assert limits[0] < 0.85 * limits[1] and limits[2] == pytest.approx(limits[1], rel=0.1)
+    # a normal value against the mean and SD of n others is Student's t with n - 1, times the root of 1 + 1 / n
+    others = scans - 1
+    for scan in range(scans):
+        standardised = found[scan].double().numpy() / math.sqrt(1 + 1 / others)
+        assert stats.kstest(standardised, stats.t(others - 1).cdf).pvalue > 1e-4
+        assert stats.kstest(in_sample[scan].double().numpy(), stats.t(others - 1).cdf).pvalue < 1e-4
 
 
 @pytest.mark.parametrize("batches", [[], [1], [0, 1]])

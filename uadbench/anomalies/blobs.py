@@ -54,7 +54,8 @@ def draw_blob(
     Parameters
     ----------
     volume_cm3 : smallest and largest volume; its logarithm is uniform
-    most_overlap : the largest share of the blob that may lie in any one dementia's mask
+    most_overlap : the largest share of the blob, before it is softened, that may lie in any one dementia's mask
+        (G(m) > 0.5, softened by 5 mm)
     dementias : whose masks these are
 
     Raises Unfinished where a thousand draws are not enough (an overlap near 0, say).

@@ -20,12 +20,19 @@ VOXEL_CM3: Final = CANVAS.voxel_mm**3 / 1000
 
 @cache
 def forebrain() -> Mask:
-    """Brain without cerebellum on the canvas: an anomaly there would lower the reference that SUVR is divided by."""
+    """The brain a few millimetres away from cerebellum, pons and medulla, on the canvas.
+
+    SUVR is uptake over that of cerebellum and pons: an anomaly there would lower what every voxel is divided by.
+    AAL3 has neither pons nor medulla; an ellipsoid around both stands for them.
+    """
     labels, affine = atlas.aal3()
-    reference = [name for name in atlas.region_ids() if name.startswith(("Cerebellum", "Vermis"))]
-    cerebellum = np.isin(labels, [atlas.region_ids()[name] for name in reference])
-    near = blur(atlas.resample(cerebellum, affine, CANVAS.affine, CANVAS.shape), 1.0) > 0.25
-    return np.asarray(atlas.brain_mask(CANVAS) & ~near)
+    names = [name for name in atlas.region_ids() if name.startswith(("Cerebellum", "Vermis"))]
+    cerebellum = np.isin(labels, [atlas.region_ids()[name] for name in names])
+    near = blur(atlas.resample(cerebellum, affine, CANVAS.affine, CANVAS.shape), 1.5) > 0.1
+    mm = [CANVAS.voxel_mm * np.arange(n) + start for n, start in zip(CANVAS.shape, CANVAS.origin, strict=True)]
+    x, y, z = np.meshgrid(*mm, indexing="ij", sparse=True)
+    stem = (x / 26) ** 2 + ((y + 32) / 22) ** 2 + ((z + 44) / 32) ** 2 < 1
+    return np.asarray(atlas.brain_mask(CANVAS) & ~near & ~stem)
 
 
 def smooth_field(seed: int, scale_mm: float) -> Volume:

@@ -62,7 +62,8 @@ def summaries(models: Sequence[Trained]) -> list[str]:
         (overall,) = mean_intervals(model.scores[..., None])
         if seeds * model.folds > 1 and overall.mean is not None and overall.low is not None:
             bounds = f"{overall.mean:.3f} [{overall.low:.3f}, {overall.high:.3f}]"
-            lines.append(f"{model.name}: ranking AP {bounds} over participants, {seeds} seeds and {model.folds} folds")
+            trainings = " and ".join(f"{n} {what}" for n, what in ((seeds, "seeds"), (model.folds, "folds")) if n > 1)
+            lines.append(f"{model.name}: ranking AP {bounds} over participants and {trainings}")
     return lines
 
 

@@ -51,7 +51,8 @@ def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
 
     Its interval is binomial. Voxels of one scan are far from independent, so the number of observations is the
     effective one, which the spread of the exceeding share between scans tells (Korn and Graubard 1998, Survey
-    Methodology 24:193); the bounds of the share are those of Clopper and Pearson.
+    Methodology 24:193); the bounds of the share are those of Clopper and Pearson. Where scans differ from each other
+    about as much as their voxels do, what exceeds comes from few scans, and the interval is too short.
 
     Parameters
     ----------

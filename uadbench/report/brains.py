@@ -13,7 +13,7 @@ from uadbench.types import Affine, Volume
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FINE_MM = 1.5
+FINE_MM = 2.0
 """Slices are drawn from volumes resampled to this, so that a voxel of 4 mm does not look like a tile."""
 
 Place = tuple[float, float, float]
@@ -22,35 +22,40 @@ Place = tuple[float, float, float]
 def planes_figure(examples: Examples) -> Figure:
     """Input, reconstruction and difference of a patient, a healthy scan, and the same scan altered.
 
-    The difference (reconstruction - input) lies over the input; one colour scale serves all rows.
+    The difference (reconstruction - input) lies over the input; one colour scale serves all rows. A model without a
+    reconstruction shows its standard map instead.
     """
     case = examples.volumes["case"]
-    rows = [("healthy scan", case["healthy"], case.get("from_healthy"))]
-    rows += [(f"the same, {examples.titles['case']}", case["altered"], case.get("from_altered"))]
+    rows = [("healthy scan", case["healthy"], case.get("from_healthy"), case["healthy_standard_map"])]
+    altered = f"the same, {examples.titles['case']}"
+    rows.append((altered, case["altered"], case.get("from_altered"), case["standard_map"]))
     if "patient" in examples.volumes:
         patient = examples.volumes["patient"]
-        rows.insert(0, (examples.titles["patient"], patient["scan"], patient.get("reconstruction")))
+        images = patient["scan"], patient.get("reconstruction"), patient["standard_map"]
+        rows.insert(0, (examples.titles["patient"], *images))
     place = deepest(case["reduction"], examples.affine)
     top = float(np.percentile(case["healthy"], 99.8))
-    off = [reconstruction - image for _, image, reconstruction in rows if reconstruction is not None]
-    limit = float(np.percentile(np.abs(np.stack(off)[:, examples.brain]), 99.5)) or 1.0
-    figure = new_figure(15, 2.6 * len(rows))
-    for row, (title, image, reconstruction) in enumerate(rows):
-        height = 1 / len(rows)
+    maps = [standard if restored is None else restored - image for _, image, restored, standard in rows]
+    limit = float(np.percentile(np.abs(np.stack(maps)[:, examples.brain]), 99.5)) or 1.0
+    reconstructs = "from_altered" in case
+    figure = new_figure(15 if reconstructs else 10.5, 2.6 * len(rows), layout=None)
+    first, second = (0.32, 0.32) if reconstructs else (0.47, 0.0)  # the rest is the map's, which has a colour bar
+    height = 1 / len(rows)
+    for row, ((title, image, restored, _), shown) in enumerate(zip(rows, maps, strict=True)):
         bottom = 1 - (row + 1) * height
-        _image(figure, (0.0, bottom, 0.32, height), examples, image, place, top, f"{title}: input")
-        if reconstruction is None:
-            continue
-        _image(figure, (0.32, bottom, 0.32, height), examples, reconstruction, place, top, "reconstruction")
-        frame = (0.64, bottom, 0.36, height)
-        _overlay(figure, frame, examples, image, reconstruction - image, place, top, limit, "reconstruction - input")
+        _image(figure, (0.0, bottom, first, height), examples, image, place, top, f"{title}: input")
+        if restored is not None:
+            _image(figure, (first, bottom, second, height), examples, restored, place, top, "reconstruction")
+        label = "standard map [SD]" if restored is None else "reconstruction - input"
+        frame = (first + second, bottom, 1 - first - second, height)
+        _overlay(figure, frame, examples, image, shown, place, top, limit, label)
     return figure
 
 
 def worst_figure(examples: Examples) -> Figure:
     """The altered scan with the outline of what is to be found, and the standard map over it, a row a case."""
     labels = sorted(label for label in examples.volumes if label.startswith("worst"))
-    figure = new_figure(11, 2.6 * len(labels))
+    figure = new_figure(11, 2.6 * len(labels), layout=None)
     limit = max(float(np.percentile(np.abs(examples.volumes[k]["standard_map"][examples.brain]), 99.5)) for k in labels)
     for row, label in enumerate(labels):
         case = examples.volumes[label]
@@ -115,22 +120,8 @@ def _overlay(
     title: str,
 ) -> None:
     """A signed map over a scan: red where uptake is missing, blue where there is too much."""
-    from nilearn import plotting
-
+    shown = _image(figure, frame, examples, under, place, top, title)
     inside = np.where(examples.brain, volume, 0.0).astype(np.float32)
-    shown = plotting.plot_img(
-        _nifti(under, examples.affine),
-        cut_coords=place,
-        figure=figure,
-        axes=frame,
-        cmap="gray",
-        vmin=0.0,
-        vmax=top,
-        draw_cross=False,
-        black_bg=True,
-        colorbar=False,
-        title=title,
-    )
     shown.add_overlay(
         _nifti(inside, examples.affine), cmap="RdBu_r", vmin=-limit, vmax=limit, threshold=0.15 * limit, colorbar=True
     )

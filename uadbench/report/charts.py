@@ -137,9 +137,8 @@ def _lines(
 ) -> None:
     """The mean over participants by severity with its 95 % band, one line a test set."""
     for name, colour in zip(names, _colours(names), strict=True):
-        graded = scores.assign(value=values)[scores["anomaly"] == name].pivot(
-            index="participant_id", columns="severity", values="value"
-        )
+        rows = scores.assign(value=values)[scores["anomaly"] == name]
+        graded = rows.pivot(index="participant_id", columns="severity", values="value")
         intervals = mean_intervals(graded.to_numpy(dtype=np.float64))
         percent = 100 * graded.columns.to_numpy(dtype=np.float64)
         means, lows, highs = (

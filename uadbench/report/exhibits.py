@@ -55,8 +55,9 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield Exhibit(
             "figure2",
             "Figure 2: scans, their reconstructions, and what differs",
-            "The same planes for all rows, through the middle of the simulated reduction. Colour: reconstruction - "
-            "input, inside the brain; red is uptake that the model expects and the scan lacks.",
+            "The same planes for all rows, through the middle of the simulated reduction. Colour, inside the brain: "
+            + ("reconstruction - input" if reconstructs else "the standard map, for want of a reconstruction")
+            + "; red is uptake that the model expects and the scan lacks.",
             of_paper=True,
             draw=lambda: brains.planes_figure(examples),
             raster=True,

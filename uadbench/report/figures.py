@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -151,11 +151,11 @@ def read_examples(file: Path) -> Examples:
         return Examples(volumes, titles, stored["affine"].astype(np.float64), stored["brain"])
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that needs no display and no global state."""
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """A figure that needs no display and no global state; without layout, whoever draws places the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
