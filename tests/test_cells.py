@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from uadbench.cells import Cell, run_cell
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
 from uadbench.results import read_result, read_scores, score_hash
+from uadbench.testset import Draws, SimulatedCases
 
 CPU = torch.device("cpu")
 
@@ -171,3 +174,16 @@ def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, mate
         Cell("ae3d", replace(material, protocol=protocol), 0), tmp_path / "undisturbed", CPU, Silent()
     )
     assert read_result(found).score_hash == undisturbed.result.score_hash
+
+
+def test_what_was_drawn_is_replayed_from_the_run_folder(trained, material) -> None:
+    outcome, _ = trained
+    stored = json.loads((outcome.folder / "draws.json").read_text(encoding="utf-8"))
+    assert [(s["participant_id"], s["session_id"]) for s in stored] == [scan.key for scan in material.cases.scans]
+    scan, scores = material.cases.scans[3], read_scores(outcome.folder)
+    replayed = list(SimulatedCases(material.protocol, [scan]).cases(scan, Draws.from_json(stored[3])))
+    assert all(np.array_equal(a.altered, b.altered) for a, b in zip(replayed, material.cases.cases(scan), strict=True))
+    own = scores[(scores["participant_id"] == scan.participant) & (scores["anomaly"] == "varied")]
+    varied = [case for case in replayed if case.anomaly == "varied"]
+    assert own["severity"].tolist() == [case.severity for case in varied]
+    np.testing.assert_allclose(own["effective_reduction"], [case.effective_reduction for case in varied], rtol=1e-6)

@@ -31,6 +31,7 @@ ROWS = {
     "simulation": 3,
     "provenance": 3,
     "observation": 3,
+    "examples": 3,
     "analysis": 3,
     "material": 4,
     "evaluation": 4,

@@ -11,6 +11,7 @@ import pytest
 
 from uadbench import results
 from uadbench.errors import InputError
+from uadbench.resampling import mean_intervals
 from uadbench.results import Result, by_testset, ranking_scores, read_result, score_hash, summarise
 
 ROOT = Path(results.__file__).parent
@@ -40,6 +41,11 @@ def test_summary_is_pandas() -> None:
     for key, metrics in summary.items():
         ours = metrics["ap.standard"]
         np.testing.assert_allclose([ours.mean, ours.sd, ours.n], expected.loc[key].to_numpy(), rtol=1e-5)
+        (interval,) = mean_intervals(
+            rows[(rows["anomaly"] == key[0]) & (rows["severity"] == key[1])][["ap.standard"]].to_numpy()
+        )
+        assert (ours.low, ours.high) == (pytest.approx(interval.low, rel=1e-5), pytest.approx(interval.high, rel=1e-5))
+        assert ours.low <= ours.mean <= ours.high
     assert summary["ad", 0.1]["x.y.psnr"].n == 4
     assert summary["ad", 0.3]["x.y.psnr"].mean is None, "an infinite PSNR has no mean"
 

@@ -38,7 +38,7 @@ def test_resamples_are_the_same_every_time_and_count_everybody():
 @given(st.integers(0, 10**6))
 def test_resampled_means_are_those_of_the_drawn_subjects(seed: int):
     rng = np.random.default_rng(seed)
-    values, counts = rng.normal(size=(9, 4)), subject_resamples(9, 30, seed)
+    values, counts = rng.normal(size=(9, 4)), subject_resamples(9, 30, seed).copy()
     values[3:][rng.random((6, 4)) < 0.4] = np.nan
     counts[:, :3] += 1
     expected = [[np.nanmean(np.repeat(column, row.astype(int))) for column in values.T] for row in counts]

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -19,6 +18,7 @@ from uadbench import analysis, registry
 from uadbench.batches import Batches
 from uadbench.errors import InputError
 from uadbench.evaluation import REVISIONS, Evaluator, score_scans
+from uadbench.examples import EXAMPLES, Examples, write_examples
 from uadbench.material import Material
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, build_model, has_model, load_weights, parameter_count, save_model
@@ -39,7 +39,7 @@ from uadbench.results import (
     write_result,
     write_table,
 )
-from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
+from uadbench.store import content_hash, file_name, keyed_seed, write_json
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
 from uadbench.types import UNSEEN
@@ -47,7 +47,6 @@ from uadbench.types import UNSEEN
 STATE = "training.safetensors"
 CURVE = "curve.json"
 PARTS = "evaluation"
-EXAMPLES = "examples.npz"
 DRAWS = "draws.json"
 WORST = 5
 SAVE_EVERY_S = 10.0
@@ -151,7 +150,7 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     started = time.monotonic()
     table = _evaluated(cell, evaluator, folder, progress)
     _save_draws(evaluator, folder)
-    _save_examples(cell, evaluator, table, folder)
+    write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
     result = _result(cell, evaluator, curve, table, time.monotonic() - started)
     write_result(result, table, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -240,49 +239,35 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
 
 def _save_draws(evaluator: Evaluator, folder: Path) -> None:
     """What was drawn for every test scan, so that its cases can be made again from what the result stores."""
-    scans = evaluator.cases.scans
-    drawn = [
-        {"participant_id": s.participant, "session_id": s.session} | evaluator.cases.draws(s).to_json() for s in scans
-    ]
-    write_json(folder / DRAWS, drawn)
+    cases = evaluator.cases
+    keys = ({"participant_id": scan.participant, "session_id": scan.session} for scan in cases.scans)
+    write_json(folder / DRAWS, [who | cases.draws(s).to_json() for who, s in zip(keys, cases.scans, strict=True)])
 
 
-def _save_examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame, folder: Path) -> None:
-    """Volumes for pictures: one simulated case with its healthy scan, one patient, and the worst cases.
+def _examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> Examples:
+    """One simulated case with its healthy scan, one patient, and the worst cases.
 
     The case is of the first test scan and the first dementia; a worst case is one of the lowest average precision
     (standard map), no two of a participant. All at the severity nearest to 30 %.
     """
-    section = evaluator.protocol.testsets
+    cases, section = evaluator.cases, evaluator.protocol.testsets
     severity = min(section.severities, key=lambda s: abs(s - 0.3))
-    scans = {scan.participant: scan for scan in evaluator.cases.scans}
-    first = evaluator.cases.scans[0].participant
     graded = table[(table["severity"] == severity) & (table["anomaly"].isin([*section.anomalies, UNSEEN]))]
     worst = graded.sort_values("ap.standard", kind="stable").drop_duplicates("participant_id").head(WORST)
-    shown = {"case": (first, section.anomalies[0])}
-    shown |= {f"worst{k}": pair for k, pair in enumerate(zip(worst["participant_id"], worst["anomaly"], strict=True))}
-    volumes: dict[str, np.ndarray[Any, Any]] = {}
-    titles: dict[str, str] = {}
-    for label, (participant, anomaly) in shown.items():
-        cases = evaluator.cases.cases(scans[participant])
-        case = next(c for c in cases if (c.anomaly, c.severity) == (anomaly, severity))
-        for name, volume in evaluator.look(case).items():
-            volumes[f"{label}/{name.replace(' ', '_')}"] = volume.astype(np.float16)
-        titles[label] = f"{anomaly}, severity {severity:.0%}"
-    precision = worst["ap.standard"].tolist()
-    titles |= {f"worst{k}": f"{titles[f'worst{k}']}, AP {value:.2f}" for k, value in enumerate(precision)}
+    wanted = {"case": (cases.scans[0].participant, section.anomalies[0], "")}
+    for place, (participant, anomaly, precision) in enumerate(
+        zip(worst["participant_id"], worst["anomaly"], worst["ap.standard"], strict=True)
+    ):
+        wanted[f"worst{place}"] = (participant, anomaly, f", AP {precision:.2f}")
+    scans = {scan.participant: scan for scan in cases.scans}
+    volumes, titles = {}, {}
+    for label, (participant, anomaly, note) in wanted.items():
+        made = cases.cases(scans[participant])
+        case = next(c for c in made if (c.anomaly, c.severity) == (anomaly, severity))
+        volumes[label], titles[label] = evaluator.look(case), f"{anomaly}, severity {severity:.0%}{note}"
     for scan in cell.material.scans("patients")[:1]:
-        for name, volume in evaluator.look_at(scan).items():
-            volumes[f"patient/{name.replace(' ', '_')}"] = volume.astype(np.float16)
-        titles["patient"] = f"patient ({scan.group})"
-    with atomic_path(folder / EXAMPLES) as partial:
-        np.savez_compressed(
-            partial,
-            titles=np.array(json.dumps(titles)),
-            affine=evaluator.protocol.lattice.affine,
-            brain=evaluator.cases.brain,
-            **volumes,  # type: ignore[arg-type]
-        )
+        volumes["patient"], titles["patient"] = evaluator.look_at(scan), f"patient ({scan.group})"
+    return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)
 
 
 def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, evaluation_s: float) -> Result:

@@ -128,20 +128,20 @@ class Evaluator:
             "healthy": healthy.images[0, 0],
             "altered": altered.images[0, 0],
             "reduction": torch.from_numpy(case.reduction),
-            "native map": of_altered.anomaly_map[0] * self.brain,
-            "standard map": self.standard_map(of_altered.anomaly_map)[0],
-            "healthy standard map": self.standard_map(of_healthy.anomaly_map)[0],
+            "native_map": of_altered.anomaly_map[0] * self.brain,
+            "standard_map": self.standard_map(of_altered.anomaly_map)[0],
+            "healthy_standard_map": self.standard_map(of_healthy.anomaly_map)[0],
         }
         if of_healthy.reconstruction is not None and of_altered.reconstruction is not None:
-            shown["from healthy"] = of_healthy.reconstruction[0]
-            shown["from altered"] = of_altered.reconstruction[0]
+            shown["from_healthy"] = of_healthy.reconstruction[0]
+            shown["from_altered"] = of_altered.reconstruction[0]
         return {name: value.cpu().numpy().astype(np.float32) for name, value in shown.items()}
 
     def look_at(self, scan: Scan) -> dict[str, Volume]:
         """The same of a scan in which nothing is simulated: a patient's."""
         batch = self._batch([scan.data], scan)
         seen = observe(self.model, batch)
-        shown = {"scan": batch.images[0, 0], "standard map": self.standard_map(seen.anomaly_map)[0]}
+        shown = {"scan": batch.images[0, 0], "standard_map": self.standard_map(seen.anomaly_map)[0]}
         if seen.reconstruction is not None:
             shown["reconstruction"] = seen.reconstruction[0]
         return {name: value.cpu().numpy().astype(np.float32) for name, value in shown.items()}
@@ -191,9 +191,9 @@ class Evaluator:
 
     @cached_property
     def _everybody(self) -> Tensor:
-        """Brain voxels of all test scans, (S, V), in the models' unit."""
+        """Brain voxels of all test scans, (S, V) float64, in the models' unit."""
         volumes = [self.cases.intensity(scan).normalise(scan.data)[self.cases.brain] for scan in self.cases.scans]
-        return torch.from_numpy(np.stack(volumes)).to(self.device)
+        return torch.from_numpy(np.stack(volumes)).to(self.device, torch.float64)
 
     def _restored(self, images: dict[str, Tensor], case: Case) -> dict[str, Tensor]:
         """What is given back, what is spoilt, whose brain it is; healthiness of x, x', x̂ and x̂'."""

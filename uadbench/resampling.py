@@ -6,6 +6,7 @@ Resamples are fixed, and their sums exact, so that an interval is the same whoev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,19 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 
 
+@lru_cache(maxsize=2)  # asked for again for every test set
 def subject_resamples(subjects: int, resamples: int = RESAMPLES, seed: int = 0) -> Values:
     """How often each resample draws each subject, (resamples, subjects); every row sums to `subjects`.
 
-    The same arguments give the same resamples, so that all columns and models are resampled together. Seeds of
-    training are drawn by the same function, with another `seed`.
+    Read-only. The same arguments give the same resamples, so that all columns and models are resampled together.
+    Seeds of training are drawn by the same function, with another `seed`.
     """
     drawn = np.random.default_rng(seed).integers(0, subjects, (resamples, subjects))
     offsets = subjects * np.arange(resamples)[:, None]
     counts = np.bincount((drawn + offsets).ravel(), minlength=resamples * subjects)
-    return counts.reshape(resamples, subjects).astype(np.float64)
+    frequencies = counts.reshape(resamples, subjects).astype(np.float64)
+    frequencies.flags.writeable = False
+    return frequencies
 
 
 def resampled_means(values: Values, counts: Values) -> Values:
@@ -109,7 +113,9 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
     """
     stacked = values if values.ndim == 3 else values[None]
     counts = subject_resamples(stacked.shape[1]) if counts is None else counts
-    drawn = crossed_means(stacked, counts, subject_resamples(len(stacked), len(counts), seed=1))
+    seeds = len(stacked)
+    seed_counts = subject_resamples(seeds, len(counts), seed=1) if seeds > 1 else np.ones((len(counts), 1))
+    drawn = crossed_means(stacked, counts, seed_counts)
     intervals = []
     for column, means in zip(mean_over_seeds(stacked).T, drawn.T, strict=True):
         known = column[np.isfinite(column)]
@@ -124,10 +130,12 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
 def percentiles(drawn: Values, subjects: int, level: float = LEVEL) -> tuple[float, float]:
     """The expanded percentile interval of an estimate, given its values in the resamples."""
     tail = _expanded_tail(subjects, level)
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # the former is slow
+    low, high = quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 
+@lru_cache(maxsize=64)
 def _expanded_tail(n: int, level: float) -> float:
     outward = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
     return float(stats.norm.cdf(-outward))

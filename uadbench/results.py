@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from uadbench.errors import InputError
+from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.store import atomic_path, content_hash, write_json
 from uadbench.types import NO_DEMENTIA, UNSEEN, VARIED
 
@@ -65,9 +66,14 @@ class Fingerprint(_Section):
 
 
 class Estimate(_Section):
-    """Mean and standard deviation of a metric over the cases of a test set; None is n/a."""
+    """Mean and standard deviation of a metric over the n cases of a test set; None is n/a.
+
+    `low` and `high` are the 95 % interval of the mean over participants, who are resampled alike in all test sets.
+    """
 
     mean: float | None
+    low: float | None
+    high: float | None
     sd: float | None
     n: int
 
@@ -267,11 +273,16 @@ class Result(_Section):
 
 
 def summarise(table: pd.DataFrame) -> list[TestSetScores]:
-    """Mean, SD and count of every metric on every test set, from one row a case."""
+    """Mean with its interval, SD and count of every metric on every test set, from one row a case."""
     names = [column for column in table.columns if column not in KEYS]
     summary = []
     for (anomaly, severity), rows in by_testset(table):
-        metrics = {name: _estimate(rows[name].to_numpy(dtype=np.float64)) for name in names}
+        people = rows.groupby("participant_id")[names].mean().to_numpy(dtype=np.float64)  # sorted by participant
+        intervals = mean_intervals(people)
+        metrics = {
+            name: _estimate(rows[name].to_numpy(dtype=np.float64), interval)
+            for name, interval in zip(names, intervals, strict=True)
+        }
         known = {name: estimate for name, estimate in metrics.items() if estimate.n}
         summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=known))
     return summary
@@ -370,13 +381,14 @@ def read_scores(folder: Path) -> pd.DataFrame:
         raise InputError(f"{folder / SCORES}: cannot be read ({' '.join(str(error).split())})") from None
 
 
-def _estimate(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Estimate:
+def _estimate(values: Values, interval: Interval) -> Estimate:
     """NaN is n/a for that case; an infinite value (PSNR of a perfect copy) leaves no mean."""
     known = values[~np.isnan(values)]
     if not len(known) or not np.isfinite(known).all():
-        return Estimate(mean=None, sd=None, n=len(known))
+        return Estimate(mean=None, low=None, high=None, sd=None, n=len(known))
     sd = float(known.std(ddof=1)) if len(known) > 1 else None
-    return Estimate(mean=rounded(float(known.mean())), sd=None if sd is None else rounded(sd), n=len(known))
+    low, high, spread = (None if value is None else rounded(value) for value in (interval.low, interval.high, sd))
+    return Estimate(mean=rounded(float(known.mean())), low=low, high=high, sd=spread, n=len(known))
 
 
 def _same(one: float | None, other: float | None) -> bool:

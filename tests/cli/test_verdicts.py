@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from uadbench.cli.verdicts import gather, summaries, verdicts
+from uadbench.cli.verdicts import gather, standings, summaries, verdicts
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
@@ -54,6 +54,14 @@ def test_folds_are_averaged_within_the_participant_before_anything_is_compared()
     assert "1 seeds" not in line and "3 folds" in line
     (verdict,) = verdicts(gather(cells, given))
     assert "of 50 participants" in verdict
+
+
+def test_standings_name_groups_and_ranks():
+    shown = [result("low"), result("high"), result("twin")]
+    models = gather(shown, [scores(-0.2, 0.01), scores(0.0, 0.01), scores(0.0, 0.01)])
+    (line,) = standings(models)
+    assert "1. high (1), twin (1); 2. low (3); Kendall's tau" in line
+    assert standings(models[:2]) == []
 
 
 def test_a_difference_that_another_seed_does_not_show_is_no_difference():

@@ -19,10 +19,10 @@ from uadbench.anomalies.regions import DEMENTIAS
 from uadbench.cells import Cell, run_cell
 from uadbench.cli.main import main
 from uadbench.errors import Unfinished
+from uadbench.examples import EXAMPLES, read_examples
 from uadbench.progress import Silent
 from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
-from uadbench.report.figures import EXAMPLES, read_examples
 from uadbench.report.page import bibtex, methods, write_report
 from uadbench.results import read_result, read_scores
 from uadbench.tracking import Tracker, attach

@@ -79,11 +79,6 @@ class _PlainTask:
         self.console.print(escape(line), highlight=False)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits; n/a where it is undefined."""
-    return "n/a" if value is None else f"{value:#.{digits}g}".rstrip(".")
-
-
 def whereabouts(folder: Path, uri: str | None) -> list[str]:
     """Where everything of a run lies, and how to look at it."""
     lines = [

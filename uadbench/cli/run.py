@@ -136,7 +136,7 @@ def _numbers(option: str, text: str | None, default: Sequence[int], protocol: Pr
 
 
 def _one_line(outcome: Any) -> str:
-    from uadbench.cli.display import number
+    from uadbench.report.words import number
 
     result = outcome.result
     done = "was done already" if outcome.reused else f"trained in {result.cost.train_seconds:.0f} s"
@@ -162,7 +162,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
 
     from uadbench.cli.display import whereabouts
     from uadbench.cli.tables import detection_table, models_table, restoration_table, severity_table
-    from uadbench.cli.verdicts import summaries, trained, verdicts
+    from uadbench.cli.verdicts import standings, summaries, trained, verdicts
 
     if as_json:
         found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
@@ -177,7 +177,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     results = [outcome.result for outcome in sweep.outcomes]
     console.print(models_table(results))
     models = trained(sweep.outcomes)
-    for line in [*summaries(models), *verdicts(models)]:
+    for line in [*summaries(models), *verdicts(models), *standings(models)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(restoration_table(results))
     console.print(detection_table(results))

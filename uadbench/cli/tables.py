@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from uadbench.cli.display import number
+from uadbench.report.words import number
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:

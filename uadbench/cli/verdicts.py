@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uadbench.resampling import Values, mean_intervals
+from uadbench.resampling import Values, mean_intervals, mean_over_seeds
 from uadbench.results import ranking_scores, read_scores
-from uadbench.statistics import Comparison, compare_paired, holm
+from uadbench.statistics import Comparison, compare_paired, holm, rank_intervals, ranking_stability, tie_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,26 @@ def summaries(models: Sequence[Trained]) -> list[str]:
             trainings = " and ".join(f"{n} {what}" for n, what in ((seeds, "seeds"), (model.folds, "folds")) if n > 1)
             lines.append(f"{model.name}: ranking AP {bounds} over participants and {trainings}")
     return lines
+
+
+def standings(models: Sequence[Trained]) -> list[str]:
+    """Who shares a place, for three models or more: groups that cannot be told apart, and the 95 % intervals of ranks."""
+    scores = np.stack([mean_over_seeds(model.scores[..., None])[:, 0] for model in models], axis=1)
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    if len(models) < 3 or len(scores) < 2:
+        return []
+    groups, ranks, stability = tie_groups(scores), rank_intervals(scores), ranking_stability(scores)
+    order = np.argsort(-scores.mean(axis=0), kind="stable").tolist()
+    told = []
+    for group in sorted(set(groups)):
+        members = [k for k in order if groups[k] == group]
+        told.append(f"{group}. " + ", ".join(f"{models[k].name} ({_ranks(*ranks[k])})" for k in members))
+    tau = "" if stability is None else f"; Kendall's tau of resampled rankings {stability:.2f}"
+    return [f"Groups that cannot be told apart, with ranks (95 %): {'; '.join(told)}{tau}"]
+
+
+def _ranks(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def verdicts(models: Sequence[Trained]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uadbench import atlas
-from uadbench.report.figures import Examples, new_figure
+from uadbench.examples import Examples
+from uadbench.report.figures import new_figure
 from uadbench.types import Affine, Volume
 
 if TYPE_CHECKING:

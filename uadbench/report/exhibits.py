@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from uadbench.examples import Examples
 from uadbench.report import brains, charts, paper
-from uadbench.report.figures import Examples, training_figure
+from uadbench.report.figures import training_figure
+from uadbench.report.words import NOT_AVAILABLE, number
 from uadbench.results import Bounded, Result
 from uadbench.types import HEALTHY, HYPER, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION, VARIED
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADINGS = {"mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM"}
-NOT_AVAILABLE = "n/a"
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,6 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
             draw=lambda: brains.worst_figure(examples),
             raster=True,
         )
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits; n/a where it is undefined."""
-    return NOT_AVAILABLE if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 
 def _bounded(bounded: Bounded) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from uadbench.examples import EXAMPLES, read_examples
 from uadbench.results import Result
 from uadbench.store import atomic_path
-from uadbench.types import UNSEEN, Affine, Mask, Volume
+from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXAMPLES = "examples.npz"
 FIGURES = "figures"
 DPI = 110
 ROWS = (
@@ -127,28 +125,6 @@ def example_figure(file: Path, model: str) -> Figure:
         ).ax.tick_params(labelsize=6)
     figure.suptitle(f"{model}: {title}", fontsize=10)
     return figure
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The volumes that a run keeps for pictures: label ("case", "patient", "worst0" ...) -> name -> (X, Y, Z)."""
-
-    volumes: dict[str, dict[str, Volume]]
-    titles: dict[str, str]
-    affine: Affine
-    brain: Mask
-
-
-def read_examples(file: Path) -> Examples:
-    """Read the volumes of a run folder."""
-    volumes: dict[str, dict[str, Volume]] = {}
-    with np.load(file, allow_pickle=False) as stored:
-        for key in stored.files:
-            label, _, name = key.partition("/")
-            if name:
-                volumes.setdefault(label, {})[name] = stored[key].astype(np.float32)
-        titles = json.loads(str(stored["titles"]))
-        return Examples(volumes, titles, stored["affine"].astype(np.float64), stored["brain"])
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:

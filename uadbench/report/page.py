@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from uadbench.examples import EXAMPLES, read_examples
 from uadbench.progress import Progress
 from uadbench.report import paper
-from uadbench.report.exhibits import Exhibit, exhibits, number
-from uadbench.report.figures import EXAMPLES, read_examples
+from uadbench.report.exhibits import Exhibit, exhibits
+from uadbench.report.words import number
 from uadbench.resampling import RESAMPLES
 from uadbench.results import Result
 from uadbench.store import atomic_path, write_text
