@@ -19,7 +19,8 @@ from uadbench import cells, evaluation
 from uadbench.cells import Cell, run_cell
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
-from uadbench.results import read_result, read_scores, score_hash
+from uadbench.results import read_result
+from uadbench.scores import read_scores, score_hash
 from uadbench.testset import Draws, SimulatedCases
 
 CPU = torch.device("cpu")

@@ -19,10 +19,9 @@ from uadbench.results import (
     PaperTest,
     SeverityResponse,
     VoxelThreshold,
-    by_testset,
-    ranking_scores,
     rounded,
 )
+from uadbench.scores import by_testset, ranking_scores
 from uadbench.statistics import auroc_among, auroc_between, rank_correlation, share_interval
 from uadbench.types import HEALTHY, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION
 

@@ -34,11 +34,9 @@ from uadbench.results import (
     Result,
     Training,
     read_result,
-    score_hash,
-    summarise,
     write_result,
-    write_table,
 )
+from uadbench.scores import SCORES, score_hash, summarise, write_table
 from uadbench.store import content_hash, file_name, keyed_seed, write_json
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -152,7 +150,8 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     _save_draws(evaluator, folder)
     write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
     result = _result(cell, evaluator, curve, table, time.monotonic() - started)
-    write_result(result, table, folder)
+    write_table(table, folder / SCORES)
+    write_result(result, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return Outcome(result, folder, reused=False)
 

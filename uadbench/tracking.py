@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.results import RESULT, SCORES, Result
+from uadbench.results import RESULT, Result
+from uadbench.scores import SCORES
 from uadbench.store import content_hash, write_json
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from uadbench.progress import Silent
 from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
 from uadbench.report.page import bibtex, methods, write_report
-from uadbench.results import read_result, read_scores
+from uadbench.results import read_result
+from uadbench.scores import read_scores
 from uadbench.tracking import Tracker, attach
 
 EXHIBITS_OF_PAPER = {"figure1", "table1", "consistency", "table2", "figure2"}

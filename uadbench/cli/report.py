@@ -20,7 +20,8 @@ def report(
     """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
     from uadbench.cli.display import TerminalProgress
     from uadbench.report.page import write_report
-    from uadbench.results import read_result, read_scores, score_hash
+    from uadbench.results import read_result
+    from uadbench.scores import read_scores, score_hash
     from uadbench.store import require_writable
     from uadbench.tracking import attach
 

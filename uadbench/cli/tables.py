@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from uadbench.report.words import number
+from uadbench.report.words import near, number
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:
@@ -156,11 +156,6 @@ def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:
     """The mean over dementias of a metric at one severity; None if it is n/a."""
     return _mean([result.metric(anomaly, severity, metric) for anomaly in result.dementias])
-
-
-def near(result: Result, wanted: float) -> float:
-    """The severity of a result nearest to the one that is wanted."""
-    return min(result.severities, key=lambda severity: abs(severity - wanted))
 
 
 def _detectable(detection: Detection, graded: Sequence[SeverityResponse]) -> str:

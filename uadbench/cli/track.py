@@ -16,7 +16,8 @@ def track(
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
     from uadbench.report.figures import draw_figures
-    from uadbench.results import read_result, read_scores, score_hash
+    from uadbench.results import read_result
+    from uadbench.scores import read_scores, score_hash
     from uadbench.tracking import Tracker, default_uri
 
     result = read_result(run)

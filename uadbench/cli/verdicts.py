@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uadbench.resampling import Values, mean_intervals, mean_over_seeds
-from uadbench.results import ranking_scores, read_scores
+from uadbench.scores import ranking_scores, read_scores
 from uadbench.statistics import Comparison, compare_paired, holm, rank_intervals, ranking_stability, tie_groups
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def summaries(models: Sequence[Trained]) -> list[str]:
 
 
 def standings(models: Sequence[Trained]) -> list[str]:
-    """Who shares a place, for three models or more: groups that cannot be told apart, and the 95 % intervals of ranks."""
+    """Who shares a place, for three models or more: groups that cannot be told apart, and 95 % intervals of ranks."""
     scores = np.stack([mean_over_seeds(model.scores[..., None])[:, 0] for model in models], axis=1)
     scores = scores[np.isfinite(scores).all(axis=1)]
     if len(models) < 3 or len(scores) < 2:

@@ -1,68 +1,30 @@
-"""The exhibits of one result, in order: the paper's five, then ours; each with its words, its table, its picture."""
+"""The exhibits of one result, in order: the paper's five, then ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pandas as pd
 
 from uadbench.examples import Examples
-from uadbench.report import brains, charts, paper
+from uadbench.report import brains, charts, replica
+from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
-from uadbench.report.words import NOT_AVAILABLE, number
-from uadbench.results import Bounded, Result
+from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
+from uadbench.results import Result
 from uadbench.types import HEALTHY, HYPER, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION, VARIED
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-HEADINGS = {"mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM"}
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One thing to show.
-
-    Attributes
-    ----------
-    name : of its files
-    title, caption : what it is, and how to read it
-    of_paper : whether the paper has it
-    table : numbers as text, ready to be shown, or None
-    draw : makes the figure, or None
-    raster : whether the figure is mostly pixels
-    """
-
-    name: str
-    title: str
-    caption: str
-    of_paper: bool
-    table: pd.DataFrame | None = None
-    draw: Callable[[], Figure] | None = None
-    raster: bool = False
 
 
 def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) -> Iterator[Exhibit]:
     """All exhibits that the model can have; what needs a reconstruction is left out where there is none."""
     reconstructs = result.model.reconstructs
     if reconstructs:
-        yield _figure_1(result, scores)
-        yield _table_1(result)
-        yield _consistency(result)
-        yield _table_2(result)
+        yield replica.figure_1(result, scores)
+        yield replica.table_1(result)
+        yield replica.consistency(result)
+        yield replica.table_2(result)
     if examples is not None:
-        yield Exhibit(
-            "figure2",
-            "Figure 2: scans, their reconstructions, and what differs",
-            "The same planes for all rows, through the middle of the simulated reduction. Colour, inside the brain: "
-            + ("reconstruction - input" if reconstructs else "the standard map, for want of a reconstruction")
-            + "; red is uptake that the model expects and the scan lacks.",
-            of_paper=True,
-            draw=lambda: brains.planes_figure(examples),
-            raster=True,
-        )
+        yield replica.figure_2(result, examples)
     yield _precision(result, scores)
     yield _findings(result)
     if reconstructs:
@@ -98,124 +60,11 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         )
 
 
-def _bounded(bounded: Bounded) -> str:
-    if bounded.value is None:
-        return NOT_AVAILABLE
-    if bounded.low is None or bounded.high is None:
-        return number(bounded.value)
-    return f"{bounded.value:.3f} [{bounded.low:.3f}, {bounded.high:.3f}]"
-
-
-def _percent(severity: float | None) -> str:
-    return "its own" if severity is None else f"{severity:.0%}"
-
-
-def _near_30(result: Result) -> float:
-    return min(result.severities, key=lambda severity: abs(severity - 0.3))
-
-
-def _figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
-    anomaly = result.dementias[0]
-    (response,) = [r for r in result.detection.severities if r.anomaly == anomaly]
-    limit = 0.05 / len(result.severities)
-
-    def first(name: str) -> str:
-        found = [t.severity for t in response.paper if t.ratio > 1 and (getattr(t, name) or 1.0) < limit]
-        return f"{min(found):.0%}" if found else "never"
-
-    table = pd.DataFrame(
-        {
-            "severity": [_percent(t.severity) for t in response.paper],
-            "MSE / healthy MSE": [number(t.ratio) for t in response.paper],
-            "p, unpaired": [number(t.p_unpaired, 2) for t in response.paper],
-            "p, paired": [number(t.p_paired, 2) for t in response.paper],
-        }
-    )
-    return Exhibit(
-        "figure1",
-        f"Figure 1: reconstruction error against severity ({anomaly})",
-        f"MSE(x̂', x') over the mean MSE(x̂, x) of healthy scans; boxes: quartiles over {result.cohort.test} people, "
-        f"whiskers: 1.5 interquartile ranges. t-test against healthy with p < 0.05 / {len(result.severities)}: "
-        f"* unpaired (first at {first('p_unpaired')}), † paired (first at {first('p_paired')}). The paper does not say "
-        f"which it used; its first is {paper.FIRST_SIGNIFICANT:.0%}. A significant rise is not detectability: that is "
-        "sensitivity at a fixed specificity, below.",
-        of_paper=True,
-        table=table,
-        draw=lambda: charts.residual_chart(result, scores, anomaly),
-    )
-
-
-def _table_1(result: Result) -> Exhibit:
-    at = _near_30(result)
-    rows = [
-        _beside(name, [result.metric(name, at, f"restoration.whole.{m}") for m in paper.METRICS], paper.TABLE_1)
-        for name in result.dementias
-    ]
-    return Exhibit(
-        "table1",
-        f"Table 1: reconstruction of altered scans against the healthy original, {at:.0%}",
-        "(x̂', x) over the whole volume, background included, mean over participants; PSNR in dB. In brackets: the "
-        "paper, at 30 %.",
-        of_paper=True,
-        table=pd.DataFrame(rows),
-    )
-
-
-def _consistency(result: Result) -> Exhibit:
-    at = _near_30(result)
-    rows = [
-        {
-            "": name,
-            "SSIM(x̂', x̂)": number(result.metric(name, at, "consistency.whole.ssim"), 4),
-            "MSE(x̂', x̂)": number(result.metric(name, at, "consistency.whole.mse")),
-            "paper, SSIM": number(paper.CONSISTENCY.get(name)) if name in paper.CONSISTENCY else "> 0.99 on average",
-        }
-        for name in result.dementias
-    ]
-    return Exhibit(
-        "consistency",
-        f"Reconstruction consistency, {at:.0%}",
-        "How alike the reconstructions from the altered and from the healthy scan are. Alike is not healthy: a model "
-        "that always answers with the mean scores 1.",
-        of_paper=True,
-        table=pd.DataFrame(rows),
-    )
-
-
-def _table_2(result: Result) -> Exhibit:
-    labels = {PATIENTS: f"patients (n = {result.cohort.patients})", HEALTHY: f"healthy (n = {result.cohort.test})"}
-    rows = [
-        _beside(name, [result.metric(name, 0.0, f"residual.whole.{m}") for m in paper.METRICS], paper.TABLE_2, label)
-        for name, label in labels.items()
-    ]
-    note = "" if result.cohort.patients else " The cohort has no patients."
-    return Exhibit(
-        "table2",
-        "Table 2: reconstruction of scans in which nothing is simulated",
-        "(x̂, x) over the whole volume, mean over the participants' first scans. In brackets: the paper (311 patients, "
-        f"30 healthy participants).{note}",
-        of_paper=True,
-        table=pd.DataFrame(rows),
-    )
-
-
-def _beside(
-    name: str, values: list[float | None], printed: Mapping[str, tuple[float, ...]], label: str = ""
-) -> dict[str, str]:
-    """A row: our value, and the paper's in brackets."""
-    theirs = printed.get(name)
-    row = {"": label or name}
-    for index, metric in enumerate(paper.METRICS):
-        beside = "" if theirs is None else f" ({theirs[index]:g})"
-        row[HEADINGS[metric]] = number(values[index]) + beside
-    return row
-
-
 def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
     rows = []
     for name in [*result.dementias, UNSEEN]:
         row = {"": name}
-        row |= {_percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
+        row |= {percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
         row |= {"chance": number(result.metric(name, result.severities[0], "prevalence"))}
         row |= {"ceiling": number(result.metric(name, result.severities[0], "ap.ceiling"))}
         rows.append(row)
@@ -245,11 +94,11 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
 
 
 def _findings(result: Result) -> Exhibit:
-    at = _near_30(result)
+    at = near(result, 0.3)
     rates = [threshold.false_positive_rate for threshold in result.detection.voxel_thresholds]
     rows = []
     for name, severity in [*((d, at) for d in result.dementias), (UNSEEN, at), (VARIED, None)]:
-        row = {"": name, "severity": _percent(severity)}
+        row = {"": name, "severity": percent(severity)}
         for rate in rates:
             row[f"recall, FPR {rate:g}"] = number(result.metric(name, severity, f"recall.fpr{rate:g}"))
             row[f"Dice, FPR {rate:g}"] = number(result.metric(name, severity, f"dice.fpr{rate:g}"))
@@ -276,7 +125,7 @@ def _findings(result: Result) -> Exhibit:
 
 
 def _restoration(result: Result) -> Exhibit:
-    at = _near_30(result)
+    at = near(result, 0.3)
     rows = []
     for name in [*result.dementias, UNSEEN]:
         rows.append(
@@ -306,9 +155,9 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
     rows = [
         {
             "": found.anomaly,
-            "severity": _percent(found.severity) if found.anomaly != PATIENTS else "",
-            "AUROC [95 %]": _bounded(found.auroc),
-            "sensitivity [95 %]": _bounded(found.sensitivity),
+            "severity": percent(found.severity) if found.anomaly != PATIENTS else "",
+            "AUROC [95 %]": bounded(found.auroc),
+            "sensitivity [95 %]": bounded(found.sensitivity),
         }
         for found in result.detection.testsets
         if found.anomaly not in (HEALTHY, VALIDATION)
@@ -320,10 +169,10 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
         low, high = detection.specificity_bounds or (0.0, 1.0)
         said = (
             f"The threshold is set on {detection.validation_scans} validation scans (true specificity {low:.3f} to "
-            f"{high:.3f} with 95 % confidence); on healthy test scans it is {_bounded(detection.specificity)}."
+            f"{high:.3f} with 95 % confidence); on healthy test scans it is {bounded(detection.specificity)}."
         )
     clinical = (
-        f" Spearman's correlation of the score with the patients' MMSE: {_bounded(detection.clinical)}, "
+        f" Spearman's correlation of the score with the patients' MMSE: {bounded(detection.clinical)}, "
         f"n = {detection.clinical_patients}."
     )
     leak = (
@@ -348,8 +197,8 @@ def _detectable(result: Result) -> Exhibit:
             "": response.anomaly,
             "minimum detectable severity": never
             if response.minimum_detectable is None
-            else _percent(response.minimum_detectable),
-            "score rises with severity (Spearman)": _bounded(response.monotonicity),
+            else percent(response.minimum_detectable),
+            "score rises with severity (Spearman)": bounded(response.monotonicity),
         }
         for response in result.detection.severities
         if response.anomaly not in NO_DEMENTIA or response.anomaly == UNSEEN

@@ -14,7 +14,8 @@ import pandas as pd
 from uadbench.examples import EXAMPLES, read_examples
 from uadbench.progress import Progress
 from uadbench.report import paper
-from uadbench.report.exhibits import Exhibit, exhibits
+from uadbench.report.exhibit import Exhibit
+from uadbench.report.exhibits import exhibits
 from uadbench.report.words import number
 from uadbench.resampling import RESAMPLES
 from uadbench.results import Result

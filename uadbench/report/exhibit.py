@@ -1,0 +1,35 @@
+"""One thing that a report shows: words, a table, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One thing to show.
+
+    Attributes
+    ----------
+    name : of its files
+    title, caption : what it is, and how to read it
+    of_paper : whether the paper has it
+    table : numbers as text, ready to be shown, or None
+    draw : makes the figure, or None
+    raster : whether the figure is mostly pixels
+    """
+
+    name: str
+    title: str
+    caption: str
+    of_paper: bool
+    table: pd.DataFrame | None = None
+    draw: Callable[[], Figure] | None = None
+    raster: bool = False

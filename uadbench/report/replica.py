@@ -1,0 +1,131 @@
+"""The paper's five exhibits for any model, beside the paper's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from uadbench.examples import Examples
+from uadbench.report import brains, charts, paper
+from uadbench.report.exhibit import Exhibit
+from uadbench.report.words import near, number, percent
+from uadbench.results import Result
+from uadbench.types import HEALTHY, PATIENTS
+
+HEADINGS = {"mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM"}
+
+
+def figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
+    """MSE against severity, with both of the t-tests that the paper may have meant."""
+    anomaly = result.dementias[0]
+    (response,) = [r for r in result.detection.severities if r.anomaly == anomaly]
+    limit = 0.05 / len(result.severities)
+
+    def first(name: str) -> str:
+        found = [t.severity for t in response.paper if t.ratio > 1 and (getattr(t, name) or 1.0) < limit]
+        return f"{min(found):.0%}" if found else "never"
+
+    table = pd.DataFrame(
+        {
+            "severity": [percent(t.severity) for t in response.paper],
+            "MSE / healthy MSE": [number(t.ratio) for t in response.paper],
+            "p, unpaired": [number(t.p_unpaired, 2) for t in response.paper],
+            "p, paired": [number(t.p_paired, 2) for t in response.paper],
+        }
+    )
+    return Exhibit(
+        "figure1",
+        f"Figure 1: reconstruction error against severity ({anomaly})",
+        f"MSE(x̂', x') over the mean MSE(x̂, x) of healthy scans; boxes: quartiles over {result.cohort.test} people, "
+        f"whiskers: 1.5 interquartile ranges. t-test against healthy with p < 0.05 / {len(result.severities)}: "
+        f"* unpaired (first at {first('p_unpaired')}), † paired (first at {first('p_paired')}). The paper does not say "
+        f"which it used; its first is {paper.FIRST_SIGNIFICANT:.0%}. A significant rise is not detectability: that is "
+        "sensitivity at a fixed specificity, below.",
+        of_paper=True,
+        table=table,
+        draw=lambda: charts.residual_chart(result, scores, anomaly),
+    )
+
+
+def table_1(result: Result) -> Exhibit:
+    """Reconstructions of altered scans against the healthy originals."""
+    at = near(result, 0.3)
+    rows = [
+        _beside(name, [result.metric(name, at, f"restoration.whole.{m}") for m in paper.METRICS], paper.TABLE_1)
+        for name in result.dementias
+    ]
+    return Exhibit(
+        "table1",
+        f"Table 1: reconstruction of altered scans against the healthy original, {at:.0%}",
+        "(x̂', x) over the whole volume, background included, mean over participants; PSNR in dB. In brackets: the "
+        "paper, at 30 %.",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def consistency(result: Result) -> Exhibit:
+    """Reconstructions of altered scans against those of the healthy originals."""
+    at = near(result, 0.3)
+    rows = [
+        {
+            "": name,
+            "SSIM(x̂', x̂)": number(result.metric(name, at, "consistency.whole.ssim"), 4),
+            "MSE(x̂', x̂)": number(result.metric(name, at, "consistency.whole.mse")),
+            "paper, SSIM": number(paper.CONSISTENCY.get(name)) if name in paper.CONSISTENCY else "> 0.99 on average",
+        }
+        for name in result.dementias
+    ]
+    return Exhibit(
+        "consistency",
+        f"Reconstruction consistency, {at:.0%}",
+        "How alike the reconstructions from the altered and from the healthy scan are. Alike is not healthy: a model "
+        "that always answers with the mean scores 1.",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def table_2(result: Result) -> Exhibit:
+    """Reconstructions of patients and of healthy people."""
+    labels = {PATIENTS: f"patients (n = {result.cohort.patients})", HEALTHY: f"healthy (n = {result.cohort.test})"}
+    rows = [
+        _beside(name, [result.metric(name, 0.0, f"residual.whole.{m}") for m in paper.METRICS], paper.TABLE_2, label)
+        for name, label in labels.items()
+    ]
+    note = "" if result.cohort.patients else " The cohort has no patients."
+    return Exhibit(
+        "table2",
+        "Table 2: reconstruction of scans in which nothing is simulated",
+        "(x̂, x) over the whole volume, mean over the participants' first scans. In brackets: the paper (311 patients, "
+        f"30 healthy participants).{note}",
+        of_paper=True,
+        table=pd.DataFrame(rows),
+    )
+
+
+def _beside(
+    name: str, values: list[float | None], printed: Mapping[str, tuple[float, ...]], label: str = ""
+) -> dict[str, str]:
+    """A row: our value, and the paper's in brackets."""
+    theirs = printed.get(name)
+    row = {"": label or name}
+    for index, metric in enumerate(paper.METRICS):
+        beside = "" if theirs is None else f" ({theirs[index]:g})"
+        row[HEADINGS[metric]] = number(values[index]) + beside
+    return row
+
+
+def figure_2(result: Result, examples: Examples) -> Exhibit:
+    """Scans, reconstructions and differences in three planes."""
+    shown = "reconstruction - input" if result.model.reconstructs else "the standard map, for want of a reconstruction"
+    return Exhibit(
+        "figure2",
+        "Figure 2: scans, their reconstructions, and what differs",
+        f"The same planes for all rows, through the middle of the simulated reduction. Colour, inside the brain: "
+        f"{shown}; red is uptake that the model expects and the scan lacks.",
+        of_paper=True,
+        draw=lambda: brains.planes_figure(examples),
+        raster=True,
+    )
