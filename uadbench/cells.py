@@ -214,10 +214,12 @@ def _read_curve(folder: Path) -> Curve:
 
 
 def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
-    """One row a case; rows are put aside every few seconds so that a killed evaluation continues."""
+    """One row a case; rows are put aside every few seconds so that a killed evaluation continues.
+
+    What is on disk is not held in memory: small tables between large volumes would keep the heap from being used again.
+    """
     parts = folder / PARTS / f"{cell.eval_key[:16]}-{evaluator.device.type}"
-    tables = [pd.read_parquet(file) for file in sorted(parts.glob("*.parquet"))]
-    done = sum(table["participant_id"].nunique() for table in tables)
+    done = sum(pd.read_parquet(file)["participant_id"].nunique() for file in parts.glob("*.parquet"))
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()
     patients = cell.material.scans("patients")
@@ -229,11 +231,11 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
             fresh.append(rows)
             task.advance(1)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
-                tables.append(pd.concat(fresh, ignore_index=True))
-                write_table(tables[-1], parts / f"{done:06d}.parquet")
+                write_table(pd.concat(fresh, ignore_index=True), parts / f"{done:06d}.parquet")
                 done += len(fresh)
                 fresh, saved_at = [], time.monotonic()
-    return pd.concat([*tables, *fresh, evaluator.validation_rows()], ignore_index=True)
+    stored = [pd.read_parquet(file) for file in sorted(parts.glob("*.parquet"))]
+    return pd.concat([*stored, *fresh, evaluator.validation_rows()], ignore_index=True)
 
 
 def _save_draws(evaluator: Evaluator, folder: Path) -> None:

@@ -34,7 +34,7 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
             "Reduction-response and healthiness",
             "Left: what the reconstruction gives back of what was taken; a model that sees the disease lies on the "
             "dashed line, the identity at 0. Right: uptake inside the mask over uptake outside, divided by the same "
-            "participant's healthy value (Hassanaly 2024). Bands: 95 % over participants.",
+            "participant's healthy value (Hassanaly 2024); bands: 95 % over participants.",
             of_paper=False,
             draw=lambda: charts.response_chart(result, scores),
         )
