@@ -39,9 +39,10 @@ def test_a_run_leaves_what_it_should(trained) -> None:
     result = read_result(outcome.folder)
     assert result == outcome.result
     table = read_scores(outcome.folder)
-    assert len(table) == 8 * (1 + 6 * 2)
+    # each test scan with its dementias, blobs, variations and raised blob; patients; validation scans
+    assert len(table) == 8 * (1 + 6 * 2 + 2 + 2 + 1) + 12 + 12
     assert score_hash(table) == result.score_hash
-    assert len(result.scores) == 1 + 6 * 2
+    assert len(result.scores) == 6 * 2 + 2 + 1 + 1 + 3
     assert result.training is not None
     assert result.training.epochs == 4
     assert result.cost.parameters > 500_000
@@ -83,13 +84,14 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
     assert second.result.score_hash == outcome.result.score_hash
 
 
+@pytest.mark.parametrize(("step", "of"), [("score_scan", 8), ("score_patient", 12)])
 def test_an_evaluation_continues_scan_by_scan(
-    trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, of: int, trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome, _ = trained
     monkeypatch.setattr(cells, "SAVE_EVERY_S", 0.0)
     asked: list[str] = []
-    plain = evaluation.Evaluator.score_scan
+    plain = getattr(evaluation.Evaluator, step)
 
     def dies(self, scan):  # type: ignore[no-untyped-def]
         asked.append(scan.participant)
@@ -97,11 +99,11 @@ def test_an_evaluation_continues_scan_by_scan(
             raise KeyboardInterrupt
         return plain(self, scan)
 
-    monkeypatch.setattr(evaluation.Evaluator, "score_scan", dies)
+    monkeypatch.setattr(evaluation.Evaluator, step, dies)
     with pytest.raises(KeyboardInterrupt):
         run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
     resumed = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
-    assert len(asked) == 4 + 8 - 3
+    assert len(asked) == 4 + of - 3
     assert resumed.result.score_hash == outcome.result.score_hash
     assert not list(resumed.folder.glob("evaluation/**/*.parquet"))
 

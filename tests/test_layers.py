@@ -25,6 +25,7 @@ ROWS = {
     "models": 2,
     "metrics": 2,
     "results": 2,
+    "proportions": 2,
     "statistics": 2,
     "testset": 3,
     "training": 3,

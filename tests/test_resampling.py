@@ -10,12 +10,14 @@ from scipy import stats
 
 from uadbench.resampling import (
     Interval,
-    crossed_means,
+    SeedNoise,
     mean_intervals,
     mean_over_seeds,
     percentiles,
     resampled_means,
+    seed_noise,
     subject_resamples,
+    widened,
 )
 
 SEEDS = st.integers(0, 10**6)
@@ -63,43 +65,43 @@ def test_a_resample_that_knows_nothing_is_nan() -> None:
     np.testing.assert_array_equal(resampled_means(np.zeros((3, 1)), counts)[:, 0], [0, 0, 0])
 
 
-@given(SEEDS)
-@settings(max_examples=25, deadline=None)
-def test_one_seed_is_the_bootstrap_over_subjects(seed: int) -> None:
-    values, counts = scores(seed, 20, 3, missing=0.2), subject_resamples(20, 60, seed)
-    found = crossed_means(values[None], counts, subject_resamples(1, 60, 1))
-    np.testing.assert_array_equal(found, resampled_means(values, counts))
-    three = crossed_means(np.repeat(values[None], 3, axis=0), counts, subject_resamples(3, 60, 1))
-    np.testing.assert_allclose(three, found, rtol=1e-12, err_msg="seeds that agree add nothing")
-
-
-@given(SEEDS, st.integers(2, 5))
-@settings(max_examples=25, deadline=None)
-def test_several_seeds_are_a_plain_loop_over_drawn_subjects_and_seeds(seed: int, seeds: int) -> None:
-    subjects, resamples = 7, 40
-    values = scores(seed, seeds, subjects, 2)
-    counts, seed_counts = subject_resamples(subjects, resamples, seed), subject_resamples(seeds, resamples, seed + 1)
-    found = crossed_means(values, counts, seed_counts)
-    for place in range(resamples):
-        people = np.repeat(range(subjects), counts[place].astype(int))
-        trainings = np.repeat(range(seeds), seed_counts[place].astype(int))
-        for column in range(2):
-            total = 0.0
-            for person in people:
-                centre = np.mean([values[s, person, column] for s in range(seeds)])
-                for training in trainings:
-                    total += centre + np.sqrt(seeds / (seeds - 1)) * (values[training, person, column] - centre)
-            assert found[place, column] == pytest.approx(total / (len(people) * len(trainings)), rel=1e-9)
-
-
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_few_seeds_do_not_understate_their_variance(seeds: int) -> None:
-    """Subjects that all move with their training: what is left is the variance of a mean over seeds, unbiased."""
+def test_the_noise_of_seeds_is_the_variance_of_their_mean(seeds: int) -> None:
+    """Subjects that all move with their training; what a subject adds of its own is no training's."""
     moved = np.random.default_rng(seeds).normal(size=seeds)
-    values = np.tile(moved[:, None, None], (1, 10, 1))
-    drawn = crossed_means(values, subject_resamples(10, 50_000), subject_resamples(seeds, 50_000, 1))
-    assert drawn.var() == pytest.approx(moved.var(ddof=1) / seeds, rel=0.05)
-    assert drawn.mean() == pytest.approx(moved.mean(), abs=0.02)
+    values = np.tile(moved[:, None], (1, 10)) + np.arange(10.0)
+    found = seed_noise(values)
+    assert (found.seeds, found.variance) == (seeds, pytest.approx(moved.var(ddof=1) / seeds))
+    assert seed_noise(values[:1]).variance == 0
+    values[0, 3] = np.nan
+    assert seed_noise(values).variance == pytest.approx(found.variance, rel=0.3)
+
+
+def test_seeds_widen_an_interval_as_student_and_satterthwaite_say() -> None:
+    rng = np.random.default_rng(4)
+    subjects = rng.normal(0, 0.1, 40)
+    plain = Interval(0.0, -0.03, 0.03)
+    found = widened(plain, subjects, [SeedNoise(0.02**2, 3)])
+    parts = np.array([subjects.var(ddof=1) / 40, 0.02**2])
+    freedom = parts.sum() ** 2 / (parts[0] ** 2 / 39 + parts[1] ** 2 / 2)
+    reach = stats.t.ppf(0.975, freedom)
+    half = np.sqrt((0.03 * reach / stats.t.ppf(0.975, 39)) ** 2 + (reach * 0.02) ** 2)
+    assert (found.low, found.high) == (pytest.approx(-half), pytest.approx(half))
+    assert widened(plain, subjects, [SeedNoise(0.0, 3), SeedNoise(0.5, 1)]) == plain, "one seed tells nothing"
+    assert widened(Interval(0.0, None, None), subjects, [SeedNoise(1.0, 3)]).low is None
+    same = np.zeros(40)
+    assert widened(Interval(0.0, 0.0, 0.0), same, [SeedNoise(0.0, 3)]) == Interval(0.0, 0.0, 0.0)
+
+
+def test_intervals_cover_where_training_noise_rules() -> None:
+    """Three trainings that differ as much as people do: 300 trials."""
+    rng = np.random.default_rng(12)
+    covered = []
+    for _ in range(300):
+        values = rng.normal(0, 0.1, (1, 40)) + rng.normal(0, 0.1, (3, 1))
+        (found,) = mean_intervals(values[..., None])
+        covered.append(found.low <= 0 <= found.high)
+    assert np.mean(covered) >= 0.9
 
 
 def test_the_mean_over_seeds_is_over_those_that_know() -> None:
@@ -112,21 +114,6 @@ def test_the_mean_over_seeds_is_over_those_that_know() -> None:
             known = [v for v in values[:, person, column] if not np.isnan(v)]
             expected = sum(known) / len(known) if known else np.nan
             np.testing.assert_allclose(found[person, column], expected)
-
-
-def test_a_subject_that_one_seed_does_not_know_still_counts() -> None:
-    values = scores(5, 3, 12, 1)
-    values[1, 4, 0] = np.nan
-    counts, seed_counts = subject_resamples(12, 30), subject_resamples(3, 30, 1)
-    found = crossed_means(values, counts, seed_counts)
-    centre = np.nanmean(values, axis=0)
-    for place in range(30):
-        people = np.repeat(range(12), counts[place].astype(int))
-        expected = centre[people, 0].mean()
-        for training, times in enumerate(seed_counts[place]):
-            off = [np.sqrt(1.5) * (values[training, p, 0] - centre[p, 0]) for p in people]
-            expected += times / 3 * np.mean([o for o in off if not np.isnan(o)])
-        assert found[place, 0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_intervals_of_several_seeds() -> None:

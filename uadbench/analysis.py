@@ -9,6 +9,15 @@ import pandas as pd
 from scipy import stats
 
 from uadbench.metrics.subject import Threshold, subject_threshold
+from uadbench.proportions import (
+    Cutoff,
+    auroc_among,
+    auroc_between,
+    cutoff,
+    rank_correlation,
+    share_above,
+    share_interval,
+)
 from uadbench.protocol import Protocol
 from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.results import (
@@ -22,11 +31,13 @@ from uadbench.results import (
     rounded,
 )
 from uadbench.scores import by_testset, ranking_scores
-from uadbench.statistics import auroc_among, auroc_between, rank_correlation, share_interval
 from uadbench.types import HEALTHY, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
+REVISION = 1
+"""Raise it whenever the same scores would lead to other claims."""
+
 DETECTED = 0.5
 """A severity is detectable where the lower bound of the sensitivity reaches this."""
 
@@ -69,9 +80,10 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     validation = _scores(table, VALIDATION)
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
     enough = len(validation) >= section.least_validation
-    limit = subject_threshold(validation.tolist(), section.specificity) if enough else None
+    limit = subject_threshold(validation, section.specificity) if enough else None
+    above = None if limit is None else cutoff(validation, limit.place)
     found = [
-        _detected(anomaly, severity, rows, healthy, None if limit is None else limit.value)
+        _detected(anomaly, severity, rows, healthy, above)
         for (anomaly, severity), rows in by_testset(table)
         if anomaly not in (HEALTHY, VALIDATION)
     ]
@@ -138,19 +150,17 @@ _NOTHING = Interval(None, None, None)
 
 
 def _detected(
-    anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: float | None
+    anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None
 ) -> DetectedTestSet:
     rows = rows.sort_values("participant_id", kind="stable")  # people are resampled by their place
-    scores = _values(rows[SCORE])
+    people = rows["participant_id"].to_numpy()
+    by_person = [_values(rows[SCORE])[people == person] for person in dict.fromkeys(people)]
+    scores = np.stack(by_person)  # (participants, draws)
     if anomaly == PATIENTS:
-        auroc = auroc_between(_values(healthy), scores)
+        auroc = auroc_between(_values(healthy), scores[:, 0])
     else:
-        people = rows["participant_id"].to_numpy()
-        order = [scores[people == person] for person in healthy.index]  # (participants, draws)
-        auroc = auroc_among(_values(healthy), np.stack(order))
-    sensitivity = _NOTHING
-    if limit is not None:
-        sensitivity = share_interval(float((scores > limit).mean()), rows["participant_id"].nunique())
+        auroc = auroc_among(_values(healthy), scores)
+    sensitivity = _NOTHING if limit is None else share_above(scores, limit)
     return DetectedTestSet(anomaly=anomaly, severity=severity, auroc=_bounded(auroc), sensitivity=_bounded(sensitivity))
 
 

@@ -101,7 +101,7 @@ class Cell:
         """What the scores depend on: the weights, the test sets, how they are scored and post-processed."""
         protocol = self.material.protocol
         how = protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
-        return content_hash(self.fit_key, self.material.testset_recipe, how, REVISIONS)
+        return content_hash(self.fit_key, self.material.testset_recipe, how, REVISIONS, analysis.REVISION)
 
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""
@@ -306,7 +306,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             peak_memory_mib=peak_memory_mib(evaluator.device),
             parameters=parameter_count(evaluator.model),
         ),
-        provenance=provenance(cell.plugin, evaluator.device, REVISIONS),
+        provenance=provenance(cell.plugin, evaluator.device, {**REVISIONS, "analysis": analysis.REVISION}),
     )
 
 

@@ -14,10 +14,11 @@ from uadbench.batches import Batches
 from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.intake import ScanStack, gather
 from uadbench.cohorts.splits import Split, baseline, split_participants
+from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
-from uadbench.protocol import Protocol, SplitSection
+from uadbench.protocol import Protocol, SplitSection, is_shipped
 from uadbench.store import keyed_seed
-from uadbench.testset import SimulatedCases
+from uadbench.testset import SimulatedCases, draw
 from uadbench.types import Scan
 
 KEY = ["participant_id", "session_id"]
@@ -81,7 +82,8 @@ class Material:
 def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
     """Split the cohort's participants; scans are read when they are first needed.
 
-    Raises InputError for an unknown anomaly, or if the cohort has too few healthy participants.
+    Raises InputError for an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
+    participants.
     """
     for anomaly in protocol.testsets.anomalies:
         dementia(anomaly)
@@ -106,7 +108,18 @@ def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progr
         "test": first[first["participant_id"].isin(split.test)],
         "patients": _patients(table, section, set(healthy["participant_id"])),
     }
+    if not is_shipped(protocol):
+        _check_draws(protocol, rows["test"])
     return Material(cohort, protocol, fold, split, rows, progress)
+
+
+def _check_draws(protocol: Protocol, test: pd.DataFrame) -> None:
+    """Draw for the first test participant, so that a changed protocol fails before anything is trained."""
+    first = test.iloc[0]
+    try:
+        draw(protocol, (str(first["participant_id"]), str(first["session_id"])))
+    except Unfinished as error:
+        raise InputError(f"protocol {protocol.name}: {error}; widen its ranges in [testsets]") from None
 
 
 def _patients(table: pd.DataFrame, section: SplitSection, healthy: set[str]) -> pd.DataFrame:

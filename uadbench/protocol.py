@@ -53,7 +53,7 @@ class SplitSection(_Section):
     patients: str
     most_patients: Count
     train: Count
-    validation: Annotated[int, Field(ge=3)]
+    validation: Annotated[int, Field(ge=4)]
     test: Count
     folds: Count
     sessions: Literal["baseline", "all"]
@@ -61,7 +61,7 @@ class SplitSection(_Section):
 
 
 class Range(_Section):
-    """From `low` to `high`; what is drawn is uniform between the two."""
+    """From `low` to `high`."""
 
     low: Annotated[float, Field(gt=0)]
     high: Annotated[float, Field(gt=0)]
@@ -76,7 +76,7 @@ class Range(_Section):
 class UnseenSection(_Section):
     """Blobs, one a participant, at every severity of the test sets (see `anomalies.blobs`).
 
-    `most_overlap` is the largest share of a blob in any one dementia's mask.
+    The logarithm of the volume is uniform. `most_overlap` is the largest share of a blob in any one dementia's mask.
     """
 
     volume_cm3: Range
@@ -84,7 +84,7 @@ class UnseenSection(_Section):
 
 
 class VariedSection(_Section):
-    """Dementias as they vary, `draws` a participant (see `anomalies.varied`)."""
+    """Dementias as they vary, `draws` a participant (see `anomalies.varied`); ranges are uniform."""
 
     draws: Count
     severity: Range

@@ -1,10 +1,11 @@
-"""The bootstrap over subjects, and over seeds where a model was trained several times: the same everywhere.
+"""Intervals over subjects, and over seeds where a model was trained several times: the same everywhere.
 
 Resamples are fixed, and their sums exact, so that an interval is the same whoever computes it, in whatever order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +19,11 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 
 
-@lru_cache(maxsize=2)  # asked for again for every test set
+@lru_cache(maxsize=4)  # asked for again for every test set
 def subject_resamples(subjects: int, resamples: int = RESAMPLES, seed: int = 0) -> Values:
     """How often each resample draws each subject, (resamples, subjects); every row sums to `subjects`.
 
     Read-only. The same arguments give the same resamples, so that all columns and models are resampled together.
-    Seeds of training are drawn by the same function, with another `seed`.
     """
     drawn = np.random.default_rng(seed).integers(0, subjects, (resamples, subjects))
     offsets = subjects * np.arange(resamples)[:, None]
@@ -60,30 +60,6 @@ def _addable(values: Values) -> Values:
     return np.asarray(np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent))
 
 
-def crossed_means(values: Values, counts: Values, seed_counts: Values) -> Values:
-    """As `resampled_means`, of models that were trained with several seeds: subjects and seeds are resampled apart.
-
-    The pigeonhole bootstrap (Owen 2007, Ann Appl Stat 1:386). Few seeds understate their own variance by
-    (seeds - 1) / seeds, so their deviations are stretched by the root of its inverse.
-
-    Parameters
-    ----------
-    values : (seeds, subjects, columns); NaN is n/a
-    counts : (resamples, subjects)
-    seed_counts : (resamples, seeds)
-
-    Returns (resamples, columns).
-    """
-    centre = mean_over_seeds(values)
-    drawn = resampled_means(centre, counts)
-    seeds = len(values)
-    if seeds > 1:
-        stretch = np.sqrt(seeds / (seeds - 1))
-        for weight, one in zip(seed_counts.T / seeds, values, strict=True):
-            drawn += weight[:, None] * np.nan_to_num(resampled_means(stretch * (one - centre), counts))
-    return drawn
-
-
 def mean_over_seeds(values: Values) -> Values:
     """(seeds, subjects, columns) to (subjects, columns): the mean over those seeds that know a value, else NaN."""
     known = np.isfinite(values)
@@ -100,11 +76,32 @@ class Interval:
     high: float | None
 
 
-def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None = None) -> list[Interval]:
-    """The mean of each column with its bootstrap interval over subjects, and over seeds where there are several.
+@dataclass(frozen=True)
+class SeedNoise:
+    """How far the mean of so many trainings may lie from that of all there could be: a variance, and their number."""
 
-    The expanded percentile interval (Hesterberg 2015, Am Stat 69:371): percentiles moved outward as far as Student's t
-    lies outside the normal, because the plain percentile interval is too short for few subjects.
+    variance: float
+    seeds: int
+
+
+def seed_noise(values: Values) -> SeedNoise:
+    """The variance of a mean over seeds that is due to the seeds.
+
+    `values` is (seeds, subjects), NaN is n/a; a single seed tells nothing of it, which counts as none.
+    """
+    if len(values) < 2:
+        return SeedNoise(0.0, len(values))
+    off = values - mean_over_seeds(values[..., None])[:, 0]
+    effects = np.nanmean(np.sort(off, axis=1), axis=1)  # sorted: the order of subjects must not show
+    return SeedNoise(float(effects.var(ddof=1)) / len(values), len(values))
+
+
+def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None = None) -> list[Interval]:
+    """The mean of each column with its interval over subjects, and over seeds where there are several.
+
+    Subjects are resampled: the expanded percentile interval (Hesterberg 2015, Am Stat 69:371), percentiles moved
+    outward as far as Student's t lies outside the normal, because the plain percentile interval is too short for few
+    subjects. Seeds are too few to be resampled; see `widened`.
 
     Parameters
     ----------
@@ -112,19 +109,51 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
     counts : resamples to use, so that several tables share them; by default `subject_resamples`
     """
     stacked = values if values.ndim == 3 else values[None]
-    counts = subject_resamples(stacked.shape[1]) if counts is None else counts
-    seeds = len(stacked)
-    seed_counts = subject_resamples(seeds, len(counts), seed=1) if seeds > 1 else np.ones((len(counts), 1))
-    drawn = crossed_means(stacked, counts, seed_counts)
+    centre = mean_over_seeds(stacked)
+    counts = subject_resamples(len(centre)) if counts is None else counts
+    drawn = resampled_means(centre, counts)
     intervals = []
-    for column, means in zip(mean_over_seeds(stacked).T, drawn.T, strict=True):
+    for place, (column, means) in enumerate(zip(centre.T, drawn.T, strict=True)):
         known = column[np.isfinite(column)]
         if len(known) < 2:
             intervals.append(Interval(float(known[0]) if len(known) else None, None, None))
             continue
         mean = float(_addable(known[:, None]).sum() / len(known))
-        intervals.append(Interval(mean, *percentiles(means, len(known), level)))
+        plain = Interval(mean, *percentiles(means, len(known), level))
+        noise = [seed_noise(stacked[..., place])] if len(stacked) > 1 else []
+        intervals.append(widened(plain, known, noise, level))
     return intervals
+
+
+def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], level: float = LEVEL) -> Interval:
+    """An interval over subjects, widened by what other seeds would have given.
+
+    Each half is stretched to Student's t of the effective degrees of freedom (Satterthwaite 1946, Biometrics 2:110) of
+    subjects and seeds together, and the seeds' share is added in quadrature. Resampling three seeds instead cannot
+    reach far enough: their mean never leaves the range of the three.
+
+    Parameters
+    ----------
+    interval : of a mean over `subjects`, as `mean_intervals` gives it for one seed
+    subjects : (subjects,) the values that the mean is of, without NaN
+    noise : of each model that enters the mean
+    """
+    known = [each for each in noise if each.seeds > 1 and each.variance > 0]
+    if not known or interval.mean is None or interval.low is None or interval.high is None:
+        return interval
+    tail = (1 + level) / 2
+    parts = [(float(np.sort(subjects).var(ddof=1)) / len(subjects), len(subjects) - 1)]
+    parts += [(each.variance, each.seeds - 1) for each in known]
+    total = sum(variance for variance, _ in parts)
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
+    reach = float(stats.t.ppf(tail, freedom))
+    stretch = reach / float(stats.t.ppf(tail, len(subjects) - 1))
+    added = reach**2 * sum(each.variance for each in known)
+    below, above = (
+        float(np.hypot(stretch * half, np.sqrt(added)))
+        for half in (interval.mean - interval.low, interval.high - interval.mean)
+    )
+    return Interval(interval.mean, interval.mean - below, interval.mean + above)
 
 
 def percentiles(drawn: Values, subjects: int, level: float = LEVEL) -> tuple[float, float]:

@@ -91,8 +91,8 @@ class TestSetScores(_Section):
     nothing is simulated, `consistency` (x̂', x̂)), `ap.<map>`, `auroc.<map>` and `correlation.<map>` for the
     native and the standard map, `ap.ceiling` for the smoothed true reduction, `dice.oracle`, `dice.fpr<rate>` and
     `recall.fpr<rate>` at the thresholds of healthy validation voxels, `exceeding.fpr<rate>` (what share of a scan in
-    which nothing is simulated lies above them), `recovered`, `damage`, `identified`, `healthiness.<image>`, and
-    `subject.score`.
+    which nothing is simulated lies above them), `prevalence`, `effective_reduction`, `recovered`, `damage`,
+    `identified`, `healthiness.<image>`, and `subject.score`.
     """
 
     anomaly: str
@@ -132,7 +132,8 @@ class VoxelThreshold(_Section):
 class DetectedTestSet(_Section):
     """How well the scans of a test set are told from healthy test scans by their scores.
 
-    `auroc` is against the scans of other people; `sensitivity` at the threshold of `Detection`.
+    `auroc` is against the scans of other people; `sensitivity` at the threshold of `Detection`, its interval over
+    test participants and those who set the threshold.
     """
 
     anomaly: str

@@ -16,11 +16,13 @@ from uadbench.types import NO_DEMENTIA, UNSEEN, VARIED
 
 SCORES = "scores.parquet"
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
+TRAITS = ("mmse",)
+"""What a row tells of the person: no score of the model."""
 
 
 def summarise(table: pd.DataFrame) -> list[TestSetScores]:
     """Mean with its interval, SD and count of every metric on every test set, from one row a case."""
-    names = [column for column in table.columns if column not in KEYS]
+    names = [column for column in table.columns if column not in (*KEYS, *TRAITS)]
     summary = []
     for (anomaly, severity), rows in by_testset(table):
         people = rows.groupby("participant_id")[names].mean().to_numpy(dtype=np.float64)  # sorted by participant

@@ -40,6 +40,36 @@ class Draws:
         return Draws(Blob(**blob), tuple(variations))
 
 
+def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
+    """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly.
+
+    Raises Unfinished where the protocol asks for what cannot be drawn.
+    """
+    section = protocol.testsets
+    ranges = section.varied
+
+    def generator(*what: object) -> np.random.Generator:
+        return np.random.default_rng(keyed_seed("draw", section.seed, *key, *what))
+
+    blob = blobs.draw_blob(
+        generator(UNSEEN),
+        (section.unseen.volume_cm3.low, section.unseen.volume_cm3.high),
+        section.unseen.most_overlap,
+        section.anomalies,
+    )
+    variations = (
+        varied.draw_variation(
+            generator(VARIED, number),
+            section.anomalies,
+            (ranges.severity.low, ranges.severity.high),
+            (ranges.sigma_mm.low, ranges.sigma_mm.high),
+            ranges.warp_mm,
+        )
+        for number in range(ranges.draws)
+    )
+    return Draws(blob, tuple(variations))
+
+
 @dataclass(frozen=True)
 class SimulatedCases:
     """Every case of the healthy test scans under a protocol; dementias' masks are smoothed once for the grid.
@@ -78,28 +108,9 @@ class SimulatedCases:
         return self.protocol.intensity_of(scan.extent)
 
     def draws(self, scan: Scan) -> Draws:
-        """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly."""
+        """What is drawn for a scan; see `draw`."""
         if scan.key not in self._drawn:
-            section = self.protocol.testsets
-            ranges = section.varied
-            self._drawn[scan.key] = Draws(
-                blob=blobs.draw_blob(
-                    self._generator(scan, UNSEEN),
-                    (section.unseen.volume_cm3.low, section.unseen.volume_cm3.high),
-                    section.unseen.most_overlap,
-                    section.anomalies,
-                ),
-                variations=tuple(
-                    varied.draw_variation(
-                        self._generator(scan, VARIED, draw),
-                        section.anomalies,
-                        (ranges.severity.low, ranges.severity.high),
-                        (ranges.sigma_mm.low, ranges.sigma_mm.high),
-                        ranges.warp_mm,
-                    )
-                    for draw in range(ranges.draws)
-                ),
-            )
+            self._drawn[scan.key] = draw(self.protocol, scan.key)
         return self._drawn[scan.key]
 
     def cases(self, scan: Scan, draws: Draws | None = None) -> Iterator[Case]:
@@ -147,9 +158,6 @@ class SimulatedCases:
             voxels, effective = np.mean(sizes, axis=0).tolist()
             numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
-
-    def _generator(self, scan: Scan, *key: object) -> np.random.Generator:
-        return np.random.default_rng(keyed_seed("draw", self.protocol.testsets.seed, *scan.key, *key))
 
     def _truth(self, smoothed: Volume) -> Truth:
         section = self.protocol.testsets

@@ -105,15 +105,17 @@ class Tracker:
         return self._client
 
 
-def attach(folder: Path, report: Path) -> str | None:
-    """Log a report into the MLflow run of a cell; returns the run's id, or None where the cell was never logged.
+def attach(result: Result, folder: Path, report: Path) -> str | None:
+    """Log a report into the MLflow run of a result; returns the run's id, or None where this result was never logged.
 
     Raises Unfinished, in one line, for whatever MLflow may raise.
     """
     try:
         logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
         uri, run_id = str(logged["uri"]), str(logged["run_id"])
-    except (OSError, ValueError, KeyError):
+        if not Tracker(uri, "", folder).has(result, folder):
+            return None
+    except (OSError, ValueError, KeyError, InputError):
         return None
     with _as_unfinished(uri):
         _require_reachable(uri)

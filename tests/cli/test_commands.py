@@ -46,9 +46,9 @@ def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, 
     code, out, err = call(capsys, *arguments)
     assert code == 0, err
     tables, verdict = ("zscore", "mean", "ranking AP", "95 %", "recovered", "damage"), "of 8 participants"
-    for word in (*tables, verdict, "mlflow ui", "score hash"):
+    for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
         assert word in out
-    assert "evaluating mean: 8 of 8" in err
+    assert "evaluating mean: 20 of 20" in err  # 8 test scans, 12 patients
     folders = list(tmp_path.glob("phantom/smoke/*/fold0-seed0-*"))
     assert len(folders) == 2
     assert all((folder / "figures" / "severity.png").stat().st_size > 10_000 for folder in folders)
@@ -93,14 +93,14 @@ def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
 def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
     import nibabel
 
-    code, _, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "4", "--baseline")
+    code, _, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "6", "--baseline")
     assert code == 0, err
     scan = sorted((tmp_path / "caps").glob("subjects/*/*/pet_linear/*.nii.gz"))[0]
     image = nibabel.load(scan)
     data = np.asarray(image.dataobj).copy()
     data[80, 80, 80] = np.nan
     nibabel.save(nibabel.Nifti1Image(data, image.affine), scan)
-    sizes = [f"protocol.split.{k}={v}" for k, v in (("train", 1), ("validation", 2), ("test", 1), ("folds", 1))]
+    sizes = [f"protocol.split.{k}={v}" for k, v in (("train", 1), ("validation", 4), ("test", 1), ("folds", 1))]
     arguments = [word for size in sizes for word in ("--set", size)]
     options = ["--protocol", "smoke", "--cohort", str(tmp_path / "caps"), "--output", str(tmp_path / "runs")]
     code, _, err = call(capsys, "run", "--model", "mean", "--model", "identity", *options, *arguments)

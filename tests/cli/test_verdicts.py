@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
-from uadbench.cli.verdicts import gather, standings, summaries, verdicts
+from uadbench.cli.verdicts import gather, standings, standings_line, summaries
+from uadbench.cli.verdicts import verdicts as verdicts_of
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
@@ -20,6 +22,10 @@ def scores(shift: float, noise: float = 0.05) -> pd.Series:
     return pd.Series(
         0.6 + 0.05 * rng.normal(size=50) + shift + noise * np.random.default_rng(2).normal(size=50), people
     )
+
+
+def verdicts(models) -> list[str]:
+    return [str(verdict) for verdict in verdicts_of(models)]
 
 
 def test_each_word():
@@ -59,9 +65,22 @@ def test_folds_are_averaged_within_the_participant_before_anything_is_compared()
 def test_standings_name_groups_and_ranks():
     shown = [result("low"), result("high"), result("twin")]
     models = gather(shown, [scores(-0.2, 0.01), scores(0.0, 0.01), scores(0.0, 0.01)])
-    (line,) = standings(models)
+    (line,) = standings_line(models)
     assert "1. high (1), twin (1); 2. low (3); Kendall's tau" in line
-    assert standings(models[:2]) == []
+    assert [(p.model, p.group, p.ranks) for p in standings(models)][-1] == ("low", 2, (3, 3))
+    assert standings_line(models[:2]) == []
+
+
+def test_one_participant_is_no_comparison():
+    models = gather([result("a"), result("zscore")], [scores(0.1)[:1], scores(0, 0)[:1]])
+    assert verdicts(models) == ["a: cannot be compared with zscore (participants: 1)"]
+
+
+def test_for_programs():
+    (verdict,) = verdicts_of(gather([result("a"), result("zscore")], [scores(0.1), scores(0, 0)]))
+    told = verdict.to_json()
+    assert told["word"] == "beats" and told["difference"]["low"] > 0 and 0 < told["effect"] <= 1
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_a_difference_that_another_seed_does_not_show_is_no_difference():

@@ -134,7 +134,9 @@ def test_the_subject_threshold_is_an_order_statistic(scores: np.ndarray, specifi
         assert found is None
         return
     bounds = stats.beta(place, n - place + 1).ppf([0.025, 0.975])
-    assert found == SubjectThreshold(np.sort(scores)[place - 1], pytest.approx(bounds[0]), pytest.approx(bounds[1]))
+    assert found == SubjectThreshold(
+        np.sort(scores)[place - 1], place, pytest.approx(bounds[0]), pytest.approx(bounds[1])
+    )
 
 
 def test_too_few_scans_or_a_score_that_is_not_finite_have_no_threshold() -> None:

@@ -20,7 +20,9 @@ from uadbench.cells import Cell, run_cell
 from uadbench.cli.main import main
 from uadbench.errors import Unfinished
 from uadbench.examples import EXAMPLES, read_examples
+from uadbench.material import plan_material
 from uadbench.progress import Silent
+from uadbench.protocol import load_protocol
 from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
 from uadbench.report.page import bibtex, methods, write_report
@@ -69,7 +71,7 @@ def test_the_page_needs_nothing_but_itself(written: Path) -> None:
     assert links.scripts == 0
     for name in EXHIBITS_OF_PAPER | {"precision", "response", "restoration", "detection", "detectable", "worst"}:
         assert f'id="{name}"' in text
-    assert "nan" not in re.sub(r'"data:[^"]*"', "", text).lower().split()
+    assert not re.search(r"\b(nan|inf|None)\b", re.sub(r'"data:[^"]*"', "", text))
 
 
 def test_figures_are_svg_and_png_and_tables_csv(written: Path) -> None:
@@ -139,6 +141,19 @@ def test_a_model_without_reconstruction_has_no_papers_tables(material, tmp_path:
     assert "a map and no reconstruction" in page
 
 
+def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(material, tmp_path: Path) -> None:
+    nobody = load_protocol("smoke", {"split.patients": "'FTD'"})
+    there = plan_material(material.cohort, nobody, 0, Silent())
+    folder = run_cell(Cell("identity", there, 0), tmp_path, torch.device("cpu"), Silent()).folder
+    result, scores = read_result(folder), read_scores(folder)
+    assert result.cohort.patients == 0 and result.detection.clinical.value is None
+    shown = {e.name: e for e in exhibits(result, scores, read_examples(folder / EXAMPLES))}
+    assert "figure1" not in shown, "no error rises from 0 by a factor"
+    assert "no patients" in shown["table2"].caption
+    page = write_report(result, scores, folder, tmp_path / "report", Silent()).read_text(encoding="utf-8")
+    assert "Unranked" in page
+
+
 def test_the_kept_volumes_are_those_of_the_cases(run: Path, material) -> None:
     examples = read_examples(run / EXAMPLES)
     assert set(examples.volumes) == {"case", "patient", *(f"worst{k}" for k in range(5))}
@@ -175,12 +190,17 @@ def test_scores_that_the_result_does_not_vouch_for_are_refused(run: Path, tmp_pa
 def test_the_report_goes_into_the_mlflow_run_of_the_result(run: Path, written: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    assert attach(folder, written) is None, "never logged"
+    result = read_result(folder)
+    (folder / "mlflow.json").unlink(missing_ok=True)
+    assert attach(result, folder, written) is None, "never logged"
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run_id = Tracker(uri, "test", tmp_path / "artifacts").log(read_result(folder), folder)
-    assert attach(folder, written) == run_id
+    assert attach(result, folder, written) == run_id
+    other = result.model_copy(update={"score_hash": "0"})
+    assert attach(other, folder, written) is None, "the run is another result's"
     logged = {file.path for file in MlflowClient(uri).list_artifacts(run_id, "report")}
     assert {"report/report.html", "report/figures", "report/tables"} <= logged
-    (folder / "mlflow.json").write_text(json.dumps({"uri": "http://127.0.0.1:9", "run_id": run_id}))
+    logged = {"uri": "http://127.0.0.1:9", "run_id": run_id, "score_hash": result.score_hash}
+    (folder / "mlflow.json").write_text(json.dumps(logged))
     with pytest.raises(Unfinished, match=r"127\.0\.0\.1:9"):
-        attach(folder, written)
+        attach(result, folder, written)

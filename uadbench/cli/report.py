@@ -37,7 +37,7 @@ def report(
     logged = None
     if track:
         try:
-            logged = attach(source, folder)
+            logged = attach(result, source, folder)
         except Unfinished as error:
             progress.warning(f"{error}; the report is safe in {folder}")
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,11 +163,16 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
 
     from uadbench.cli.display import whereabouts
     from uadbench.cli.tables import detection_table, models_table, restoration_table, severity_table
-    from uadbench.cli.verdicts import standings, summaries, trained, verdicts
+    from uadbench.cli.verdicts import standings, standings_line, summaries, trained, verdicts
 
+    models = trained(sweep.outcomes)
     if as_json:
         found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
-        print(json.dumps({"results": found, "failures": sweep.failures}, indent=2))
+        claims = {
+            "verdicts": [verdict.to_json() for verdict in verdicts(models)],
+            "standings": [asdict(place) for place in standings(models)] if models else [],
+        }
+        print(json.dumps({"results": found, "failures": sweep.failures, **claims}, indent=2))
         return
     if not sweep.outcomes:
         return
@@ -176,8 +182,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
         console = Console(width=140)
     results = [outcome.result for outcome in sweep.outcomes]
     console.print(models_table(results))
-    models = trained(sweep.outcomes)
-    for line in [*summaries(models), *verdicts(models), *standings(models)]:
+    for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(restoration_table(results))
     console.print(detection_table(results))

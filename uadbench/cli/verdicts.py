@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uadbench.resampling import Values, mean_intervals, mean_over_seeds
+from uadbench.resampling import Values, mean_intervals
 from uadbench.scores import ranking_scores, read_scores
 from uadbench.statistics import Comparison, compare_paired, holm, rank_intervals, ranking_stability, tie_groups
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from uadbench.results import Result
 
 BASELINE = "zscore"
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,48 @@ def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> lis
     return models
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A model beside the z-score; `p` is Holm-adjusted over all verdicts of a table."""
+
+    model: str
+    comparison: Comparison
+    p: float | None
+
+    @property
+    def word(self) -> str:
+        """beats, is worse than, or cannot be told apart from."""
+        if not self.comparison.decided(self.p):
+            return "cannot be told apart from"
+        return "beats" if (self.comparison.difference.mean or 0.0) > 0 else "is worse than"
+
+    def __str__(self) -> str:
+        comparison, off = self.comparison, self.comparison.difference
+        if self.p is None:
+            return f"{self.model}: cannot be compared with {BASELINE} (no participant differs)"
+        if off.mean is None or off.low is None or off.high is None:
+            return f"{self.model}: cannot be compared with {BASELINE} (participants: {comparison.subjects})"
+        probability = "p < .001" if self.p < 0.001 else f"p = {self.p:.3f}".replace("0.", ".")
+        shares = f"higher for {comparison.prefer_a} of {comparison.subjects} participants"
+        bounds = f"{off.mean:+.3f} [{off.low:+.3f}, {off.high:+.3f}]"
+        return (
+            f"{self.model} {self.word} {BASELINE}: {bounds}, {probability}, effect {comparison.effect:+.2f}, {shares}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"model": self.model, "baseline": BASELINE, "word": self.word, "p": self.p, **asdict(self.comparison)}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model's place: its group, whose members cannot be told apart from the best of it, and its ranks (95 %)."""
+
+    model: str
+    group: int
+    ranks: tuple[int, int]
+
+
 def summaries(models: Sequence[Trained]) -> list[str]:
     """One line a model that was trained more than once: its ranking AP over participants and seeds."""
     lines = []
@@ -67,44 +108,38 @@ def summaries(models: Sequence[Trained]) -> list[str]:
     return lines
 
 
-def standings(models: Sequence[Trained]) -> list[str]:
-    """Who shares a place, for three models or more: groups that cannot be told apart, and 95 % intervals of ranks."""
-    scores = np.stack([mean_over_seeds(model.scores[..., None])[:, 0] for model in models], axis=1)
-    scores = scores[np.isfinite(scores).all(axis=1)]
-    if len(models) < 3 or len(scores) < 2:
+def verdicts(models: Sequence[Trained]) -> list[Verdict]:
+    """Does each model beat the z-score? Empty where that is not in the table."""
+    baseline = next((model for model in models if model.name == BASELINE), None)
+    if baseline is None:
         return []
-    groups, ranks, stability = tie_groups(scores), rank_intervals(scores), ranking_stability(scores)
-    order = np.argsort(-scores.mean(axis=0), kind="stable").tolist()
+    others = [model for model in models if model is not baseline]
+    compared = [compare_paired(model.scores, baseline.scores) for model in others]
+    adjusted = holm([comparison.p for comparison in compared])
+    return [Verdict(m.name, comparison, p) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
+
+
+def standings(models: Sequence[Trained]) -> list[Standing]:
+    """The places of the models, best first."""
+    scores = [model.scores for model in models]
+    places = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
+    best_first = sorted(places, key=lambda place: -float(np.nanmean(place[0].scores)))
+    return [Standing(model.name, group, ranks) for model, group, ranks in best_first]
+
+
+def standings_line(models: Sequence[Trained]) -> list[str]:
+    """Who shares a place, in one line; none for fewer than three models, about which the verdicts say it all."""
+    if len(models) < 3:
+        return []
+    places = standings(models)
     told = []
-    for group in sorted(set(groups)):
-        members = [k for k in order if groups[k] == group]
-        told.append(f"{group}. " + ", ".join(f"{models[k].name} ({_ranks(*ranks[k])})" for k in members))
+    for group in sorted({place.group for place in places}):
+        members = (f"{p.model} ({_ranks(*p.ranks)})" for p in places if p.group == group)
+        told.append(f"{group}. {', '.join(members)}")
+    stability = ranking_stability([model.scores for model in models])
     tau = "" if stability is None else f"; Kendall's tau of resampled rankings {stability:.2f}"
-    return [f"Groups that cannot be told apart, with ranks (95 %): {'; '.join(told)}{tau}"]
+    return [f"Groups not told apart from their best, with ranks (95 %): {'; '.join(told)}{tau}"]
 
 
 def _ranks(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
-
-
-def verdicts(models: Sequence[Trained]) -> list[str]:
-    """One line a model: does it beat the z-score? Holm-adjusted over the lines."""
-    baseline = next((model for model in models if model.name == BASELINE), None)
-    others = [model for model in models if model.name != BASELINE]
-    if baseline is None:
-        return []
-    compared = [compare_paired(model.scores, baseline.scores) for model in others]
-    adjusted = holm([comparison.p for comparison in compared])
-    return [_verdict(m.name, comparison, p) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
-
-
-def _verdict(name: str, comparison: Comparison, p: float | None) -> str:
-    off = comparison.difference
-    if p is None or off.mean is None or off.low is None or off.high is None:
-        return f"{name}: cannot be compared with {BASELINE} (no participant differs)"
-    # the test knows participants only; the interval knows trainings, too
-    decided = p < SIGNIFICANT and not off.low <= 0 <= off.high
-    word = "cannot be told apart from" if not decided else "beats" if off.mean > 0 else "is worse than"
-    probability = "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
-    shares = f"higher for {comparison.prefer_a} of {comparison.subjects} participants"
-    return f"{name} {word} {BASELINE}: {off.mean:+.3f} [{off.low:+.3f}, {off.high:+.3f}], {probability}, {shares}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 REVISION = 1
@@ -94,14 +94,18 @@ def _share_bounds(shares: np.ndarray[tuple[int], np.dtype[np.float64]], observat
 
 @dataclass(frozen=True)
 class SubjectThreshold:
-    """A score above which a scan counts as ill, and between which values its true specificity lies (95 %)."""
+    """A score above which a scan counts as ill, and between which values its true specificity lies (95 %).
+
+    It is the `place`-th lowest of the validation scores.
+    """
 
     value: float
+    place: int
     specificity_low: float
     specificity_high: float
 
 
-def subject_threshold(scores: Sequence[float], specificity: float) -> SubjectThreshold | None:
+def subject_threshold(scores: npt.ArrayLike, specificity: float) -> SubjectThreshold | None:
     """The threshold that a new healthy scan stays below with probability `specificity` or more.
 
     It is the k-th of n validation scores, k = ceil((n + 1) specificity) (split conformal prediction: Vovk et al. 2005,
@@ -112,9 +116,10 @@ def subject_threshold(scores: Sequence[float], specificity: float) -> SubjectThr
     """
     from scipy import stats
 
-    n = len(scores)
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    n = len(ordered)
     k = math.ceil((n + 1) * specificity - 1e-9)
-    if k > n or not np.isfinite(scores).all():
+    if k > n or not np.isfinite(ordered).all():
         return None
     bounds = stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], k, n - k + 1)
-    return SubjectThreshold(float(np.sort(scores)[k - 1]), float(bounds[0]), float(bounds[1]))
+    return SubjectThreshold(float(ordered[k - 1]), k, float(bounds[0]), float(bounds[1]))

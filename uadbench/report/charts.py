@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from uadbench.report import paper
 from uadbench.report.figures import new_figure
 from uadbench.resampling import Values, mean_intervals
 from uadbench.results import Result
@@ -36,11 +37,9 @@ def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure
         box = boxes[place - 1]
         quartiles = box.quantile([0.25, 0.75])
         top = float(box[box <= quartiles[0.75] + 1.5 * (quartiles[0.75] - quartiles[0.25])].max())  # of the whisker
-        stars = "".join(
-            mark
-            for mark, p in (("*", tests[severity].p_unpaired), ("†", tests[severity].p_paired))
-            if p is not None and p < 0.05 / len(result.severities)
-        )
+        test = tests[severity]
+        marks = (("*", test.p_unpaired), ("†", test.p_paired))
+        stars = "".join(mark for mark, p in marks if paper.is_significant(test, p, len(result.severities)))
         axes.annotate(stars, (place, top), xytext=(0, 4), textcoords="offset points", ha="center")
     axes.set_xticks(range(1, len(boxes) + 1), ["healthy", *(f"{severity:.0%}" for severity in result.severities)])
     axes.set(xlabel=f"severity ({anomaly})", ylabel="MSE(x̂', x') / mean MSE(x̂, x)")

@@ -12,14 +12,15 @@ from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results import Result
-from uadbench.types import HEALTHY, HYPER, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION, VARIED
+from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
 
 
 def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) -> Iterator[Exhibit]:
     """All exhibits that the model can have; what needs a reconstruction is left out where there is none."""
     reconstructs = result.model.reconstructs
     if reconstructs:
-        yield replica.figure_1(result, scores)
+        if any(response.paper for response in result.detection.severities if response.anomaly == result.dementias[0]):
+            yield replica.figure_1(result, scores)
         yield replica.table_1(result)
         yield replica.consistency(result)
         yield replica.table_2(result)
@@ -160,7 +161,6 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
             "sensitivity [95 %]": bounded(found.sensitivity),
         }
         for found in result.detection.testsets
-        if found.anomaly not in (HEALTHY, VALIDATION)
     ]
     detection = result.detection
     if detection.threshold is None:
@@ -201,7 +201,6 @@ def _detectable(result: Result) -> Exhibit:
             "score rises with severity (Spearman)": bounded(response.monotonicity),
         }
         for response in result.detection.severities
-        if response.anomaly not in NO_DEMENTIA or response.anomaly == UNSEEN
     ]
     return Exhibit(
         "detectable",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from uadbench.report.words import number
 from uadbench.resampling import RESAMPLES
 from uadbench.results import Result
 from uadbench.store import atomic_path, write_text
+from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -132,14 +133,10 @@ def _page(result: Result, shown: list[_Shown]) -> str:
     head = result.headline
     interval = "" if head.ap_interval is None else "95 %: {:.3f} to {:.3f}".format(*head.ap_interval)
     tiles = [
-        ("ranking AP", number(head.ap_standard), interval),
-        (
-            "dementias",
-            number(head.ap_dementias),
-            f"chance and ceiling: {number(head.prevalence)}, {number(head.ceiling)}",
-        ),
-        ("unseen blobs", number(head.ap_unseen), "that no dementia's mask contains"),
-        ("native map", number(head.ap_native), "without the post-processing"),
+        ("ranking AP", number(head.ap_standard), f"{interval}; {_bounds(head.prevalence, head.ceiling)}"),
+        ("dementias", number(head.ap_dementias), _bounds_of(result, result.dementias)),
+        ("unseen blobs", number(head.ap_unseen), _bounds_of(result, [UNSEEN])),
+        ("native map", number(head.ap_native), "ranking AP without the post-processing"),
         ("healthy MSE(x̂, x)", number(head.healthy_mse), "test scans, whole volume"),
         ("per scan", _milliseconds(result), f"{result.cost.parameters:,} parameters; {result.provenance.device}"),
     ]
@@ -156,6 +153,20 @@ def _page(result: Result, shown: list[_Shown]) -> str:
             options=", ".join(f"{name} = {value}" for name, value in result.model.options.items()) or "none",
         )
     )
+
+
+def _bounds_of(result: Result, names: Sequence[str]) -> str:
+    """Chance and ceiling of some test sets, which are the same at every severity."""
+    at = result.severities[0]
+    chance, ceiling = (
+        [value for name in names if (value := result.metric(name, at, metric)) is not None]
+        for metric in ("prevalence", "ap.ceiling")
+    )
+    return _bounds(sum(chance) / len(chance), sum(ceiling) / len(ceiling)) if chance and ceiling else ""
+
+
+def _bounds(chance: float | None, ceiling: float | None) -> str:
+    return f"chance {number(chance)}, ceiling {number(ceiling)}"
 
 
 def _milliseconds(result: Result) -> str:

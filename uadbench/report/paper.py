@@ -9,7 +9,7 @@ from typing import Final
 
 from uadbench.errors import InputError
 from uadbench.protocol import Protocol, load_protocol
-from uadbench.results import Result
+from uadbench.results import PaperTest, Result
 
 METRICS: Final = ("mse", "mae", "psnr", "ssim")
 
@@ -33,6 +33,11 @@ FIRST_SIGNIFICANT: Final = 0.25
 """The lowest severity of Figure 1 with p < 0.05 / 9."""
 
 
+def is_significant(test: PaperTest, p: float | None, severities: int) -> bool:
+    """Whether the paper would mark a rise of the error: p below 0.05 by Bonferroni over the severities."""
+    return p is not None and p < 0.05 / severities and test.ratio > 1
+
+
 def protocol_of(result: Result) -> Protocol | None:
     """The protocol of a result, where it is one that ships with uadbench in this version."""
     try:
@@ -45,6 +50,10 @@ def protocol_of(result: Result) -> Protocol | None:
 def differences(result: Result) -> list[str]:
     """In what the result differs from the paper's experiment, as far as it is known; the more, the less it compares."""
     found = []
+    if result.fold:
+        found.append(f"fold {result.fold} instead of the first")
+    if result.cohort.test != 30:
+        found.append(f"{result.cohort.test} healthy test participants instead of 30")
     if result.cohort.name.startswith("phantom"):
         found.append("phantom scans instead of ADNI")
     else:
@@ -67,4 +76,7 @@ def differences(result: Result) -> list[str]:
         found.append(f"the model {result.model.name} instead of the paper's VAE")
     else:
         found.append("reconstructions from the mean of the posterior instead of a sample")
+        if protocol is None or protocol.training.recipe != "paper":
+            options = ", ".join(f"{name} = {value}" for name, value in result.model.options.items())
+            found.append(f"another width and recipe of the VAE ({options})")
     return found

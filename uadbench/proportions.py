@@ -1,0 +1,147 @@
+"""How well scans are told apart, with intervals: AUROC, shares above a threshold, rank correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from uadbench.resampling import LEVEL, Interval, Values, percentiles, subject_resamples
+
+FEWEST = 5
+"""Subjects that an interval of an AUROC takes at least."""
+
+
+def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: Values | None = None) -> Interval:
+    """How often an altered scan scores above the healthy scan of *another* subject; a tie counts half.
+
+    That is the AUROC without the pairs of a subject with himself, which any model orders and no reader is asked about.
+    Subjects are resampled with both of their scans; of that comes the variance, and the interval of `_auroc`.
+
+    Parameters
+    ----------
+    healthy : (subjects,) scores
+    altered : (subjects,) or (subjects, draws), in the same order; NaN is not allowed
+
+    All None for fewer than two subjects, and no interval for fewer than five.
+    """
+    subjects = len(healthy)
+    if subjects < 2:
+        return Interval(None, None, None)
+    counts = subject_resamples(subjects) if counts is None else counts
+    wins = _wins(healthy, altered.reshape(subjects, -1))
+    np.fill_diagonal(wins, 0.0)
+    pairs = subjects**2 - np.square(counts).sum(axis=1)  # of different subjects; a resample of one subject has none
+    with np.errstate(invalid="ignore"):
+        drawn = ((counts @ wins) * counts).sum(axis=1) / pairs
+    return _auroc(float(wins.sum() / (subjects * (subjects - 1))), drawn, subjects, level)
+
+
+def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interval:
+    """The AUROC of two groups of different people; either group is resampled by itself.
+
+    All None where a group has fewer than two, and no interval for fewer than five.
+    """
+    if min(len(healthy), len(ill)) < 2:
+        return Interval(None, None, None)
+    wins = _wins(healthy, ill[:, None])
+    of_healthy, of_ill = subject_resamples(len(healthy)), subject_resamples(len(ill), seed=2)
+    drawn = ((of_healthy @ wins) * of_ill).sum(axis=1) / wins.size
+    return _auroc(float(wins.mean()), drawn, min(wins.shape), level)
+
+
+def _wins(healthy: Values, ill: Values) -> Values:
+    """(healthy, ill): 1 where the ill scan scores higher, 0.5 where equal; mean over the draws of `ill`."""
+    above = ill[None] > healthy[:, None, None]
+    return np.asarray((above + 0.5 * (ill[None] == healthy[:, None, None])).mean(axis=2))
+
+
+def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
+    """An AUROC with Clopper and Pearson's bounds for as many observations as its variance is worth.
+
+    At most two a subject, which is what the variance of an AUROC tends to near 1 (Hanley and McNeil 1982, Radiology
+    143:29): there the resamples of a few misordered pairs, or of none, know too little.
+    """
+    if subjects < FEWEST:  # hardly a resample holds two different subjects
+        return Interval(value, None, None)
+    variance = float(np.nanvar(drawn)) * subjects / (subjects - 1)
+    observations = 2.0 * subjects
+    if variance > 0:
+        tail = (1 + level) / 2
+        narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, subjects - 1)) ** 2  # the variance is an estimate, too
+        observations = min(observations, value * (1 - value) / variance * narrower)
+    return share_interval(value, observations, level)
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """A threshold that scores of other people have set, and what it would have been for resamples of them."""
+
+    value: float
+    drawn: Values
+
+
+def cutoff(scores: Values, place: int) -> Cutoff:
+    """The `place`-th lowest of the scores as a threshold, and that of each resample: (resamples,)."""
+    ordered = np.sort(scores)
+    counts = subject_resamples(len(scores), seed=4)  # as they are exchangeable, they may be taken as sorted
+    reached = np.cumsum(counts, axis=1) >= place
+    return Cutoff(float(ordered[place - 1]), ordered[reached.argmax(axis=1)])
+
+
+def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval:
+    """The share of scans above a threshold that other people have set, which is uncertain itself.
+
+    People of both groups are resampled; the interval is never narrower than Clopper and Pearson's at this threshold,
+    because resamples of scores that all lie above it know nothing.
+
+    Parameters
+    ----------
+    scores : (subjects,) or (subjects, draws)
+    limit : of `cutoff`
+    """
+    subjects = len(scores)
+    scores = scores.reshape(subjects, -1)
+    share = float((scores > limit.value).mean())
+    plain = share_interval(share, subjects, level)
+    if subjects < 2 or plain.low is None or plain.high is None:
+        return plain
+    counts = subject_resamples(subjects)
+    drawn = np.empty(len(counts))
+    for value in np.unique(limit.drawn):
+        rows = limit.drawn == value
+        drawn[rows] = counts[rows] @ (scores > value).mean(axis=1) / subjects
+    low, high = percentiles(drawn, subjects, level)
+    return Interval(share, max(0.0, min(low, plain.low)), min(1.0, max(high, plain.high)))
+
+
+def share_interval(share: float, observations: float, level: float = LEVEL) -> Interval:
+    """A share with the interval of Clopper and Pearson (1934, Biometrika 26:404); all None for no observation."""
+    if observations <= 0:
+        return Interval(None, None, None)
+    found = share * observations
+    tails = (1 - level) / 2, (1 + level) / 2
+    low = float(stats.beta.ppf(tails[0], found, observations - found + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(tails[1], found + 1, observations - found)) if share < 1 else 1.0
+    return Interval(share, low, high)
+
+
+def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
+    """Spearman's correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
+
+    Parameters
+    ----------
+    a, b : (subjects,); a subject that is NaN in either is left out
+
+    All None for fewer than ten subjects, or where one of the two does not vary.
+    """
+    known = np.isfinite(a) & np.isfinite(b)
+    n = int(known.sum())
+    if n < 10 or np.ptp(a[known]) == 0 or np.ptp(b[known]) == 0:
+        return Interval(None, None, None)
+    r = float(stats.spearmanr(a[known], b[known]).statistic)
+    if abs(r) > 1 - 1e-9:
+        return Interval(r, None, None)
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + r**2 / 2) / (n - 3))
+    return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
