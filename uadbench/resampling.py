@@ -92,7 +92,8 @@ def seed_noise(values: Values) -> SeedNoise:
     if len(values) < 2:
         return SeedNoise(0.0, len(values))
     off = values - mean_over_seeds(values[..., None])[:, 0]
-    effects = np.nanmean(np.sort(off, axis=1), axis=1)  # sorted: the order of subjects must not show
+    # sorted and in one memory order: in which order subjects stood must not show
+    effects = np.nanmean(np.sort(np.ascontiguousarray(off), axis=1), axis=1)
     return SeedNoise(float(effects.var(ddof=1)) / len(values), len(values))
 
 
