@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from uadbench.proportions import auroc_among, auroc_between, cutoff, rank_correlation, share_above, share_interval
-from uadbench.resampling import Interval, subject_resamples
+from uadbench.proportions import auroc_among, auroc_between, cutoff, rank_correlation, share_above
+from uadbench.resampling import Interval, share_interval, subject_resamples
 
 RNG = np.random.default_rng(3)
 

@@ -9,17 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from uadbench.metrics.subject import Threshold, subject_threshold
-from uadbench.proportions import (
-    Cutoff,
-    auroc_among,
-    auroc_between,
-    cutoff,
-    rank_correlation,
-    share_above,
-    share_interval,
-)
+from uadbench.proportions import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
 from uadbench.protocol import Protocol
-from uadbench.resampling import Interval, Values, mean_intervals
+from uadbench.resampling import Interval, Values, mean_intervals, share_interval
 from uadbench.results import (
     Bounded,
     DetectedTestSet,

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from uadbench.resampling import LEVEL, Interval, Values, percentiles, subject_resamples
+from uadbench.resampling import (
+    LEVEL,
+    Interval,
+    Values,
+    effective_observations,
+    percentiles,
+    share_interval,
+    subject_resamples,
+)
 
 FEWEST = 5
 """Subjects that an interval of an AUROC takes at least."""
@@ -68,9 +76,7 @@ def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval
     variance = float(np.nanvar(drawn)) * subjects / (subjects - 1)
     observations = 2.0 * subjects
     if variance > 0:
-        tail = (1 + level) / 2
-        narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, subjects - 1)) ** 2  # the variance is an estimate, too
-        observations = min(observations, value * (1 - value) / variance * narrower)
+        observations = min(observations, effective_observations(value, variance, subjects, level))
     return share_interval(value, observations, level)
 
 
@@ -114,17 +120,6 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
         drawn[rows] = counts[rows] @ (scores > value).mean(axis=1) / subjects
     low, high = percentiles(drawn, subjects, level)
     return Interval(share, max(0.0, min(low, plain.low)), min(1.0, max(high, plain.high)))
-
-
-def share_interval(share: float, observations: float, level: float = LEVEL) -> Interval:
-    """A share with the interval of Clopper and Pearson (1934, Biometrika 26:404); all None for no observation."""
-    if observations <= 0:
-        return Interval(None, None, None)
-    found = share * observations
-    tails = (1 - level) / 2, (1 + level) / 2
-    low = float(stats.beta.ppf(tails[0], found, observations - found + 1)) if share > 0 else 0.0
-    high = float(stats.beta.ppf(tails[1], found + 1, observations - found)) if share < 1 else 1.0
-    return Interval(share, low, high)
 
 
 def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:

@@ -169,3 +169,24 @@ def percentiles(drawn: Values, subjects: int, level: float = LEVEL) -> tuple[flo
 def _expanded_tail(n: int, level: float) -> float:
     outward = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
     return float(stats.norm.cdf(-outward))
+
+
+def share_interval(share: float, observations: float, level: float = LEVEL) -> Interval:
+    """A share with the interval of Clopper and Pearson (1934, Biometrika 26:404); all None for no observation."""
+    if observations <= 0:
+        return Interval(None, None, None)
+    found = share * observations
+    tails = (1 - level) / 2, (1 + level) / 2
+    low = float(stats.beta.ppf(tails[0], found, observations - found + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(tails[1], found + 1, observations - found)) if share < 1 else 1.0
+    return Interval(share, low, high)
+
+
+def effective_observations(share: float, variance: float, units: int, level: float = LEVEL) -> float:
+    """How many independent observations give a share the variance that it has between so many units.
+
+    Korn and Graubard (1998, Survey Methodology 24:193), with their correction for a variance that is itself estimated.
+    """
+    tail = (1 + level) / 2
+    narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, units - 1)) ** 2
+    return float(share * (1 - share) / variance * narrower)

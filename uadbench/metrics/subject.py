@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from uadbench.resampling import LEVEL, effective_observations, share_interval
+
 REVISION = 1
 """Raise it whenever the same maps get other numbers."""
-
-LEVEL = 0.95
-"""Of all intervals here."""
 
 
 def top_mean(maps: Tensor, share: float) -> Tensor:
@@ -71,25 +70,12 @@ def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
 
     value = exceeded_by(rate)
     shares = (maps > value).double().mean(dim=1).cpu().numpy()
-    low, high = _share_bounds(shares, scans * voxels)
-    return Threshold(value, exceeded_by(high), exceeded_by(low))
-
-
-def _share_bounds(shares: np.ndarray[tuple[int], np.dtype[np.float64]], observations: int) -> tuple[float, float]:
-    """Korn and Graubard's interval of a mean share, given the share of every scan."""
-    from scipy import stats
-
-    scans, share = len(shares), float(shares.mean())
+    share, observations = float(shares.mean()), float(scans * voxels)
     variance = float(shares.var(ddof=1)) / scans if scans > 1 else 0.0
-    effective = float(observations)
     if variance > 0:
-        tail = (1 + LEVEL) / 2
-        narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, scans - 1)) ** 2  # the variance is an estimate, too
-        effective = min(effective, share * (1 - share) / variance * narrower)
-    found = share * effective
-    low = float(stats.beta.ppf((1 - LEVEL) / 2, found, effective - found + 1)) if found > 0 else 0.0
-    high = float(stats.beta.ppf((1 + LEVEL) / 2, found + 1, effective - found)) if found < effective else 1.0
-    return low, high
+        observations = min(observations, effective_observations(share, variance, scans))
+    bounds = share_interval(share, observations)
+    return Threshold(value, exceeded_by(bounds.high or 0.0), exceeded_by(bounds.low or 0.0))
 
 
 @dataclass(frozen=True)
