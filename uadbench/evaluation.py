@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -103,9 +104,9 @@ class Evaluator:
         seen = observe(self.model, healthy, self.watch)
         rows = [self._scan_row(HEALTHY, scan, healthy, seen)]
         at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
-        cases = list(self.cases.cases(scan))
-        for start in range(0, len(cases), at_once):
-            rows.append(self._case_rows(cases[start : start + at_once], healthy, seen))
+        cases = self.cases.cases(scan)
+        while chunk := list(islice(cases, at_once)):
+            rows.append(self._case_rows(chunk, healthy, seen))
         return pd.concat(rows, ignore_index=True)
 
     def score_patient(self, scan: Scan) -> pd.DataFrame:
