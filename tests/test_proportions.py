@@ -51,7 +51,8 @@ def test_auroc_among_resamples_subjects_with_both_of_their_scans():
     found = auroc_among(healthy, altered, counts=counts)
     worth = found.mean * (1 - found.mean) / (np.var(drawn) * 9 / 8)  # observations of a share of that variance
     worth *= (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 8)) ** 2
-    expected = share_interval(found.mean, min(worth, 18))
+    expected = share_interval(found.mean, worth)
+    assert expected.high < 1 and expected.low < share_interval(1.0, 18).low, "far enough from 1"
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
@@ -103,25 +104,30 @@ def test_auroc_between_is_scikit_learns(seed: int, healthy_people: int, ill_peop
     assert (back.mean, back.low, back.high) == pytest.approx((1 - found.mean, 1 - found.high, 1 - found.low), abs=1e-9)
 
 
-@pytest.mark.parametrize("shift", [1.0, 2.5, 4.0])
-def test_intervals_of_an_auroc_cover(shift: float):
-    """300 trials of 60 subjects each, against the AUROC of the two normal distributions: .76, .96 and .998."""
+@pytest.mark.parametrize("alike", [0.5, 0.98])
+@pytest.mark.parametrize("shift", [0.05, 1.0, 2.5, 4.0])
+def test_intervals_of_an_auroc_cover(shift: float, alike: float):
+    """300 trials of 60 subjects each, against the AUROC of the two normal distributions: .51, .76, .96 and .998."""
     rng, counts = np.random.default_rng(11), subject_resamples(60, 500)
     truth = stats.norm.cdf(shift / np.sqrt(2))
-    covered = []
+    covered, widths = [], []
     for _ in range(300):
         healthy = rng.normal(size=60)
-        own = 0.8 * healthy[:, None] + 0.6 * rng.normal(size=(60, 2)) + shift  # a person's scans resemble each other
+        own = alike * healthy[:, None] + np.sqrt(1 - alike**2) * rng.normal(size=(60, 2)) + shift
         found = auroc_among(healthy, own, counts=counts)
         covered.append(found.low <= truth <= found.high)
+        widths.append(found.high - found.low)
     assert np.mean(covered) >= 0.91
+    if (shift, alike) == (0.05, 0.98):
+        assert np.mean(widths) < 0.06, "where a person's two scans are alike, so are the groups"
 
 
 def test_one_misordered_pair_is_no_surer_than_none():
     healthy = np.arange(50.0)
     perfect, nearly = auroc_among(healthy, healthy + 100), healthy + 100
     nearly[0] = 48.5
-    assert auroc_among(healthy, nearly).low < perfect.low
+    found = auroc_among(healthy, nearly)
+    assert found.mean < perfect.mean and found.low <= perfect.low
 
 
 @pytest.mark.parametrize(("others", "subjects", "true"), [(64, 100, 0.5), (64, 100, 0.9), (34, 30, 0.5), (34, 30, 0.8)])

@@ -68,16 +68,18 @@ def _wins(healthy: Values, ill: Values) -> Values:
 def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
     """An AUROC with Clopper and Pearson's bounds for as many observations as its variance is worth.
 
-    At most two a subject, which is what the variance of an AUROC tends to near 1 (Hanley and McNeil 1982, Radiology
-    143:29): there the resamples of a few misordered pairs, or of none, know too little.
+    Near 1 the resamples of a few misordered pairs, or of none, know too little; so no lower bound is above that of a
+    perfect AUROC, for which each subject counts as two observations: what the variance tends to there (Hanley and
+    McNeil 1982, Radiology 143:29). Near 0 likewise.
     """
     if subjects < FEWEST:  # hardly a resample holds two different subjects
         return Interval(value, None, None)
+    perfect = share_interval(1.0, 2 * subjects, level).low or 0.0
     variance = float(np.nanvar(drawn)) * subjects / (subjects - 1)
-    observations = 2.0 * subjects
-    if variance > 0:
-        observations = min(observations, effective_observations(value, variance, subjects, level))
-    return share_interval(value, observations, level)
+    if variance == 0:  # every pair is in order, or none, or all are ties
+        return Interval(value, min(value, perfect), max(value, 1 - perfect))
+    plain = share_interval(value, effective_observations(value, variance, subjects, level), level)
+    return Interval(value, min(plain.low or 0.0, perfect), max(plain.high or 0.0, 1 - perfect))
 
 
 @dataclass(frozen=True)
