@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from uadbench.models.mean import Mean
 from uadbench.models.zscore import ZScore
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.scores import score_hash
 from uadbench.types import Batch
 
 CPU = torch.device("cpu")
@@ -194,6 +196,16 @@ def test_reconstruction_is_asked_for_once(material, grid) -> None:
     Counts.calls = 0
     evaluator.score_scan(material.cases.scans[0])
     assert Counts.calls == 2  # the healthy scan, and its twelve cases in one batch
+
+
+def test_what_becomes_known_of_patients_changes_the_claims_and_no_score(material) -> None:
+    patients = material.rows["patients"].copy()
+    patients.iloc[0, patients.columns.get_loc("mmse")] = np.nan
+    later = replace(material, rows={**material.rows, "patients": patients})
+    before, after = Cell("mean", material, 0), Cell("mean", later, 0)
+    assert before.fit_key == after.fit_key and before.eval_key != after.eval_key
+    rows = scores_of(material, Mean(material.protocol.lattice))
+    assert score_hash(rows) == score_hash(rows.assign(mmse=7.0))
 
 
 def test_cells_are_told_apart_by_what_matters(material) -> None:

@@ -98,10 +98,11 @@ class Cell:
 
     @cached_property
     def eval_key(self) -> str:
-        """What the scores depend on: the weights, the test sets, how they are scored and post-processed."""
+        """What a result depends on: the weights, the test sets, how they are scored, what is known of patients."""
         protocol = self.material.protocol
         how = protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
-        return content_hash(self.fit_key, self.material.testset_recipe, how, REVISIONS, analysis.REVISION)
+        revisions = [REVISIONS, analysis.REVISION]
+        return content_hash(self.fit_key, self.material.testset_recipe, how, revisions, self.material.clinical)
 
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""

@@ -72,6 +72,11 @@ class Material:
         version = [self.cohort.name, self.cohort.version, *keys]
         return SimulatedCases.recipe(self.protocol, version)
 
+    @property
+    def clinical(self) -> list[float | None]:
+        """The patients' MMSE, with which their scores are correlated; it may be filled in long after the scans."""
+        return [None if np.isnan(value) else float(value) for value in self.rows["patients"]["mmse"]]
+
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:
         """Batches of one of PARTS, in the protocol's size."""
         scans = self.scans(part)

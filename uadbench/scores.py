@@ -69,7 +69,7 @@ def score_hash(table: pd.DataFrame) -> str:
     """A hash of all scores of all cases, rounded to six significant digits; row order does not matter."""
     ordered = table.sort_values(list(KEYS), kind="stable")
     digest = [content_hash([str(value) for value in ordered[key]]) for key in KEYS]
-    for name in sorted(set(table.columns) - set(KEYS)):
+    for name in sorted(set(table.columns) - {*KEYS, *TRAITS}):
         values = ordered[name].to_numpy(dtype=np.float64)
         finite = np.isfinite(values) & (values != 0)
         exponent = np.zeros(len(values), dtype=np.int64)

@@ -151,7 +151,7 @@ def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(material, t
     assert "figure1" not in shown, "no error rises from 0 by a factor"
     assert "no patients" in shown["table2"].caption
     page = write_report(result, scores, folder, tmp_path / "report", Silent()).read_text(encoding="utf-8")
-    assert "Unranked" in page
+    assert "Unranked" in page and "the ratio of Figure 1 does not exist" in page
 
 
 def test_the_kept_volumes_are_those_of_the_cases(run: Path, material) -> None:
