@@ -93,11 +93,11 @@ def test_an_evaluation_continues_scan_by_scan(
     asked: list[str] = []
     plain = getattr(evaluation.Evaluator, step)
 
-    def dies(self, scan):  # type: ignore[no-untyped-def]
+    def dies(self, scan, *following):  # type: ignore[no-untyped-def]
         asked.append(scan.participant)
         if len(asked) == 4:
             raise KeyboardInterrupt
-        return plain(self, scan)
+        return plain(self, scan, *following)
 
     monkeypatch.setattr(evaluation.Evaluator, step, dies)
     with pytest.raises(KeyboardInterrupt):

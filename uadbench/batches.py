@@ -15,10 +15,15 @@ from uadbench.types import Batch, Intensity, Scan, Volume
 SEX_CODE = {"F": 0.0, "M": 1.0}
 
 
-def make_batch(volumes: Sequence[Volume], scans: Sequence[Scan], seeds: Sequence[int]) -> Batch:
-    """Put normalised volumes (X, Y, Z) of `scans` into one Batch with images (N, 1, X, Y, Z)."""
+def make_batch(
+    volumes: Sequence[Volume], intensities: Sequence[Intensity], scans: Sequence[Scan], seeds: Sequence[int]
+) -> Batch:
+    """Normalise volumes (X, Y, Z), SUVR, of `scans` and put them into one Batch with images (N, 1, X, Y, Z)."""
+    images = np.empty((len(volumes), 1, *volumes[0].shape), dtype=np.float32)
+    for image, volume, intensity in zip(images, volumes, intensities, strict=True):
+        intensity.normalise(volume, out=image[0])
     return Batch(
-        images=torch.from_numpy(np.stack(volumes)[:, None]),
+        images=torch.from_numpy(images),
         age=torch.tensor([scan.age for scan in scans], dtype=torch.float32),
         sex=torch.tensor([SEX_CODE.get(scan.sex, float("nan")) for scan in scans], dtype=torch.float32),
         seeds=list(seeds),
@@ -51,7 +56,8 @@ class Batches:
             chosen = [int(i) for i in order[start : start + self.batch_size]]
             scans = [self.scans[i] for i in chosen]
             yield make_batch(
-                [self.intensities[i].normalise(self.scans[i].data) for i in chosen],
+                [scan.data for scan in scans],
+                [self.intensities[i] for i in chosen],
                 scans,
                 [keyed_seed("scan", self.seed, self.shuffle, *scan.key) for scan in scans],
             ).to(self.device)

@@ -38,6 +38,7 @@ from uadbench.results import (
 )
 from uadbench.scores import SCORES, score_hash, summarise, write_table
 from uadbench.store import content_hash, file_name, keyed_seed, write_json
+from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
 from uadbench.types import UNSEEN
@@ -144,15 +145,18 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     if known is not None:
         return Outcome(known, folder, reused=True)
     _sweep(folder)
-    model, curve = _fitted(cell, folder, device, progress)
-    evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
-    started = time.monotonic()
-    table = _evaluated(cell, evaluator, folder, progress)
-    _save_draws(evaluator, folder)
-    write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
-    result = _result(cell, evaluator, curve, table, time.monotonic() - started)
-    write_table(table, folder / SCORES)
-    write_result(result, folder)
+    with phase("training, the rest"):
+        model, curve = _fitted(cell, folder, device, progress)
+    with phase("measures"):
+        evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
+        started = time.monotonic()
+        table = _evaluated(cell, evaluator, folder, progress)
+    with phase("statistics"):
+        _save_draws(evaluator, folder)
+        write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
+        result = _result(cell, evaluator, curve, table, time.monotonic() - started)
+        write_table(table, folder / SCORES)
+        write_result(result, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return Outcome(result, folder, reused=False)
 
@@ -196,6 +200,7 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
             patience=section.patience,
             state_file=folder / STATE,
             progress=progress,
+            precision=section.precision,
             save_every_s=SAVE_EVERY_S,
         )
     else:
@@ -316,4 +321,6 @@ def _training(curve: Curve) -> Training | None:
         return None
     losses = [{name: float(f"{value:.6g}") for name, value in epoch.items()} for epoch in curve.losses]
     errors = [None if value is None else float(f"{value:.6g}") for value in curve.validation_mse]
-    return Training(epochs=len(losses), best_epoch=curve.best_epoch, losses=losses, validation_mse=errors)
+    return Training(
+        epochs=len(losses), best_epoch=curve.best_epoch, losses=losses, validation_mse=errors, precision=curve.precision
+    )

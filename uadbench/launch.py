@@ -17,6 +17,7 @@ from uadbench.material import plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
 from uadbench.report.figures import FIGURES, draw_figures
+from uadbench.timing import phase
 from uadbench.tracking import Tracker
 
 
@@ -93,7 +94,8 @@ def run_cells(
     sweep = Sweep()
     for cell in cells:
         if cell.state(output) != "done" or fresh:
-            cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
+            with phase("scans"):
+                cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
         try:
             outcome = run_cell(cell, output, device, progress, fresh)
         except Exception as error:  # a model may be anybody's code, and the other cells must go on
@@ -105,9 +107,11 @@ def run_cells(
         sweep.outcomes.append(outcome)
         on_result(outcome)
         if not outcome.reused or not (outcome.folder / FIGURES).is_dir():
-            _draw(outcome, progress)
+            with phase("figures"):
+                _draw(outcome, progress)
         if tracker is not None:
-            _track(outcome, tracker, sweep, progress)
+            with phase("MLflow"):
+                _track(outcome, tracker, sweep, progress)
     if tracker is not None and not sweep.untracked:
         try:
             tracker.close("FAILED" if sweep.failures else "FINISHED")

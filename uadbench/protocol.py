@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
 from uadbench.store import content_hash
-from uadbench.types import Grid, Intensity
+from uadbench.types import Grid, Intensity, Precision
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -157,13 +157,15 @@ class TrainingSection(_Section):
     """The budget that all models share; a model owns only its recipe (optimiser, rate).
 
     `recipe` names which of a model's recipes suits this budget. `patience`: stop after so many epochs
-    without a better validation error; 0 never stops early.
+    without a better validation error; 0 never stops early. `precision`: "bf16" is mixed precision where the processor
+    has it, else float32; "float32" is that everywhere.
     """
 
     recipe: str
     epochs: Count
     batch_size: Count
     patience: Annotated[int, Field(ge=0)]
+    precision: Precision
 
 
 class CellsSection(_Section):

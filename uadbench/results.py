@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from uadbench.errors import InputError
 from uadbench.store import write_json
-from uadbench.types import NO_DEMENTIA
+from uadbench.types import NO_DEMENTIA, Precision
 
 SCHEMA_VERSION: Literal[2] = 2
 RESULT = "result.json"
@@ -189,12 +189,13 @@ class Detection(_Section):
 
 
 class Training(_Section):
-    """The training curve: mean of every loss, and the healthy validation MSE, by epoch."""
+    """The training curve: mean of every loss, and the healthy validation MSE, by epoch; what it was computed in."""
 
     epochs: int
     best_epoch: int | None
     losses: list[dict[str, float]]
     validation_mse: list[float | None]
+    precision: Precision
 
 
 class Cost(_Section):

@@ -223,7 +223,7 @@ def _new(model_class: type[Model], grid: Grid, seed: int = 0) -> Model:
 def _batch(count: int) -> Batch:
     """Scans that the fitted model has not seen."""
     scans = example_scans(10 + count)[10:]
-    return make_batch([INTENSITY.normalise(scan.data) for scan in scans], scans, list(range(count)))
+    return make_batch([scan.data for scan in scans], [INTENSITY] * count, scans, list(range(count)))
 
 
 def _pick(batch: Batch, rows: list[int]) -> Batch:

@@ -83,6 +83,7 @@ class SimulatedCases:
     protocol: Protocol
     scans: Sequence[Scan]
     _drawn: dict[tuple[str, str], Draws] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _masks: dict[tuple[str, str], list[Volume]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def brain(self) -> Mask:
@@ -124,14 +125,29 @@ class SimulatedCases:
             for severity in section.severities:
                 yield self._case(scan, anomaly, severity, self.smoothed_masks[anomaly], self.truths[anomaly])
         drawn = draws or self.draws(scan)
-        blob = blobs.blob_mask(drawn.blob, self.protocol.lattice, section.sigma_mm)
+        blob, *parts = self.drawn_masks(scan) if draws is None else self._drawn_masks(draws)
         truth = self._truth(blob)
         for severity in section.severities:
             yield self._case(scan, UNSEEN, severity, blob, truth)
-        for variation in drawn.variations:
-            mask = varied.variation_mask(variation, self.protocol.lattice)
+        for variation, mask in zip(drawn.variations, parts, strict=True):
             yield self._case(scan, VARIED, variation.severity, mask, self._truth(mask))
         yield self._case(scan, HYPER, section.hyper.severity, blob, truth)
+
+    def drawn_masks(self, scan: Scan) -> list[Volume]:
+        """G(m) of a scan's blob and of its variations; kept until those of two more scans have been asked for.
+
+        They take longer to make than all cases of the dementias, so whoever goes through the scans may ask ahead.
+        """
+        if scan.key not in self._masks:
+            self._masks[scan.key] = self._drawn_masks(self.draws(scan))
+            while len(self._masks) > 2:
+                del self._masks[next(iter(self._masks))]
+        return self._masks[scan.key]
+
+    def _drawn_masks(self, drawn: Draws) -> list[Volume]:
+        lattice = self.protocol.lattice
+        parts = [varied.variation_mask(variation, lattice) for variation in drawn.variations]
+        return [blobs.blob_mask(drawn.blob, lattice, self.protocol.testsets.sigma_mm), *parts]
 
     @staticmethod
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:

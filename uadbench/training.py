@@ -16,21 +16,28 @@ from torch import Tensor
 from uadbench.batches import Batches
 from uadbench.errors import Unfinished
 from uadbench.models.base import Model, ReconstructionModel
+from uadbench.precision import available, computing_in
 from uadbench.progress import Progress
 from uadbench.store import atomic_path, keyed_seed
+from uadbench.timing import phase
+from uadbench.types import Batch, Precision
 
 SAVE_EVERY_S = 15.0
-REVISION = 1
+REVISION = 2
 """Raise it whenever the same model, scans and seed would end with other weights."""
 
 
 @dataclass
 class Curve:
-    """What happened in each finished epoch; lists are aligned. Seconds are summed over resumed runs."""
+    """What happened in each finished epoch; lists are aligned. Seconds are summed over resumed runs.
+
+    `precision` is what the last epochs were computed in: see `precision.available`.
+    """
 
     losses: list[dict[str, float]] = field(default_factory=list)
     validation_mse: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
+    precision: Precision = "float32"
 
     @property
     def best_epoch(self) -> int | None:
@@ -48,6 +55,7 @@ def train(
     patience: int,
     state_file: Path,
     progress: Progress,
+    precision: Precision = "float32",
     save_every_s: float = SAVE_EVERY_S,
 ) -> Curve:
     """Train a model; it leaves with the weights of its best validation epoch.
@@ -56,14 +64,17 @@ def train(
     reconstructs nothing keeps its last weights. The loop writes its whole state to `state_file`
     every `save_every_s` seconds at the end of an epoch and continues from one it finds there: all
     randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
+    `precision` "bf16" computes losses in mixed precision where the device can; the validation error is always float32.
 
     Raises Unfinished when a loss or the validation error is not a number.
     """
     state = _State(model, state_file)
+    precision = available(precision, torch.device(training.device))
     if not state.load():
         torch.manual_seed(keyed_seed("prepare", training.seed))
         model.train()
         model.prepare(training)
+    state.curve.precision = precision
     saved_at = time.monotonic()
     with progress.task(f"training {model.registered_name}", epochs) as task:
         if state.epoch:
@@ -71,7 +82,7 @@ def train(
             task.advance(state.epoch)
         while state.epoch < epochs and not _is_stale(state.curve, patience):
             started = time.monotonic()
-            losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch))
+            losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch), precision)
             error = validation_mse(model, validation)
             if error is not None and math.isnan(error):
                 raise Unfinished(f"{model.registered_name}: the validation error is NaN after epoch {state.epoch + 1}")
@@ -97,29 +108,41 @@ def validation_mse(model: Model, validation: Batches) -> float | None:
     model.eval()
     total, count = 0.0, 0
     for batch in validation:
-        errors = (model.reconstruct(batch).float() - batch.images).square().flatten(1).mean(1, dtype=torch.float64)
+        with phase("validation passes"):
+            restored = model.reconstruct(batch).float()
+        errors = (restored - batch.images).square().flatten(1).mean(1, dtype=torch.float64)
         total += float(errors.sum())
         count += len(batch)
     return total / count
 
 
-def _one_epoch(model: Model, optimisers: dict[str, torch.optim.Optimizer], batches: Batches) -> dict[str, float]:
+def _one_epoch(
+    model: Model, optimisers: dict[str, torch.optim.Optimizer], batches: Batches, precision: Precision
+) -> dict[str, float]:
     """One pass over the training scans; the mean of each named loss."""
     torch.manual_seed(keyed_seed("epoch", batches.seed, batches.shuffle))
     model.train()
     sums: dict[str, float] = {}
     for batch in batches:
-        for name, loss in _checked_losses(model, batch):
-            optimiser = optimisers[name]
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            sums[name] = sums.get(name, 0.0) + float(loss.detach())
+        with phase("training steps"):
+            for name, loss in _checked_losses(model, batch, precision):
+                optimiser = optimisers[name]
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                sums[name] = sums.get(name, 0.0) + float(loss.detach())
     return {name: total / len(batches) for name, total in sums.items()}
 
 
-def _checked_losses(model: Model, batch: Any) -> Iterator[tuple[str, Tensor]]:
-    for name, loss in model.losses(batch):
+def _checked_losses(model: Model, batch: Batch, precision: Precision) -> Iterator[tuple[str, Tensor]]:
+    """The model's losses, each computed when it is asked for; the optimiser steps outside of the mixed precision."""
+    losses = model.losses(batch)
+    while True:
+        with computing_in(precision, batch.images.device):
+            found = next(losses, None)
+        if found is None:
+            return
+        name, loss = found
         value = float(loss.detach())
         if not math.isfinite(value):
             raise Unfinished(f"{model.registered_name}: loss '{name}' is {value}; a lower learning rate may help")
@@ -187,6 +210,15 @@ class _State:
                     _, _, index, slot = key.split("\t")
                     state.setdefault(int(index), {})[slot] = value
             optimiser.load_state_dict({"state": state, "param_groups": header["groups"][name]})
+            _lay_out_like_weights(optimiser)
         self.curve = Curve(**header["curve"])
         self.epoch = int(header["epoch"])
         return True
+
+
+def _lay_out_like_weights(optimiser: torch.optim.Optimizer) -> None:
+    """Order what an optimiser keeps of a weight in memory as the weight is: fused kernels walk both alike."""
+    for weight, slots in optimiser.state.items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                slots[slot] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
 """Test sets drawn anew for every participant: blobs, dementias as they vary, and raised uptake."""
 
 NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER)
+
+Precision = Literal["bf16", "float32"]
+"""What a training step is computed in; see `precision.available`."""
 
 Affine = npt.NDArray[np.float64]
 """A (4, 4) matrix from voxel indices to MNI millimetres."""
@@ -72,9 +75,10 @@ class Intensity:
     offset: float
     scale: float
 
-    def normalise(self, suvr: Volume) -> Volume:
-        """SUVR to the models' unit."""
-        return ((suvr - np.float32(self.offset)) / np.float32(self.scale)).astype(np.float32, copy=False)
+    def normalise(self, suvr: Volume, out: Volume | None = None) -> Volume:
+        """SUVR to the models' unit, float32; into `out` where it is given."""
+        shifted = np.subtract(suvr, np.float32(self.offset), out=out, dtype=np.float32)
+        return np.divide(shifted, np.float32(self.scale), out=shifted)
 
 
 @dataclass(frozen=True)

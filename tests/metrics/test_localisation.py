@@ -13,7 +13,21 @@ from hypothesis.extra import numpy as npst
 from monai.metrics import compute_dice
 from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
 
-from uadbench.metrics.localisation import Ranking, rank
+from uadbench.metrics import localisation
+from uadbench.metrics.localisation import Ranking, compiled_row, plain_row
+
+
+@pytest.fixture(scope="module", params=["compiled", "plain"])
+def rank(request: pytest.FixtureRequest):
+    """`rank` both ways: compiled as on a CPU, and in torch as on other devices."""
+
+    def either(*inputs):
+        with pytest.MonkeyPatch.context() as patch:
+            if request.param == "plain":
+                patch.setattr(localisation, "compiled_row", plain_row)
+            return localisation.rank(*inputs)
+
+    return either
 
 
 def expected(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
@@ -43,7 +57,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 @given(cases())
 @settings(max_examples=80, deadline=None)
-def test_equals_scikit_learn(case) -> None:
+def test_equals_scikit_learn(rank, case) -> None:
     scores, truth = case
     own = rank(torch.tensor(scores), torch.tensor(truth))
     shared = rank(torch.tensor(scores), torch.tensor(truth[0]))
@@ -53,7 +67,7 @@ def test_equals_scikit_learn(case) -> None:
 
 
 @pytest.mark.parametrize("decimals", [1, 7])
-def test_equals_scikit_learn_on_a_whole_brain(decimals: int) -> None:
+def test_equals_scikit_learn_on_a_whole_brain(rank, decimals: int) -> None:
     rng = np.random.default_rng(0)
     truth = rng.choice(np.array([-1, 0, 1], dtype=np.int8), size=25_000, p=[0.1, 0.85, 0.05])
     scores = np.round(rng.normal(size=(2, 25_000)) + (truth == 1), decimals).astype(np.float32)
@@ -64,13 +78,13 @@ def test_equals_scikit_learn_on_a_whole_brain(decimals: int) -> None:
 
 @given(positives=st.integers(1, 400), negatives=st.integers(1, 400), value=st.floats(-10, 10, width=32))
 @settings(max_examples=50, deadline=None)
-def test_a_constant_map_scores_exactly_the_prevalence(positives, negatives, value) -> None:
+def test_a_constant_map_scores_exactly_the_prevalence(rank, positives, negatives, value) -> None:
     truth = torch.tensor([1] * positives + [0] * negatives, dtype=torch.int8)
     ranking = rank(torch.full((1, len(truth)), value), truth)
     assert found(ranking, 0) == (positives / len(truth), 0.5, positives / len(truth))
 
 
-def test_the_best_and_the_worst_map() -> None:
+def test_the_best_and_the_worst_map(rank) -> None:
     truth = torch.tensor([1, 1, 0, 0, 0], dtype=torch.int8)
     scores = torch.tensor([[5.0, 4, 3, 2, 1], [1, 2, 3, 4, 5]])
     ranking = rank(scores, truth)
@@ -78,7 +92,7 @@ def test_the_best_and_the_worst_map() -> None:
     assert found(ranking, 1) == (pytest.approx((1 / 4 + 2 / 5) / 2, rel=1e-15), 0.0, 0.4)
 
 
-def test_infinite_scores_have_their_place() -> None:
+def test_infinite_scores_have_their_place(rank) -> None:
     truth = torch.tensor([1, 0, 1, 0], dtype=torch.int8)
     ranking = rank(torch.tensor([[math.inf, 0.0, -math.inf, -math.inf]]), truth)
     assert found(ranking, 0) == (0.75, (2 + 0.5) / 4, 0.5)
@@ -86,7 +100,7 @@ def test_infinite_scores_have_their_place() -> None:
 
 @given(cases(), st.data())
 @settings(max_examples=30, deadline=None)
-def test_an_increasing_transform_changes_nothing(case, data) -> None:
+def test_an_increasing_transform_changes_nothing(rank, case, data) -> None:
     scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
     # the place of each value among all, then stretched: increasing, and exact in float32
     _, places = scores.unique(return_inverse=True)
@@ -98,7 +112,7 @@ def test_an_increasing_transform_changes_nothing(case, data) -> None:
 
 @given(cases(), st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_case_scores_the_same_alone_and_in_any_order(case, data) -> None:
+def test_a_case_scores_the_same_alone_and_in_any_order(rank, case, data) -> None:
     scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
     together = rank(scores, truth)
     order = data.draw(st.permutations(range(len(scores))))
@@ -112,7 +126,7 @@ def test_a_case_scores_the_same_alone_and_in_any_order(case, data) -> None:
 
 @given(cases(), st.sampled_from([-1e30, 0.0, 1e30, math.nan]))
 @settings(max_examples=30, deadline=None)
-def test_ignored_voxels_do_not_matter(case, junk) -> None:
+def test_ignored_voxels_do_not_matter(rank, case, junk) -> None:
     scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
     before, after = rank(scores, truth), rank(scores.where(truth >= 0, junk), truth)
     for index in range(len(scores)):
@@ -123,26 +137,27 @@ def test_ignored_voxels_do_not_matter(case, junk) -> None:
     ("truth", "defined"),
     [([1, 1, -1], (1.0, math.nan, 1.0)), ([0, 0, -1], (math.nan, math.nan, 0.0)), ([-1, -1, -1], (math.nan,) * 3)],
 )
-def test_what_the_truth_leaves_undefined_is_nan(truth, defined) -> None:
+def test_what_the_truth_leaves_undefined_is_nan(rank, truth, defined) -> None:
     ranking = rank(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor(truth, dtype=torch.int8))
     np.testing.assert_array_equal(found(ranking, 0), defined)
 
 
 @pytest.mark.parametrize("voxel", [0, 1])
-def test_a_score_that_is_nan_is_an_error(voxel: int) -> None:
+def test_a_score_that_is_nan_is_an_error(rank, voxel: int) -> None:
     scores = torch.zeros(2, 3)
     scores[1, voxel] = math.nan
-    with pytest.raises(ValueError, match="case 1 of the batch has scores that are NaN"):
-        rank(scores, torch.tensor([1, 0, 0], dtype=torch.int8))
+    for truth in ([1, 0, 0], [1, 1, -1], [0, 0, -1], [[0, -1, -1], [1, 0, 0]]):
+        with pytest.raises(ValueError, match="case 1 of the batch has scores that are NaN"):
+            rank(scores, torch.tensor(truth, dtype=torch.int8))
 
 
 @pytest.mark.parametrize(("scores", "truth"), [((2, 3), (4,)), ((2, 3), (3, 3)), ((2, 3), (2,)), ((3,), (3,))])
-def test_shapes_that_do_not_fit_are_an_error(scores, truth) -> None:
+def test_shapes_that_do_not_fit_are_an_error(rank, scores, truth) -> None:
     with pytest.raises(ValueError, match="does not fit"):
         rank(torch.zeros(scores), torch.zeros(truth, dtype=torch.int8))
 
 
-def test_scores_are_float64() -> None:
+def test_scores_are_float64(rank) -> None:
     ranking = rank(torch.rand(3, 10, requires_grad=True), torch.ones(10, dtype=torch.int8))
     columns = (ranking.average_precision, ranking.auroc, ranking.prevalence)
     assert {(column.dtype, tuple(column.shape)) for column in columns} == {(torch.float64, (3,))}
@@ -150,7 +165,7 @@ def test_scores_are_float64() -> None:
 
 @given(cases(), st.lists(values, min_size=1, max_size=4))
 @settings(max_examples=80, deadline=None)
-def test_recall_and_dice_equal_scikit_learn(case, levels) -> None:
+def test_recall_and_dice_equal_scikit_learn(rank, case, levels) -> None:
     scores, truth = case
     levels = [float(np.float32(level)) for level in [*levels, scores[0, 0]]]  # one that ties with a voxel
     ranking = rank(torch.tensor(scores), torch.tensor(truth), levels)
@@ -167,7 +182,7 @@ def test_recall_and_dice_equal_scikit_learn(case, levels) -> None:
             np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=0)
 
 
-def test_dice_equals_monai_on_a_whole_volume() -> None:
+def test_dice_equals_monai_on_a_whole_volume(rank) -> None:
     rng = np.random.default_rng(2)
     truth = torch.tensor(rng.random((3, 8, 9, 7)) < 0.2)
     scores = torch.tensor(rng.normal(size=(3, 8, 9, 7)), dtype=torch.float32) + truth
@@ -180,7 +195,7 @@ def test_dice_equals_monai_on_a_whole_volume() -> None:
 
 @given(cases(), st.lists(values, max_size=4))
 @settings(max_examples=80, deadline=None)
-def test_the_oracles_dice_is_the_best_of_all_thresholds(case, levels) -> None:
+def test_the_oracles_dice_is_the_best_of_all_thresholds(rank, case, levels) -> None:
     scores, truth = case
     ranking = rank(torch.tensor(scores), torch.tensor(truth), levels)
     for index in range(len(scores)):
@@ -197,7 +212,7 @@ def test_the_oracles_dice_is_the_best_of_all_thresholds(case, levels) -> None:
 
 @given(cases(), st.lists(st.integers(0, 40), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None)
-def test_what_is_found_follows_the_order_of_scores_alone(case, chosen) -> None:
+def test_what_is_found_follows_the_order_of_scores_alone(rank, case, chosen) -> None:
     """Scores and thresholds replaced by their places, then cubed: increasing, and exact in float32."""
     scores, truth = torch.tensor(case[0]), torch.tensor(case[1])
     distinct, places = scores.unique(return_inverse=True)
@@ -208,7 +223,7 @@ def test_what_is_found_follows_the_order_of_scores_alone(case, chosen) -> None:
         np.testing.assert_array_equal(column, getattr(after, name), err_msg=name)
 
 
-def test_an_ideal_map_has_a_perfect_oracle_and_a_blind_one_finds_everything_or_nothing() -> None:
+def test_an_ideal_map_has_a_perfect_oracle_and_a_blind_one_finds_everything_or_nothing(rank) -> None:
     truth = torch.tensor([1, 1, 0, 0, 0, -1], dtype=torch.int8)
     scores = torch.tensor([[9.0, 8, 3, 2, 1, 99], [0, 0, 0, 0, 0, 99]])
     ranking = rank(scores, truth, [3.0, -1.0])
@@ -218,8 +233,106 @@ def test_an_ideal_map_has_a_perfect_oracle_and_a_blind_one_finds_everything_or_n
     assert rank(scores, truth).recall.shape == (2, 0)
 
 
-def test_without_positives_nothing_is_defined_but_the_prevalence() -> None:
+def test_without_positives_nothing_is_defined_but_the_prevalence(rank) -> None:
     ranking = rank(torch.rand(2, 4), torch.tensor([0, 0, -1, 0], dtype=torch.int8), [0.1, 0.5])
     assert ranking.oracle_dice.isnan().all() and ranking.recall.isnan().all() and ranking.dice.isnan().all()
     assert ranking.recall.shape == ranking.dice.shape == (2, 2)
     assert ranking.prevalence.tolist() == [0, 0]
+
+
+def test_how_scores_lie_in_memory_does_not_matter(rank) -> None:
+    scores, truth = torch.randn(3, 50), torch.randint(-1, 2, (3, 50), dtype=torch.int8)
+    expected, turned = rank(scores, truth, [0.0]), rank(scores.T.contiguous().T, truth.T.contiguous().T, [0.0])
+    for name, column in vars(expected).items():
+        np.testing.assert_array_equal(getattr(turned, name), column, err_msg=name)
+
+
+def both_rows(scores, truth, levels) -> tuple[list[float], list[float]]:
+    """The row of a case, of the compiled way and of the plain one."""
+    scores, truth, levels = (torch.as_tensor(np.array(each, dtype=np.float32)) for each in (scores, truth, levels))
+    inputs = (scores, *((truth == label).nonzero().squeeze(1) for label in (1, 0)), levels)
+    return compiled_row(*inputs), plain_row(*inputs)
+
+
+TINY, LEAST, MOST = 1e-45, float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""The smallest subnormal number, the smallest that is none, the largest."""
+
+EXTREMES = [math.inf, -math.inf, -0.0, 0.0, TINY, -TINY, 3 * TINY, LEAST / 2, -LEAST / 2, LEAST, -LEAST, MOST, -MOST]
+
+# bits of all exponents and both signs; ties come from the extremes and the integers
+anything = st.one_of(
+    st.sampled_from(EXTREMES), st.integers(-2, 2).map(float), st.floats(width=32, allow_nan=False, allow_infinity=True)
+)
+
+
+@st.composite
+def single_cases(draw: st.DrawFn, labels: st.SearchStrategy[int]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    size = draw(st.integers(1, 50))
+    scores = draw(npst.arrays(np.float32, size, elements=anything))
+    return scores, draw(npst.arrays(np.int8, size, elements=labels)), draw(st.lists(anything, max_size=4))
+
+
+@given(single_cases(st.integers(-1, 1)))
+@settings(max_examples=200, deadline=None)
+def test_compiled_rows_equal_plain_ones(case) -> None:
+    scores, truth, levels = case
+    compiled, plain = both_rows(scores, truth, [*levels, scores[0]])
+    assert len(compiled) == 4 + 2 * (len(levels) + 1)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth"),
+    [
+        ([2, 2, 1, 1, 1, 0, 2], [1, 0, 1, 1, 0, 0, -1]),  # ties within and between the classes
+        ([0.0, -0.0, 0.0, -0.0, 1, -1], [1, 1, 0, 0, 0, 1]),
+        ([-0.0, -0.0, 0.0], [1, 1, 0]),
+        ([math.inf, -math.inf, math.inf, -math.inf, 0, MOST, -MOST], [1, 1, 0, 0, 1, 0, 1]),
+        ([7, 7, 7, 7, 7], [1, 0, 0, 1, 0]),  # all equal
+        ([-math.inf] * 4, [1, 0, 0, 1]),
+        ([3, 1, 2, 5, 4], [0, 0, 1, 0, 0]),  # one positive
+        ([3], [1]),
+        ([3, 1, 2, 2], [1, 1, 1, 1]),  # no negatives
+        ([3, 1, 2, 2], [1, -1, 1, -1]),
+        ([3, 1, 2, 2], [0, 0, 0, -1]),  # no positives
+        ([3, 1], [-1, -1]),
+        ([-3, -1, -2, -5, -4, -1], [0, 1, 1, 0, 1, 0]),  # negative scores
+        ([TINY, -TINY, 2 * TINY, 0.0, -0.0, LEAST / 2, LEAST, -LEAST / 2], [1, 0, 0, 1, 0, 1, 0, 1]),
+    ],
+)
+def test_compiled_rows_equal_plain_ones_at_their_ends(scores, truth) -> None:
+    levels = [*EXTREMES, *scores]
+    compiled, plain = both_rows(scores, truth, levels)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=0)
+    # by scikit-learn through the places of the scores, as it takes no infinity; NumPy too takes -0.0 for 0.0
+    places = np.unique(np.array(scores, dtype=np.float32), return_inverse=True)[1]
+    np.testing.assert_allclose(compiled[:3], expected(places, np.array(truth)), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("positives", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["bits", "ties", "normal"])
+def test_compiled_rows_equal_plain_ones_on_a_whole_brain(positives: float, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    size = 25_000
+    normal = rng.normal(size=size).astype(np.float32)
+    bits = rng.integers(0, 2**32, size, dtype=np.uint32).view(np.float32)
+    scores = {"bits": np.where(np.isnan(bits), normal, bits), "ties": np.round(normal, 1), "normal": normal}[kind]
+    truth = np.where(rng.random(size) < 0.1, -1, rng.random(size) < positives)
+    compiled, plain = both_rows(scores, truth, [*EXTREMES, *scores[:5]])
+    np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=0)
+
+
+@given(single_cases(st.integers(0, 1)), st.data(), st.sampled_from([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF]))
+@settings(max_examples=60, deadline=None)
+def test_rows_begin_with_nan_where_a_score_that_counts_is_nan(case, data, bits) -> None:
+    """NaN of either sign, quiet or signalling."""
+    scores, truth, levels = case
+    scores = scores.copy()
+    scores.view(np.uint32)[data.draw(st.integers(0, len(scores) - 1))] = bits
+    compiled, plain = both_rows(scores, truth, levels)
+    assert math.isnan(compiled[0]) and math.isnan(plain[0])
+    np.testing.assert_array_equal(compiled, plain)
+    ignored = np.where(np.isnan(scores), -1, truth)
+    compiled, plain = both_rows(scores, ignored, levels)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=0)
+    assert math.isnan(compiled[0]) == (not (ignored == 1).any())

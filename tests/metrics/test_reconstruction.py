@@ -11,7 +11,15 @@ from monai.metrics.regression import SSIMMetric
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from uadbench.metrics.reconstruction import compare, gaussian_matrix, separable, ssim_map
+from uadbench.metrics import reconstruction
+from uadbench.metrics.reconstruction import (
+    compiled_means,
+    gaussian_matrix,
+    gaussian_taps,
+    plain_means,
+    separable,
+    ssim_map,
+)
 
 SHAPE = (22, 27, 24)
 INTERIOR = (slice(5, -5),) * 3  # where no window of 11 voxels reaches padding
@@ -53,9 +61,22 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module", params=["compiled", "plain"])
+def compare(request: pytest.FixtureRequest):
+    """`compare` both ways: compiled as on a CPU, and in torch as on other devices."""
+
+    def either(*inputs):
+        with pytest.MonkeyPatch.context() as patch:
+            if request.param == "plain":
+                patch.setattr(reconstruction, "compiled_means", plain_means)
+            return reconstruction.compare(*inputs)
+
+    return either
+
+
 @pytest.fixture
 def precise():
-    """Filters in float64, as on devices and in modes that would round float32 products."""
+    """torch filters in float64, as on devices and in modes that would round float32 products."""
     torch.set_float32_matmul_precision("high")
     yield
     torch.set_float32_matmul_precision("highest")
@@ -84,6 +105,17 @@ def test_ssim_stays_accurate_where_images_are_flat() -> None:
     assert abs(float(ssim_map(a, b).mean()) - expected.mean()) < 1e-6
 
 
+@pytest.mark.parametrize(("levels", "tolerance"), [((1.0, 0.97), 1e-6), ((0.6, 0.7), 2e-6)])
+def test_compiled_ssim_stays_accurate_where_images_are_flat(levels: tuple[float, float], tolerance: float) -> None:
+    inside = (brains(1) > 0).float()
+    a, b = (level * inside for level in levels)
+    expected = wang_2004(a[0].numpy(), b[0].numpy())
+    found = reconstruction.compare(
+        {"a": a, "b": b}, {"p": ("a", "b")}, {"whole": torch.ones(1, *SHAPE, dtype=torch.bool)}
+    )
+    assert abs(float(found["p.whole.ssim"]) - expected.mean()) < tolerance
+
+
 def test_ssim_equals_scikit_image_where_padding_cannot_reach() -> None:
     a, b = brains(1)[0], brains(1, seed=1)[0]
     _, expected = skimage_metrics.structural_similarity(
@@ -93,7 +125,7 @@ def test_ssim_equals_scikit_image_where_padding_cannot_reach() -> None:
     np.testing.assert_allclose(ssim_map(a, b).numpy()[INTERIOR], expected[INTERIOR], rtol=0, atol=1e-4)
 
 
-def test_ssim_over_the_interior_equals_monai() -> None:
+def test_ssim_over_the_interior_equals_monai(compare) -> None:
     a, b = brains(3), brains(3, seed=1)
     interior = torch.zeros(1, *SHAPE, dtype=torch.bool)
     interior[(0, *INTERIOR)] = True
@@ -103,7 +135,7 @@ def test_ssim_over_the_interior_equals_monai() -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-5)
 
 
-def test_whole_volume_errors_equal_scikit_image() -> None:
+def test_whole_volume_errors_equal_scikit_image(compare) -> None:
     a, b = brains(3), brains(3, seed=1)
     whole = torch.ones(1, *SHAPE, dtype=torch.bool)
     scores = compare({"a": a, "b": b}, {"p": ("a", "b")}, {"whole": whole})
@@ -115,7 +147,7 @@ def test_whole_volume_errors_equal_scikit_image() -> None:
         assert float(scores["p.whole.psnr"][case]) == pytest.approx(psnr, rel=1e-7)
 
 
-def test_regions_equal_numpy_on_the_masked_voxels() -> None:
+def test_regions_equal_numpy_on_the_masked_voxels(compare) -> None:
     images = {
         "healthy": brains(1),
         "altered": brains(3, seed=1),
@@ -148,7 +180,7 @@ sizes = st.tuples(*[st.integers(5, 14)] * 3)
 
 @given(shape=sizes, cases=st.integers(2, 5), seed=st.integers(0, 10**6), data=st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_case_scores_the_same_alone_and_in_any_batch(shape, cases, seed, data) -> None:
+def test_a_case_scores_the_same_alone_and_in_any_batch(compare, shape, cases, seed, data) -> None:
     images = {
         "healthy": brains(1, shape, seed),
         "altered": brains(cases, shape, seed + 1),
@@ -177,7 +209,7 @@ def test_a_case_scores_the_same_alone_and_in_any_batch(shape, cases, seed, data)
 
 @given(shape=sizes, seed=st.integers(0, 10**6), scale=st.floats(0, 2))
 @settings(max_examples=30, deadline=None)
-def test_a_perfect_reconstruction_scores_best(shape, seed, scale) -> None:
+def test_a_perfect_reconstruction_scores_best(compare, shape, seed, scale) -> None:
     image = brains(2, shape, seed, error=0.2) * scale
     region = torch.ones(1, *shape, dtype=torch.bool)
     scores = compare({"a": image, "b": image.clone()}, {"p": ("a", "b")}, {"whole": region})
@@ -186,14 +218,18 @@ def test_a_perfect_reconstruction_scores_best(shape, seed, scale) -> None:
         assert scores[f"p.whole.{metric}"].tolist() == [value, value]
 
 
-def test_the_order_of_a_pair_does_not_matter() -> None:
-    images = {"a": brains(2), "b": brains(2, seed=1)}
-    scores = compare(images, {"there": ("a", "b"), "back": ("b", "a")}, {"brain": images["a"] > 0})
-    for metric in ("mse", "mae", "psnr", "ssim"):
-        assert torch.equal(scores[f"there.brain.{metric}"], scores[f"back.brain.{metric}"])
+@given(shape=sizes, cases=st.integers(1, 2), seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_a_pair_does_not_matter(compare, shape, cases, seed) -> None:
+    images = {"a": brains(2, shape, seed), "b": brains(cases, shape, seed + 1)}
+    regions = {"brain": images["a"] > 0, "whole": torch.ones(1, *shape, dtype=torch.bool)}
+    scores = compare(images, {"there": ("a", "b"), "back": ("b", "a")}, regions)
+    for region in regions:
+        for metric in ("mse", "mae", "psnr", "ssim"):
+            assert torch.equal(scores[f"there.{region}.{metric}"], scores[f"back.{region}.{metric}"])
 
 
-def test_an_empty_region_is_nan_and_only_for_its_case() -> None:
+def test_an_empty_region_is_nan_and_only_for_its_case(compare) -> None:
     a, b = brains(2), brains(2, seed=1)
     region = a > 0
     region[1] = False
@@ -202,10 +238,97 @@ def test_an_empty_region_is_nan_and_only_for_its_case() -> None:
         assert values.isnan().tolist() == [False, True]
 
 
-def test_scores_are_float64_whatever_the_default() -> None:
+def test_scores_are_float64_whatever_the_default(compare) -> None:
     a = brains(2)
     scores = compare({"a": a, "b": 0.9 * a}, {"p": ("a", "b")}, {"brain": a > 0})
     assert {(values.dtype, tuple(values.shape)) for values in scores.values()} == {(torch.float64, (2,))}
+
+
+def both_means(images, pairs, regions) -> tuple[torch.Tensor, torch.Tensor]:
+    """(cases, pairs, regions, 3) of the compiled way and of the plain one."""
+    stacks = [*images.values(), *regions.values()]
+    sizes = max(len(stack) for stack in stacks), stacks[0].shape[1:]
+    return compiled_means(images, pairs, regions, *sizes), plain_means(images, pairs, regions, *sizes)
+
+
+def noisy(shape: tuple[int, int, int], seed: int):
+    """Three cases of noise and two images that they share, pairs of all kinds, and regions of all kinds."""
+    generator = torch.Generator().manual_seed(seed)
+    names = {"healthy": 1, "altered": 3, "pseudo": 3, "still": 1}
+    images = {name: torch.rand(cases, *shape, generator=generator) for name, cases in names.items()}
+    pairs = PAIRS | {"back": ("pseudo", "healthy"), "both_shared": ("healthy", "still"), "same": ("altered", "altered")}
+    regions = {
+        "own": torch.rand(3, *shape, generator=generator) < 0.5,
+        "shared": torch.rand(1, *shape, generator=generator) < 0.5,
+        "whole": torch.ones(1, *shape, dtype=torch.bool),
+        "empty": torch.zeros(1, *shape, dtype=torch.bool),
+    }
+    regions["own"][1] = False
+    return images, pairs, regions
+
+
+ODD_SHAPES = [(2, 3, 4), (3, 4, 17), (11, 2, 7), (4, 30, 3), (5, 5, 5), (6, 11, 10), (13, 8, 21), SHAPE]
+
+
+@pytest.mark.parametrize("shape", ODD_SHAPES)
+def test_compiled_means_equal_plain_ones(shape: tuple[int, int, int]) -> None:
+    images, pairs, regions = noisy(shape, 0)
+    found, expected = both_means(images, pairs, regions)
+    assert found.shape == expected.shape == (3, len(pairs), 4, 3) and found.dtype == expected.dtype == torch.float64
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7, equal_nan=True)
+    empty = ~torch.stack([region.expand(3, *shape).flatten(1).any(dim=1) for region in regions.values()], dim=1)
+    assert empty[1, 0] and empty[:, 3].all()
+    assert torch.equal(found.isnan(), empty[:, None, :, None].expand_as(found))
+
+
+@pytest.mark.parametrize("shape", ODD_SHAPES)
+@pytest.mark.usefixtures("precise")
+def test_compiled_means_equal_float64(shape: tuple[int, int, int]) -> None:
+    found, expected = both_means(*noisy(shape, 1))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7, equal_nan=True)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.2])
+@pytest.mark.usefixtures("precise")
+def test_compiled_means_of_brains_equal_float64(error: float) -> None:
+    """SSIM less closely than of noise: smooth texture varies little beside its mean, and float32 squares both."""
+    images = {"healthy": brains(1), "altered": brains(3, seed=1, error=error), "pseudo": brains(3, seed=2, error=error)}
+    regions = {"own": images["altered"] > 0.6, "brain": images["healthy"] > 0}
+    found, expected = both_means(images, PAIRS, regions)
+    torch.testing.assert_close(found[..., :2], expected[..., :2], rtol=0, atol=1e-8)
+    torch.testing.assert_close(found[..., 2], expected[..., 2], rtol=0, atol=1e-6)
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 14)] * 3),
+    cases=st.lists(st.sampled_from([1, 3]), min_size=3, max_size=3),
+    alike=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_compiled_and_plain_means_agree_on_any_shape(shape, cases, alike, seed) -> None:
+    """SSIM less closely than on larger volumes: over a voxel or two, rounding does not average out."""
+    generator = torch.Generator().manual_seed(seed)
+    images = {name: torch.rand(n, *shape, generator=generator) for name, n in zip("abc", cases, strict=True)}
+    pairs = {"ab": ("a", "b"), "cb": ("c", "b"), "aa": ("a", "a")}
+    regions = {
+        "one": torch.rand(1, *shape, generator=generator) < 0.5,
+        "other": torch.rand(1 if alike else max(cases), *shape, generator=generator) < 0.2,
+    }
+    found, expected = both_means(images, pairs, regions)
+    torch.testing.assert_close(found[..., :2], expected[..., :2], rtol=0, atol=1e-7, equal_nan=True)
+    torch.testing.assert_close(found[..., 2], expected[..., 2], rtol=0, atol=5e-7, equal_nan=True)
+
+
+def test_how_images_lie_in_memory_does_not_matter(compare) -> None:
+    images = {"a": brains(2), "b": brains(2, seed=1), "c": brains(1, seed=2)}
+    pairs, regions = {"ab": ("a", "b"), "cb": ("c", "b")}, {"own": images["a"] > 0.6, "whole": images["c"] > 0}
+    turned = [
+        {name: stack.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) for name, stack in stacks.items()}
+        for stacks in (images, regions)
+    ]
+    expected, found = compare(images, pairs, regions), compare(turned[0], pairs, turned[1])
+    assert all(torch.equal(found[key], values) for key, values in expected.items())
 
 
 @pytest.mark.parametrize(
@@ -221,7 +344,7 @@ def test_scores_are_float64_whatever_the_default() -> None:
 )
 def test_what_does_not_fit_is_named(images, regions, said) -> None:
     with pytest.raises(ValueError, match=said):
-        compare(images, {"p": ("a", "a")}, regions)
+        reconstruction.compare(images, {"p": ("a", "a")}, regions)
 
 
 def test_ssim_map_refuses_different_shapes() -> None:
@@ -242,6 +365,18 @@ def test_gaussian_matrix_equals_a_correlation_with_zero_padding(n, sigma, radius
 def test_gaussian_matrix_refuses_a_width_that_is_not_positive(sigma: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         gaussian_matrix(5, sigma, 2)
+    with pytest.raises(ValueError, match="must be positive"):
+        gaussian_taps(sigma, 2)
+
+
+@given(sigma=st.floats(0.3, 4), radius=st.integers(0, 12))
+@settings(max_examples=30, deadline=None)
+def test_gaussian_taps_are_symmetric_and_sum_to_one(sigma, radius) -> None:
+    taps = gaussian_taps(sigma, radius)
+    assert taps.shape == (2 * radius + 1,) and taps.dtype == torch.float64
+    assert float(taps.sum()) == pytest.approx(1, rel=1e-15)
+    assert torch.equal(taps, taps.flip(0)) and (taps.diff()[:radius] > 0).all()
+    np.testing.assert_allclose(taps / taps[radius], np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2))
 
 
 def test_separable_gives_each_axis_its_own_matrix() -> None:

@@ -40,12 +40,36 @@ def test_top_mean_is_the_mean_of_the_highest(drawn: np.ndarray, share: float) ->
         assert score == pytest.approx(ordered[:count].mean(), rel=1e-12, abs=1e-9)
 
 
+@given(maps, rates, st.lists(st.sampled_from([math.inf, -math.inf, math.nan, -0.0, 0.0, 1e-45]), max_size=3))
+@settings(max_examples=80, deadline=None)
+def test_top_mean_on_a_cpu_equals_that_of_other_devices(drawn: np.ndarray, share: float, odd: list[float]) -> None:
+    """Values that are not finite included; other devices take torch's highest values."""
+    maps = torch.from_numpy(drawn.copy())
+    maps[0, : len(odd)] = torch.tensor(odd)[: maps.shape[1]]
+    before = maps.clone()
+    count = max(1, math.ceil(share * maps.shape[1] - 1e-9))
+    expected, least = maps.topk(count, dim=1).values.double().mean(dim=1), 1e-14 * np.abs(drawn).max()
+    np.testing.assert_allclose(top_mean(maps, share), expected, rtol=1e-12, atol=least)
+    np.testing.assert_array_equal(top_mean(maps.T.contiguous().T, share), top_mean(maps, share))
+    np.testing.assert_array_equal(maps, before)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("decimals", [1, 7])
+def test_top_mean_of_a_whole_brain(share: float, decimals: int) -> None:
+    drawn = np.round(np.random.default_rng(6).normal(size=(3, 25_000)), decimals).astype(np.float32)
+    expected = np.sort(drawn.astype(np.float64), axis=1)[:, -math.ceil(share * 25_000) :].mean(axis=1)
+    np.testing.assert_allclose(top_mean(torch.from_numpy(drawn), share), expected, rtol=1e-12, atol=1e-14)
+
+
 @given(maps, rates, st.data())
 @settings(max_examples=40, deadline=None)
 def test_a_scan_scores_the_same_alone_and_whatever_the_order_of_its_voxels(drawn, share, data) -> None:
+    """To rounding where voxels are reordered, as they are summed in their order."""
     together = top_mean(torch.from_numpy(drawn), share)
     order = data.draw(st.permutations(range(drawn.shape[1])))
-    assert torch.equal(top_mean(torch.from_numpy(drawn[:, order]), share), together)
+    shuffled, least = top_mean(torch.from_numpy(drawn[:, order]), share), 1e-14 * np.abs(drawn).max()
+    np.testing.assert_allclose(shuffled, together, rtol=1e-14, atol=least)
     for index in range(len(drawn)):
         assert torch.equal(top_mean(torch.from_numpy(drawn[index : index + 1]), share)[0], together[index])
 

@@ -18,7 +18,7 @@ from uadbench.anomalies.regions import dementia
 from uadbench.errors import Unfinished
 from uadbench.types import Grid, Volume
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Raised by hand whenever the same draw would give another mask, or the same seed another draw."""
 
 WARP_SCALE_MM: Final = 20.0
@@ -112,7 +112,8 @@ def _soft(variation: Variation) -> Volume:
             place += step.reshape([-1 if k == other else 1 for k in range(3)])
             if from_mm[axis, other]:
                 place += np.float32(from_mm[axis, other]) * warp[other]
-        places.append(np.clip(np.rint(place).astype(np.int64), 0, size - 1))  # the border of AAL3 has no region
+        # the border of AAL3 has no region
+        places.append(np.clip(np.rint(place, out=place), 0, size - 1, out=place).astype(np.intp))
     wanted = np.zeros(256, dtype=bool)
     wanted[[atlas.region_ids()[name] for name in variation.regions]] = True
     return soften(wanted[labels[tuple(places)]], variation.sigma_mm)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uadbench.errors import InputError, Unfinished
+from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
     from uadbench.launch import Sweep
@@ -38,34 +39,36 @@ def run(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these cells have, and start anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and their state, and do nothing.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:
     """Train models on healthy scans and score them on simulated dementias.
 
     Finished cells are reused; a killed run continues where it was.
     """
-    from uadbench import registry
-    from uadbench.cli.display import TerminalProgress
-    from uadbench.cohorts.opening import open_cohort
-    from uadbench.launch import choose_device, plan_cells, run_cells
-    from uadbench.protocol import load_protocol
-    from uadbench.store import require_writable
-    from uadbench.tracking import Tracker, default_uri
+    with phase("start"):
+        from uadbench import registry
+        from uadbench.cli.display import TerminalProgress
+        from uadbench.cohorts.opening import open_cohort
+        from uadbench.launch import choose_device, plan_cells, run_cells
+        from uadbench.protocol import load_protocol
+        from uadbench.store import require_writable
+        from uadbench.tracking import Tracker, default_uri
 
-    progress = TerminalProgress()
-    names = [n for m in model for n in (sorted(registry.models.load_all()) if m == "all" else [m])]
-    names = list(dict.fromkeys(names))
-    overrides, options = _parse_settings(settings or [])
-    chosen = load_protocol(protocol, overrides)
-    folds, seeds = (
-        _numbers("--fold", fold, chosen.cells.folds, chosen),
-        _numbers("--seed", seed, chosen.cells.seeds, chosen),
-    )
-    by_model = _options_of_models(names, options)
-    where = choose_device(device)
-    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
-    tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
-    cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
+        progress = TerminalProgress()
+        names = [n for m in model for n in (sorted(registry.models.load_all()) if m == "all" else [m])]
+        names = list(dict.fromkeys(names))
+        overrides, options = _parse_settings(settings or [])
+        chosen = load_protocol(protocol, overrides)
+        folds, seeds = (
+            _numbers("--fold", fold, chosen.cells.folds, chosen),
+            _numbers("--seed", seed, chosen.cells.seeds, chosen),
+        )
+        by_model = _options_of_models(names, options)
+        where = choose_device(device)
+        uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+        tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
+        cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
     if dry_run:
         _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
         return
@@ -82,7 +85,10 @@ def run(
         )
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to continue where it was") from None
-    _print_sweep(sweep, uri, as_json)
+    with phase("tables"):
+        _print_sweep(sweep, uri, as_json)
+    if profile:
+        _print_profile()
     if sweep.failures:
         failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
@@ -156,6 +162,15 @@ def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> No
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
+
+
+def _print_profile() -> None:
+    """To stderr, so that `--json` stays JSON."""
+    from rich.console import Console
+
+    from uadbench.cli.tables import profile_table
+
+    Console(stderr=True).print(profile_table(clock.seconds))
 
 
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from uadbench.report.words import near, number
+from uadbench.timing import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:
@@ -176,3 +177,15 @@ def _name(result: Result, results: Sequence[Result]) -> str:
     """Cells of one model that differ by fold or seed are told apart, but only where there are several."""
     several = len({(r.fold, r.seed) for r in results}) > 1
     return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
+
+
+def profile_table(seconds: dict[str, float]) -> Table:
+    """Where the time of a command went, the longest first; what a model computed stands apart from the harness."""
+    total = sum(seconds.values())
+    table = Table(title=f"{total:.1f} s, of which a model computed {share_in_model(seconds):.0%}")
+    for heading in ("", "s", "share"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        style = "bold" if name in MODEL else ""
+        table.add_row(name, f"{spent:.1f}", f"{spent / total:.1%}" if total else "", style=style)
+    return table

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +35,8 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
 
     Average precision is the sum over distinct thresholds of (R_n - R_(n-1)) P_n, without interpolation; AUROC is
     the Mann-Whitney statistic, in which a tie counts half. Both are scikit-learn's definitions
-    (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch.
+    (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch. On a CPU
+    this is compiled code (`compiled_ranking`), elsewhere torch, with equal results.
 
     Parameters
     ----------
@@ -62,24 +62,25 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
         raise ValueError(f"truth {tuple(truth.shape)} does not fit scores {tuple(scores.shape)}; expected (N, V)")
     shared = _positives_and_negatives(truth) if truth.dim() == 1 else None
     levels = torch.tensor(thresholds, dtype=scores.dtype, device=scores.device)
-    rows = []
-    for case, values in enumerate(scores.detach()):
-        positive, negative = shared or _positives_and_negatives(truth[case])
-        rows.append(_rank(_ascending(values[positive], case), _ascending(values[negative], case), levels))
+    rank_one = compiled_row if scores.device.type == "cpu" else plain_row
+    rows = [
+        rank_one(values, *(shared or _positives_and_negatives(truth[case])), levels)
+        for case, values in enumerate(scores.detach())
+    ]
     table = torch.tensor(rows, dtype=torch.float64, device=scores.device).reshape(-1, 4 + 2 * len(levels))
+    if table[:, 0].isnan().any():
+        _refuse_nan(scores, truth)
     recall, dice = table[:, 4 : 4 + len(levels)], table[:, 4 + len(levels) :]
     return Ranking(table[:, 0], table[:, 1], table[:, 2], table[:, 3], recall, dice)
 
 
-def correlation(scores: Tensor, reduction: Tensor, counts: Tensor) -> Tensor:
-    """Pearson correlation of anomaly maps with the true reduction, over the voxels that count.
+def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
+    """Pearson correlation of anomaly maps with the true reduction.
 
     Parameters
     ----------
     scores, reduction
-        (N, V) float32.
-    counts
-        (V,) bool, the brain as a rule.
+        (N, V) float32, voxels of the brain.
 
     Returns
     -------
@@ -87,10 +88,31 @@ def correlation(scores: Tensor, reduction: Tensor, counts: Tensor) -> Tensor:
         (N,) float64; NaN where the map or the reduction is constant.
 
     """
-    a, b = scores[:, counts].double(), reduction[:, counts].double()
+    if scores.device.type == "cpu":
+        from uadbench.metrics import compiled_sums
+
+        rows = zip(scores.float().contiguous(), reduction.float().contiguous(), strict=True)
+        found = [compiled_sums.correlation(one.numpy(), other.numpy()) for one, other in rows]
+        return torch.tensor(found, dtype=torch.float64)
+    a, b = scores.double(), reduction.double()
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
     scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     return ((a * b).sum(dim=1) / scale).where(scale > 0, math.nan).clamp(-1, 1)
+
+
+def mean_inside(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of values (N, V) over the voxels `where` (V,) bool, (N,) float64; NaN where there are none."""
+    return sum_where(values, where) / where.sum()
+
+
+def sum_where(values: Tensor, where: Tensor) -> Tensor:
+    """Sums of values (N, V) float32 over the voxels `where` (V,) bool, (N,) float64."""
+    if values.device.type == "cpu":
+        from uadbench.metrics import compiled_sums
+
+        rows, mask = values.float().contiguous(), where.numpy()
+        return torch.tensor([compiled_sums.sum_where(row.numpy(), mask) for row in rows], dtype=torch.float64)
+    return values.double() @ where.double()
 
 
 def _positives_and_negatives(truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,37 +120,46 @@ def _positives_and_negatives(truth: Tensor) -> tuple[Tensor, Tensor]:
     return (truth == 1).nonzero().squeeze(1), (truth == 0).nonzero().squeeze(1)
 
 
-def _ascending(values: Tensor, case: int) -> Tensor:
-    """Sorted values; raises ValueError where one is NaN (NaN sorts last, in NumPy as in torch)."""
-    # NumPy sorts floats with vector instructions, ten times faster than torch does on a CPU
-    ordered = torch.from_numpy(np.sort(values.numpy())) if values.device.type == "cpu" else values.sort().values
-    if len(ordered) and ordered[-1].isnan():
-        raise ValueError(f"case {case} of the batch has scores that are NaN")
-    return ordered
+def _refuse_nan(scores: Tensor, truth: Tensor) -> None:
+    for case, values in enumerate(scores):
+        if values[(truth if truth.dim() == 1 else truth[case]) >= 0].isnan().any():
+            raise ValueError(f"case {case} of the batch has scores that are NaN")
 
 
-def _rank(positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
-    """The row of a case, from the sorted scores of both classes: four numbers, recall and Dice at each level.
+def compiled_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
+    """The row of a case on a CPU, from (V,) scores: four numbers, recall and Dice at each level."""
+    from uadbench.metrics.compiled_ranking import rank_case
 
-    Recall rises only at thresholds that are a positive's score. So the sum over thresholds is a mean over positives
-    of the precision at their score, and it takes counts of values not below it, but no sorting of labels. The best
-    Dice, too, is reached at a positive's score: a threshold between two of them only adds negatives.
-    """
-    p, n = len(positives), len(negatives)
-    prevalence = p / (p + n) if p + n else math.nan
-    if p == 0:
-        return [math.nan, math.nan, prevalence, *[math.nan] * (1 + 2 * len(levels))]
-    below = torch.searchsorted(negatives, positives)  # negatives that score less, per positive
-    hits = p - torch.searchsorted(positives, positives)  # positives that score as much or more
+    if len(positives) == 0:
+        return _without_positives(len(negatives), len(levels))
+    arrays = (scores.float().contiguous(), positives, negatives, levels.float())
+    row: list[float] = rank_case(*(each.numpy() for each in arrays)).tolist()
+    return row
+
+
+def plain_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
+    """The same in torch, on any device. Rows begin with NaN where a score that counts is NaN."""
+    if len(positives) == 0:
+        return _without_positives(len(negatives), len(levels))
+    high, low = scores[positives].sort().values, scores[negatives].sort().values
+    p, n = len(high), len(low)
+    if high[-1].isnan() or (n and low[-1].isnan()):  # NaN sorts last
+        return [math.nan] * (4 + 2 * len(levels))
+    below = torch.searchsorted(low, high)  # negatives that score less, per positive
+    hits = p - torch.searchsorted(high, high)  # positives that score as much or more
     precision = hits.double() / (hits + n - below)
     # a mean of differences: equal precisions then give exactly that precision
     average_precision = float(precision[0] + (precision - precision[0]).mean())
     oracle_dice = float((2 * hits.double() / (hits + n - below + p)).max())
     auroc = math.nan
     if n:
-        ties_and_below = torch.searchsorted(negatives, positives, right=True)
+        ties_and_below = torch.searchsorted(low, high, right=True)
         auroc = int((below + ties_and_below).sum()) / (2 * p * n)
-    found = p - torch.searchsorted(positives, levels, right=True)
-    false = n - torch.searchsorted(negatives, levels, right=True)
+    found = p - torch.searchsorted(high, levels, right=True)
+    false = n - torch.searchsorted(low, levels, right=True)
     dice = 2 * found.double() / (found + false + p)
-    return [average_precision, auroc, prevalence, oracle_dice, *(found.double() / p).tolist(), *dice.tolist()]
+    return [average_precision, auroc, p / (p + n), oracle_dice, *(found.double() / p).tolist(), *dice.tolist()]
+
+
+def _without_positives(negatives: int, levels: int) -> list[float]:
+    return [math.nan, math.nan, 0.0 if negatives else math.nan, *[math.nan] * (1 + 2 * levels)]

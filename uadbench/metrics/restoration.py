@@ -6,9 +6,12 @@ scan recovers much and damages everybody.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-REVISION = 1
+from uadbench.metrics.localisation import sum_where
+
+REVISION = 2
 """Raise it whenever the same images get other numbers."""
 
 LEAST_REDUCTION = 0.02
@@ -21,11 +24,11 @@ def recovered_fraction(restored: Tensor, altered: Tensor, healthy: Tensor, truth
     Parameters
     ----------
     restored, altered
-        (N, X, Y, Z) SUVR: x̂' and x'.
+        (N, V) SUVR: x̂' and x' in the voxels of the brain.
     healthy
-        (1 or N, X, Y, Z) SUVR: x.
+        (1 or N, V) SUVR: x.
     truth
-        (X, Y, Z) bool, the voxels of the anomaly.
+        (V,) bool, the voxels of the anomaly.
 
     Returns
     -------
@@ -34,8 +37,8 @@ def recovered_fraction(restored: Tensor, altered: Tensor, healthy: Tensor, truth
         below LEAST_REDUCTION or the truth is empty.
 
     """
-    taken, uptake = _sum(healthy - altered, truth), _sum(healthy, truth)
-    given = _sum(restored - altered, truth)
+    taken, uptake = sum_where(healthy - altered, truth), sum_where(healthy, truth)
+    given = sum_where(restored - altered, truth)
     return (given / taken).where(taken >= LEAST_REDUCTION * uptake, float("nan"))
 
 
@@ -45,11 +48,11 @@ def damage(restored: Tensor, healthy: Tensor, outside: Tensor, variance: Tensor)
     Parameters
     ----------
     restored, healthy
-        (N or 1, X, Y, Z), in one unit.
+        (N or 1, V), in one unit.
     outside
-        (X, Y, Z) bool: brain that must not change.
+        (V,) bool: brain that must not change.
     variance
-        (X, Y, Z): voxelwise variance of healthy scans, in that unit squared.
+        (V,): voxelwise variance of healthy scans, in that unit squared.
 
     Returns
     -------
@@ -58,8 +61,8 @@ def damage(restored: Tensor, healthy: Tensor, outside: Tensor, variance: Tensor)
         mean. NaN where healthy people do not differ.
 
     """
-    scale = _sum(variance[None], outside)
-    return (_sum((restored - healthy).square(), outside) / scale).where(scale > 0, float("nan"))
+    scale = sum_where(variance[None], outside)
+    return (sum_where((restored - healthy).square(), outside) / scale).where(scale > 0, float("nan"))
 
 
 def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
@@ -70,9 +73,9 @@ def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
     Parameters
     ----------
     images
-        (N, X, Y, Z) SUVR.
+        (N, V) SUVR.
     truth, outside
-        (X, Y, Z) bool.
+        (V,) bool.
 
     Returns
     -------
@@ -80,36 +83,45 @@ def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
         (N,) float64, NaN where there is no uptake outside or a mask is empty.
 
     """
-    inside, rest = _sum(images, truth) / truth.sum(), _sum(images, outside) / outside.sum()
+    inside, rest = sum_where(images, truth) / truth.sum(), sum_where(images, outside) / outside.sum()
     return (inside / rest).where(rest > 0, float("nan"))
 
 
-def identified(restored: Tensor, scans: Tensor, own: int) -> Tensor:
-    """Whether x̂' is nearer to its own subject's x than to any other test subject's.
+class Crowd:
+    """The healthy scans among which a reconstruction is looked for.
 
     Parameters
     ----------
-    restored
-        (N, V) brain voxels of x̂'.
     scans
-        (S, V) brain voxels of the healthy scans of all test subjects.
-    own
-        Which of them is x.
-
-    Returns
-    -------
-    Tensor
-        (N,) float64, 1 or 0; a tie is no identification. NaN where there is nobody else.
+        (S, V) brain voxels of the healthy scans of test subjects.
 
     """
-    if len(scans) < 2:
-        return restored.new_full((len(restored),), float("nan")).double()
-    # |a - b|² - |a|², which orders like |a - b|²; float64, because people are much alike
-    distance = scans.double().square().sum(dim=1) - 2 * restored.double() @ scans.double().T
-    nearest_other = distance.clone()
-    nearest_other[:, own] = float("inf")
-    return (distance[:, own] < nearest_other.min(dim=1).values).double()
 
+    def __init__(self, scans: Tensor) -> None:
+        self.centre = scans.mean(dim=0)  # people are much alike: float32 is enough for how they differ from the mean
+        self.scans = scans - self.centre
+        self.squares = self.scans.double().square().sum(dim=1)
 
-def _sum(images: Tensor, where: Tensor) -> Tensor:
-    return images[:, where].double().sum(dim=1)
+    def identified(self, restored: Tensor, own: int) -> Tensor:
+        """Whether x̂' is nearer to its own subject's x than to any other test subject's.
+
+        Parameters
+        ----------
+        restored
+            (N, V) brain voxels of x̂'.
+        own
+            Which of the scans is x.
+
+        Returns
+        -------
+        Tensor
+            (N,) float64, 1 or 0; a tie is no identification. NaN where there is nobody else.
+
+        """
+        if len(self.scans) < 2:
+            return torch.full((len(restored),), float("nan"), dtype=torch.float64, device=restored.device)
+        # |a - b|² - |a|², which orders like |a - b|²
+        distance = self.squares - 2 * ((restored - self.centre) @ self.scans.T)
+        nearest_other = distance.clone()
+        nearest_other[:, own] = float("inf")
+        return (distance[:, own] < nearest_other.min(dim=1).values).double()

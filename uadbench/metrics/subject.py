@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from uadbench.resampling import LEVEL, effective_observations, share_interval
@@ -28,11 +29,17 @@ def top_mean(maps: Tensor, share: float) -> Tensor:
     Returns
     -------
     Tensor
-        (N,) float64.
+        (N,) float64; NaN where there are no voxels.
 
     """
     count = max(1, math.ceil(share * maps.shape[1] - 1e-9))
-    # the k highest summed in float64, in their order: which of equal values torch picks does not matter
+    if maps.shape[1] == 0:
+        return torch.full((len(maps),), math.nan, dtype=torch.float64, device=maps.device)
+    if maps.device.type == "cpu":
+        from uadbench.metrics.compiled_ranking import top_sum
+
+        sums = [top_sum(row.float().contiguous().numpy(), count) for row in maps.detach()]
+        return torch.tensor(sums, dtype=torch.float64) / count
     return maps.topk(count, dim=1).values.double().mean(dim=1)
 
 

@@ -78,10 +78,10 @@ class ReconstructionModel(Model):
 
 
 def mean_image(batches: Iterable[Batch]) -> Tensor:
-    """The mean of all images, voxel by voxel, (X, Y, Z) float64."""
+    """The mean of all images, voxel by voxel, (X, Y, Z) float64 (summed in float32 within a batch)."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for batch in batches:
-        total = total.to(batch.images.device) + batch.images[:, 0].sum(0, dtype=torch.float64)
+        total = total.to(batch.images.device) + batch.images[:, 0].sum(0).double()
         count += len(batch)
     return total / count
 

@@ -13,6 +13,7 @@ import torch
 from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.models.base import Model
+from uadbench.precision import lay_out
 from uadbench.store import atomic_path, write_json
 from uadbench.types import Grid
 
@@ -31,7 +32,9 @@ def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) ->
     checked = registry.check_options(name, plugin, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return plugin(grid, **checked)
+        model: Model = plugin(grid, **checked)
+    lay_out(model)
+    return model
 
 
 def save_model(model: Model, folder: Path, *, name: str, options: Mapping[str, Any], fit_key: str) -> None:
