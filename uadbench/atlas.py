@@ -76,10 +76,12 @@ def resample(
     from scipy import ndimage
 
     try:
-        mapping = np.linalg.solve(affine, to_affine)
+        exact = np.linalg.solve(affine, to_affine)
     except np.linalg.LinAlgError:
         raise InputError("the affine of the image cannot be inverted") from None
-    mapping = np.round(mapping, 9)  # so that coinciding centres coincide exactly
+    mapping = np.asarray(np.round(exact, 9), dtype=np.float64)  # so that coinciding centres coincide exactly
+    if order == 1 and not (mapping[:3, :3] - np.diag(np.diag(mapping))[:3, :3]).any():
+        return _along_axes(np.asarray(data, dtype=np.float32), mapping, shape)
     moved = ndimage.affine_transform(
         np.asarray(data, dtype=np.float32),
         mapping[:3, :3],
@@ -90,6 +92,28 @@ def resample(
         cval=0.0,
     )
     return np.asarray(moved, dtype=np.float32)
+
+
+def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume:
+    """Linear interpolation where the axes of both lattices are parallel: one axis after the other."""
+    for axis in range(3):
+        count = data.shape[axis]
+        place = mapping[axis, axis] * np.arange(shape[axis]) + mapping[axis, 3]
+        inside = (place >= 0) & (place <= count - 1)
+        before = np.clip(np.floor(place).astype(np.intp), 0, count - 1)
+        share = np.where(inside, place - before, 0.0).astype(np.float32)
+        column = [1, 1, 1]
+        column[axis] = -1
+        sampled = np.take(data, before, axis=axis)
+        if share.any():
+            step = np.take(data, np.minimum(before + 1, count - 1), axis=axis)
+            step -= sampled
+            step *= share.reshape(column)
+            sampled += step
+        if not inside.all():
+            sampled *= inside.reshape(column)
+        data = sampled
+    return data
 
 
 def versions() -> dict[str, str]:

@@ -50,6 +50,10 @@ VOXELS_AT_ONCE = 5_600_000
 """Bounds memory: all 66 cases on the 4 mm grid, 9 on the 2 mm grid. Scores do not depend on it."""
 
 
+CROWD = 100
+"""Among so many test scans, at most, a reconstruction is looked for: memory does not grow with the cohort."""
+
+
 @dataclass
 class Evaluator:
     """One trained model, calibrated and ready to be scored.
@@ -108,16 +112,20 @@ class Evaluator:
         with phase("test passes"):
             seen = observe(self.model, healthy, self.watch)
         rows = [self._scan_row(HEALTHY, scan, healthy, seen)]
-        at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
-        cases = self.cases.cases(scan)
-        while chunk := self._chunk(cases, at_once):
+        for chunk in self._chunks(scan):
             rows.append(self._case_rows(chunk, healthy, seen, following))
         return pd.concat(rows, ignore_index=True)
 
-    @staticmethod
-    def _chunk(cases: Iterator[Case], size: int) -> list[Case]:
-        with phase("simulation"):
-            return list(islice(cases, size))
+    def _chunks(self, scan: Scan) -> Iterator[list[Case]]:
+        """The cases of a scan, as many at once as VOXELS_AT_ONCE allows."""
+        cases = self.cases.cases(scan)
+        at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
+        while True:
+            with phase("simulation"):
+                chunk = list(islice(cases, at_once))
+            if not chunk:
+                return
+            yield chunk
 
     def score_patient(self, scan: Scan) -> pd.DataFrame:
         """The row of a patient's scan: nothing is simulated on it, and nothing known of where it is ill."""
@@ -216,10 +224,18 @@ class Evaluator:
         return {}
 
     @cached_property
+    def _others(self) -> list[tuple[str, str]]:
+        """Whose brains make the crowd: all test scans, or as many as it takes, chosen by a hash."""
+        keys = [scan.key for scan in self.cases.scans]
+        return sorted(keys, key=lambda key: keyed_seed("crowd", self.protocol.split.seed, *key))[:CROWD]
+
+    @cached_property
     def _crowd(self) -> restoration.Crowd:
-        """The brains of all test scans, in the models' unit."""
-        volumes = [self.cases.intensity(scan).normalise(scan.data)[self.cases.brain] for scan in self.cases.scans]
-        return restoration.Crowd(torch.from_numpy(np.stack(volumes)).to(self.device))
+        """Their brains, in the models' unit."""
+        scans = {scan.key: scan for scan in self.cases.scans}
+        volumes = [self.cases.intensity(scans[key]).normalise(scans[key].data) for key in self._others]
+        brains = np.stack([volume[self.cases.brain] for volume in volumes])
+        return restoration.Crowd(torch.from_numpy(brains).to(self.device))
 
     def _localised(self, native: Tensor, cases: list[Case]) -> dict[str, Column]:
         """Who and what the cases of one anomaly are, and how well their maps find it."""
@@ -258,11 +274,11 @@ class Evaluator:
         truth, outside = labels == 1, labels == 0
         brains = {name: self.in_brain(stack) for name, stack in images.items()}
         suvr = {name: brain * case.intensity.scale + case.intensity.offset for name, brain in brains.items()}
-        own = [scan.key for scan in self.cases.scans].index(case.scan.key)
+        place = self._others.index(case.scan.key) if case.scan.key in self._others else None
         scores = {
             "recovered": restoration.recovered_fraction(suvr["from altered"], suvr["altered"], suvr["healthy"], truth),
             "damage": restoration.damage(brains["from altered"], brains["healthy"], outside, self.variance),
-            "identified": self._crowd.identified(brains["from altered"], own),
+            "identified": self._crowd.identified(brains["from altered"], brains["healthy"][0], place),
         }
         for name, stack in suvr.items():
             value = restoration.healthiness(stack, truth, outside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -74,20 +74,4 @@ def soften(mask: npt.NDArray[np.generic], sigma_mm: float) -> Volume:
 
 def onto(smoothed: Volume, grid: Grid) -> Volume:
     """A softened mask sampled linearly at the voxel centres of a grid, (X, Y, Z) float32 in 0..1; 0 off the canvas."""
-    sampled = smoothed
-    for matrix in reversed(_sampling(grid)):  # (X, Y, Z) -> (Z, X, Y) -> (Y, Z, X) -> (X, Y, Z)
-        sampled = matrix @ sampled.reshape(-1, matrix.shape[1]).T
-    return np.clip(sampled.reshape(grid.shape), 0.0, 1.0)
-
-
-@lru_cache(maxsize=4)
-def _sampling(grid: Grid) -> list[npt.NDArray[np.float32]]:
-    """Linear interpolation from canvas to grid, whose axes are parallel: a matrix (grid, canvas) an axis."""
-    matrices = []
-    for axis in range(3):
-        mm = grid.voxel_mm * np.arange(grid.shape[axis]) + grid.origin[axis]
-        place = np.round((mm - CANVAS.origin[axis]) / CANVAS.voxel_mm, 9)
-        apart = abs(place[:, None] - np.arange(CANVAS.shape[axis]))
-        inside = (place >= 0) & (place <= CANVAS.shape[axis] - 1)
-        matrices.append(np.where(inside[:, None], np.clip(1 - apart, 0, None), 0).astype(np.float32))
-    return matrices
+    return np.clip(atlas.resample(smoothed, CANVAS.affine, grid.affine, grid.shape), 0.0, 1.0)

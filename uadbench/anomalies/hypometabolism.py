@@ -12,7 +12,7 @@ from uadbench.anomalies.regions import dementia
 from uadbench.errors import InputError
 from uadbench.types import Affine, Volume
 
-REVISION = 1
+REVISION = 2
 """Raised by hand whenever the same table, scan and severity would give another altered scan."""
 
 SIGMA_MM = 5.0
@@ -50,12 +50,22 @@ def blur(weights: Volume, sigma_voxels: float) -> Volume:
     Outside of the array counts as 0. ClinicaDL reflects at the border instead, which is the same
     wherever the weights vanish within 4 sigma of it; reflecting would double a mask that touches it.
     """
-    from scipy import ndimage
+    smooth = np.asarray(weights, dtype=np.float32)
+    if sigma_voxels > 0:
+        # dense products, though mostly with zeros, take half the time of a convolution
+        for matrix in [_gaussian(n, sigma_voxels) for n in reversed(smooth.shape)]:
+            smooth = matrix @ smooth.reshape(-1, len(matrix)).T  # (X, Y, Z) -> (Z, X, Y) -> (Y, Z, X) -> (X, Y, Z)
+    return np.clip(smooth.reshape(weights.shape), 0.0, 1.0)
 
-    smooth = ndimage.gaussian_filter(
-        np.asarray(weights, dtype=np.float32), sigma_voxels, mode="constant", cval=0.0, truncate=_TRUNCATE
-    )
-    return np.clip(np.asarray(smooth, dtype=np.float32), 0.0, 1.0)
+
+@lru_cache(maxsize=32)
+def _gaussian(n: int, sigma_voxels: float) -> npt.NDArray[np.float32]:
+    """Gaussian smoothing along n voxels, what lies outside counting as 0: a symmetric banded matrix (n, n)."""
+    radius = int(_TRUNCATE * sigma_voxels + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_voxels) ** 2)
+    offset = np.arange(n)[:, None] - np.arange(n)
+    weight = (taps / taps.sum())[np.clip(offset, -radius, radius) + radius]
+    return np.where(abs(offset) <= radius, weight, 0.0).astype(np.float32)
 
 
 def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sigma_mm: float = SIGMA_MM) -> Volume:

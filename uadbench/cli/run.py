@@ -86,9 +86,7 @@ def run(
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to continue where it was") from None
     with phase("tables"):
-        _print_sweep(sweep, uri, as_json)
-    if profile:
-        _print_profile()
+        _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
     if sweep.failures:
         failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
@@ -164,30 +162,38 @@ def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> No
     Console().print(table)
 
 
-def _print_profile() -> None:
-    """To stderr, so that `--json` stays JSON."""
-    from rich.console import Console
-
-    from uadbench.cli.tables import profile_table
-
-    Console(stderr=True).print(profile_table(clock.seconds))
-
-
-def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
-    from rich.console import Console
-
+def _print_whereabouts(sweep: Sweep, uri: str | None) -> None:
     from uadbench.cli.display import whereabouts
-    from uadbench.cli.tables import detection_table, models_table, restoration_table, severity_table
+
+    first, *others = sweep.outcomes
+    if not others:
+        for line in whereabouts(first.folder, None if first.folder in sweep.untracked else uri):
+            print(line)
+        return
+    for outcome in sweep.outcomes:
+        print(f"{outcome.result.model.name:12} {outcome.folder}")
+    for line in whereabouts(first.folder, None if sweep.untracked else uri)[4:]:
+        print(line)
+
+
+def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
+    found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
+    print(json.dumps({"results": found, "failures": sweep.failures, **more}, indent=2))
+
+
+def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
+    from rich.console import Console
+
+    from uadbench.cli.tables import detection_table, models_table, profile_table, restoration_table, severity_table
     from uadbench.cli.verdicts import standings, standings_line, summaries, trained, verdicts
 
     models = trained(sweep.outcomes)
     if as_json:
-        found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
         claims = {
             "verdicts": [verdict.to_json() for verdict in verdicts(models)],
             "standings": [asdict(place) for place in standings(models)] if models else [],
         }
-        print(json.dumps({"results": found, "failures": sweep.failures, **claims}, indent=2))
+        _print_json(sweep, claims | ({} if seconds is None else {"profile": seconds}))
         return
     if not sweep.outcomes:
         return
@@ -203,15 +209,10 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool) -> None:
     console.print(detection_table(results))
     if len(results) == 1:
         console.print(severity_table(results[0]))
-    for outcome in sweep.outcomes[:1] if len(results) == 1 else []:
-        for line in whereabouts(outcome.folder, None if outcome.folder in sweep.untracked else uri):
-            print(line)
-    if len(results) > 1:
-        for outcome in sweep.outcomes:
-            print(f"{outcome.result.model.name:12} {outcome.folder}")
-        for line in whereabouts(sweep.outcomes[0].folder, None if sweep.untracked else uri)[4:]:
-            print(line)
+    _print_whereabouts(sweep, uri)
     for folder in sweep.untracked:
         print(f"not in MLflow yet: uadbench track {folder} --tracking-uri {uri}")
     for result in results:
         print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")
+    if seconds is not None:
+        console.print(profile_table(seconds))

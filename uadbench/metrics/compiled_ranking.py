@@ -1,4 +1,4 @@
-"""One case's scores sorted and ranked against its truth: what `localisation.rank` does on a CPU."""
+"""Scores sorted, counted and ranked against the truth: what `localisation` and `subject` do on a CPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint32]
+
+BUCKETS = 1 << 21
+"""Of `count_in_buckets`: sign, exponent and twelve bits of the mantissa."""
 
 
 @compiled
@@ -102,6 +105,18 @@ def top_sum(scores: Floats, count: int) -> float:
     for i in range(size - (count - above), size):
         total += among[i]
     return total
+
+
+@compiled
+def count_in_buckets(scores: Floats, truth: npt.NDArray[np.int8], counts: Integers) -> bool:
+    """Add voxels (V,) to counts (2, BUCKETS) of positives and negatives by score; False if one that counts is NaN."""
+    bits = scores.view(np.uint32)
+    for i in range(len(scores)):
+        if truth[i] >= 0:
+            if np.isnan(scores[i]):
+                return False
+            counts[1 - truth[i], _key(bits[i]) >> 11] += 1
+    return True
 
 
 @compiled

@@ -102,15 +102,17 @@ class Crowd:
         self.scans = scans - self.centre
         self.squares = self.scans.double().square().sum(dim=1)
 
-    def identified(self, restored: Tensor, own: int) -> Tensor:
-        """Whether x̂' is nearer to its own subject's x than to any other test subject's.
+    def identified(self, restored: Tensor, own: Tensor, place: int | None) -> Tensor:
+        """Whether x̂' is nearer to its own subject's x than to any other subject's.
 
         Parameters
         ----------
         restored
             (N, V) brain voxels of x̂'.
         own
-            Which of the scans is x.
+            (V,) those of x.
+        place
+            Which of the scans is x; None if it is not among them.
 
         Returns
         -------
@@ -118,10 +120,13 @@ class Crowd:
             (N,) float64, 1 or 0; a tie is no identification. NaN where there is nobody else.
 
         """
-        if len(self.scans) < 2:
+        if len(self.scans) - (place is not None) < 1:
             return torch.full((len(restored),), float("nan"), dtype=torch.float64, device=restored.device)
         # |a - b|² - |a|², which orders like |a - b|²
-        distance = self.squares - 2 * ((restored - self.centre) @ self.scans.T)
-        nearest_other = distance.clone()
-        nearest_other[:, own] = float("inf")
-        return (distance[:, own] < nearest_other.min(dim=1).values).double()
+        off, x = restored - self.centre, own - self.centre
+        to_own = x.double().square().sum() - 2 * (off @ x)
+        to_others = self.squares - 2 * (off @ self.scans.T)
+        if place is not None:
+            to_own = to_others[:, place].clone()
+            to_others[:, place] = float("inf")
+        return (to_own < to_others.min(dim=1).values).double()
