@@ -22,7 +22,7 @@ class Worker:
         command = [sys.executable, str(WORKER), kind, *map(str, shape), "8"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: list[float] = []
-        self.loss = float("nan")
+        self.losses: list[float] = []
 
     def step(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -30,7 +30,7 @@ class Worker:
         self.process.stdin.flush()
         seconds, loss = self.process.stdout.readline().split()
         self.seconds.append(float(seconds))
-        self.loss = float(loss)
+        self.losses.append(float(loss))
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -38,19 +38,19 @@ class Worker:
         self.process.wait()
 
 
-@pytest.mark.parametrize(("shape", "target", "steps"), [((80, 96, 80), 3.5, 14), ((40, 48, 40), 2.0, 60)])
+@pytest.mark.parametrize(("shape", "target", "steps"), [((80, 96, 80), 3.5, 12), ((40, 48, 40), 2.0, 100)])
 def test_training_step(shape: tuple[int, int, int], target: float, steps: int, versus) -> None:
     fast, plain = Worker("fast", shape), Worker("plain", shape)
     for _ in range(2):
         fast.step()
         plain.step()
-    fast.seconds, plain.seconds = [], []
     versus.benchmark.pedantic(fast.step, setup=plain.step, rounds=steps, iterations=1)
     fast.close()
     plain.close()
-    seconds = statistics.median(fast.seconds)
+    seconds = statistics.median(fast.seconds[2:])
     precision = available("bf16", torch.device("cpu"))
     work = f"training step of vae3d, {' x '.join(map(str, shape))}, batch 8 ({precision})"
-    ratio = statistics.median(plain.seconds) / seconds
+    ratio = statistics.median(plain.seconds[2:]) / seconds
     versus.note(work, "plain eager float32, torch.optim.Adam", target, ratio, seconds=seconds)
-    assert fast.loss == pytest.approx(plain.loss, rel=0.02)
+    # at a learning rate of 1e-4: at 1e-3 two float32 trainings that begin 1e-6 apart end 20 % apart
+    assert fast.losses[-1] == pytest.approx(plain.losses[-1], rel=0.02)

@@ -75,12 +75,8 @@ def resample(
     """
     from scipy import ndimage
 
-    try:
-        exact = np.linalg.solve(affine, to_affine)
-    except np.linalg.LinAlgError:
-        raise InputError("the affine of the image cannot be inverted") from None
-    mapping = np.asarray(np.round(exact, 9), dtype=np.float64)  # so that coinciding centres coincide exactly
-    if order == 1 and not (mapping[:3, :3] - np.diag(np.diag(mapping))[:3, :3]).any():
+    mapping = _mapping(affine, to_affine)
+    if order == 1 and _is_parallel(mapping):
         return _along_axes(np.asarray(data, dtype=np.float32), mapping, shape)
     moved = ndimage.affine_transform(
         np.asarray(data, dtype=np.float32),
@@ -94,19 +90,56 @@ def resample(
     return np.asarray(moved, dtype=np.float32)
 
 
+def sampling(
+    shape: tuple[int, ...], affine: Affine, to_affine: Affine, to_shape: tuple[int, ...]
+) -> list[npt.NDArray[np.float32]] | None:
+    """What `resample` does (linearly) as a matrix (to_shape[i], shape[i]) an axis; None where axes are not parallel."""
+    mapping = _mapping(affine, to_affine)
+    if not _is_parallel(mapping):
+        return None
+    matrices = []
+    for axis in range(3):
+        before, share, inside = _places(mapping, axis, shape[axis], to_shape[axis])
+        matrix = np.zeros((to_shape[axis], shape[axis]), dtype=np.float32)
+        row = np.arange(to_shape[axis])
+        matrix[row, before] = np.where(inside, 1 - share, 0)
+        matrix[row, np.minimum(before + 1, shape[axis] - 1)] += np.where(inside, share, 0)
+        matrices.append(matrix)
+    return matrices
+
+
+def _mapping(affine: Affine, to_affine: Affine) -> Affine:
+    """From voxels of the other lattice to voxels of the first."""
+    try:
+        exact = np.linalg.solve(affine, to_affine)
+    except np.linalg.LinAlgError:
+        raise InputError("the affine of the image cannot be inverted") from None
+    return np.asarray(np.round(exact, 9), dtype=np.float64)  # so that coinciding centres coincide exactly
+
+
+def _is_parallel(mapping: Affine) -> bool:
+    return not (mapping[:3, :3] - np.diag(np.diag(mapping[:3, :3]))).any()
+
+
+def _places(
+    mapping: Affine, axis: int, size: int, to_size: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """For each place along an axis: the voxel before it, how far it is to the next (0..1), and whether it is inside."""
+    place = mapping[axis, axis] * np.arange(to_size) + mapping[axis, 3]
+    inside = (place >= 0) & (place <= size - 1)
+    before = np.clip(np.floor(place).astype(np.intp), 0, size - 1)
+    return before, np.where(inside, place - before, 0.0).astype(np.float32), inside
+
+
 def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume:
     """Linear interpolation where the axes of both lattices are parallel: one axis after the other."""
     for axis in range(3):
-        count = data.shape[axis]
-        place = mapping[axis, axis] * np.arange(shape[axis]) + mapping[axis, 3]
-        inside = (place >= 0) & (place <= count - 1)
-        before = np.clip(np.floor(place).astype(np.intp), 0, count - 1)
-        share = np.where(inside, place - before, 0.0).astype(np.float32)
+        before, share, inside = _places(mapping, axis, data.shape[axis], shape[axis])
         column = [1, 1, 1]
         column[axis] = -1
         sampled = np.take(data, before, axis=axis)
         if share.any():
-            step = np.take(data, np.minimum(before + 1, count - 1), axis=axis)
+            step = np.take(data, np.minimum(before + 1, data.shape[axis] - 1), axis=axis)
             step -= sampled
             step *= share.reshape(column)
             sampled += step

@@ -43,11 +43,13 @@ def resampled_means(values: Values, counts: Values) -> Values:
     values : (subjects, columns); NaN is n/a for that subject
     counts : (resamples, subjects)
 
-    Returns (resamples, columns); NaN where a resample holds no known value.
+    Returns (resamples, columns), column by column in memory; NaN where a resample holds no known value.
     """
     known = np.isfinite(values)
+    means = _addable(np.where(known, values, 0.0)).T @ counts.T
     with np.errstate(invalid="ignore"):
-        return np.asarray((counts @ _addable(np.where(known, values, 0.0))) / (counts @ known.astype(np.float64)))
+        means /= counts.sum(axis=1) if known.all() else known.T.astype(np.float64) @ counts.T
+    return np.asarray(means.T)
 
 
 def _addable(values: Values) -> Values:

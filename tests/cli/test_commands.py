@@ -72,6 +72,16 @@ def test_run_as_json(material, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
+def test_profile_says_where_the_time_went(material, tmp_path: Path, capsys) -> None:
+    options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--profile"]
+    code, out, _ = call(capsys, "run", "--model", "ae3d", *options)
+    assert code == 0
+    assert "of which a model computed" in out and "training steps" in out
+    phases = json.loads(call(capsys, "run", "--model", "ae3d", *options, "--json")[1])["profile"]
+    assert {"start", "training steps", "validation passes", "test passes", "measures", "simulation"} <= set(phases)
+    assert all(seconds >= 0 for seconds in phases.values())
+
+
 def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.py"
     file.write_text(

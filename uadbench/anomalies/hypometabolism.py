@@ -134,24 +134,36 @@ def truth(
 
 
 @lru_cache(maxsize=12)
-def _smoothed(anomaly: str, sigma_mm: float) -> tuple[Volume, Affine]:
-    """G(m) at 1 mm and its affine, cut to where it is not 0: a third of the time and memory."""
+def _cut(anomaly: str, sigma_mm: float) -> tuple[Volume, Affine]:
+    """The mask at 1 mm and its affine, cut to where G(m) is not 0: a third of the time and memory."""
     weights, affine = mask(anomaly)
     voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
     reach = np.ceil(_TRUNCATE * sigma_mm / voxel_mm).astype(int) + 2  # the outermost layers are exactly 0
-    where = np.argwhere(weights > 0)
-    low = np.maximum(where.min(axis=0) - reach, 0)
-    high = np.minimum(where.max(axis=0) + reach + 1, weights.shape)
+    used = [np.flatnonzero(weights.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    low = np.maximum([places[0] for places in used] - reach, 0)
+    high = np.minimum([places[-1] for places in used] + reach + 1, weights.shape)
     part = weights[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     cut = affine.copy()
     cut[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
-    return blur(part, float(sigma_mm / voxel_mm[0])), cut
+    return part, cut
 
 
 @lru_cache(maxsize=12)
 def _sampled(anomaly: str, affine: bytes, shape: tuple[int, int, int], sigma_mm: float) -> Volume:
-    smooth, at = _smoothed(anomaly, sigma_mm)
+    """G(m) on a lattice. Along parallel axes, smoothing and sampling are one product an axis."""
+    part, at = _cut(anomaly, sigma_mm)
     there = np.frombuffer(affine, dtype=np.float64).reshape(4, 4)
-    sampled = np.clip(atlas.resample(smooth, at, there, shape), 0.0, 1.0)
+    sigma_voxels = float(sigma_mm / np.linalg.norm(at[:3, 0]))
+    sampling = atlas.sampling(part.shape, at, there, shape)
+    if sampling is None:
+        sampled = atlas.resample(blur(part, sigma_voxels), at, there, shape)
+    else:
+        sampled = part
+        for matrix in reversed(sampling):  # (X, Y, Z) -> (Z, X, Y) -> (Y, Z, X) -> (X, Y, Z)
+            n = matrix.shape[1]
+            both = matrix @ _gaussian(n, sigma_voxels) if sigma_voxels > 0 else matrix
+            sampled = np.asarray(both @ sampled.reshape(-1, n).T, dtype=np.float32)
+        sampled = sampled.reshape(shape)
+    sampled = np.asarray(np.clip(sampled, 0.0, 1.0), dtype=np.float32)
     sampled.flags.writeable = False
     return sampled

@@ -16,6 +16,9 @@ from uadbench.types import Batch, Grid
 HELD_VOXELS = 320_000_000
 """So many numbers (1.3 GB) of the training scans make a block; two blocks are in memory at most."""
 
+COLUMNS = 128
+"""Of the Gram matrix, computed at once: what lies above its diagonal is not."""
+
 
 @register_model("pca_recon")
 class PCARecon(ReconstructionModel):
@@ -53,9 +56,10 @@ class PCARecon(ReconstructionModel):
         self.directions.zero_()
         start = 0
         for batch in batches:
-            scans = batch.images.flatten(1) - self.mean
-            self.directions[:kept].addmm_(weights[start : start + len(scans)].T, scans)
-            start += len(scans)
+            of_batch = weights[start : start + len(batch)].T
+            self.directions[:kept].addmm_(of_batch, batch.images.flatten(1))
+            start += len(batch)
+        self.directions[:kept] -= weights.sum(dim=0)[:, None] * self.mean
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """The mean plus the projection of what differs from it."""
@@ -63,15 +67,17 @@ class PCARecon(ReconstructionModel):
         return ((off @ self.directions.T) @ self.directions + self.mean).view_as(batch.images)
 
     def _gram(self, batches: Iterable[Batch]) -> Tensor:
-        """Products of all pairs of centred scans, (S, S) float64: block by block, each pair of blocks once."""
+        """Products of all pairs of centred scans, (S, S) float64: each pair once, block by block."""
         count = sum(len(batch) for batch in batches)
         gram = torch.zeros(count, count, dtype=torch.float64, device=self.mean.device)
-        for top, rows in self._blocks(batches):
-            for left, columns in self._blocks(batches, top):
-                product = (rows @ columns.T).double()
-                gram[top : top + len(rows), left : left + len(columns)] = product
-                gram[left : left + len(columns), top : top + len(rows)] = product.T
-        return gram
+        for top, block in self._blocks(batches):
+            stop = top + len(block)
+            for begin in range(0, len(block), COLUMNS):
+                columns = slice(top + begin, min(top + begin + COLUMNS, stop))
+                gram[top + begin : stop, columns] = (block[begin:] @ block[begin : begin + COLUMNS].T).double()
+            for below, others in self._blocks(batches, stop):
+                gram[below : below + len(others), top:stop] = (others @ block.T).double()
+        return gram.tril() + gram.tril(-1).T
 
     def _blocks(self, batches: Iterable[Batch], begin: int = 0) -> Iterator[tuple[int, Tensor]]:
         """Centred scans from the `begin`-th on, as many at once as may be held, with the number of the first."""
