@@ -36,12 +36,13 @@ def test_memory_of_evaluation(versus) -> None:
     found: list[dict[str, float]] = []
 
     def gib() -> float:
-        few = {"protocol": "paper", "scans": 2}
-        found[:] = [evaluate(**few), evaluate(protocol="paper", scans=5)]
-        found.append(evaluate(**few, dementias=2, severities=3))
+        some = {"protocol": "paper", "scans": 4}
+        found[:] = [evaluate(**some), evaluate(protocol="paper", scans=8)]
+        found.append(evaluate(**some, dementias=2, severities=3))
         return max(each["memory_mib"] for each in found) / 1024
 
     versus.at_most("memory of evaluation, 80 x 96 x 80 (mapped scans left out)", "a number", 2.5, gib, "GiB")
-    few, many, small = (each["memory_mib"] for each in found)
-    assert many < 1.1 * few, "memory grows with test scans"
-    assert few < 1.1 * small, "memory grows with test sets"
+    some, many, small = (each["memory_mib"] for each in found)
+    # the allocator's heap itself varies by a tenth between runs
+    assert many < 1.15 * some, "memory grows with test scans"
+    assert some < 1.15 * small, "memory grows with test sets"

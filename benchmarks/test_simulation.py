@@ -28,7 +28,6 @@ def test_54_altered_scans(shape: str, versus, tmp_path: Path) -> None:
     mask = np.array(hypometabolism.smoothed_mask("ad", grid.affine, grid.shape, 0.0))
 
     def ours() -> None:
-        hypometabolism._cut.cache_clear()
         hypometabolism._sampled.cache_clear()
         for name in DEMENTIAS:
             smoothed = hypometabolism.smoothed_mask(name, grid.affine, grid.shape)

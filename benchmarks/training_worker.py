@@ -34,7 +34,7 @@ def main(kind: str, *numbers: str) -> None:
     x, y, z, batch_size = map(int, numbers)
     grid = Grid((x, y, z), 1.0, (0.0, 0.0, 0.0))
     torch.manual_seed(0)
-    model = VAE3D(grid, from_mean=False, learning_rate=1e-4).train()
+    model = VAE3D(grid, from_mean=False, learning_rate=1e-5).train()
     precision = available("bf16", CPU)
     if kind == "fast":
         keep_freed_memory()

@@ -40,6 +40,19 @@ def region_ids() -> dict[str, int]:
 
 
 @cache
+def region_boxes() -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Label value to its first and last voxel along each axis."""
+    from scipy import ndimage
+
+    found = enumerate(ndimage.find_objects(aal3()[0]), start=1)
+    return {
+        number: (tuple(part.start for part in box), tuple(part.stop - 1 for part in box))
+        for number, box in found
+        if box is not None
+    }
+
+
+@cache
 def tissue(kind: str) -> tuple[Volume, Affine]:
     """MNI152 probability map of "grey" or "white" matter in 0..1 at 1 mm, and its affine.
 
