@@ -85,7 +85,7 @@ def test_a_constant_stays_up_to_the_rim_whatever_is_outside(smoothing, value, ju
     mask = brain()
     maps = torch.full((1, *SHAPE), value).where(mask, junk)
     smoothed = smoothing(mask, 12.0, 4.0)(maps)
-    np.testing.assert_allclose(smoothed.numpy(), value, rtol=1e-6, atol=1e-37)  # below, float32 has fewer digits
+    assert (smoothed == value).all()  # to the bit: rounding would rank the voxels of a map that tells nothing
 
 
 def test_smoothing_keeps_the_sign(smoothing) -> None:

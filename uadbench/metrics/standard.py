@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uadbench.metrics.reconstruction import gaussian_matrix, gaussian_taps, separable
 
-REVISION = 3
+REVISION = 4
 """Raise it whenever the same maps get other numbers."""
 
 TRUNCATE = 4.0
@@ -69,7 +69,9 @@ class BrainSmoothing:
             raise ValueError(f"maps {tuple(maps.shape)} do not fit the brain mask {tuple(self.brain.shape)}")
         smoothed = maps.new_empty(len(maps), len(self.inside), dtype=torch.float32)
         for row, values in zip(smoothed, maps, strict=True):
-            torch.div(self.voxels(self._smooth(values))[0], self._weight, out=row)
+            # what all voxels have in common is put aside: a constant map stays one to the bit, and ranks nothing
+            level = self.voxels(values).mean(dtype=torch.float64).float()
+            torch.div(self.voxels(self._smooth(values - level))[0], self._weight, out=row).add_(level)
         return smoothed
 
 
