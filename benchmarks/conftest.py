@@ -1,7 +1,7 @@
 """Ours and a named baseline by turns in one run: the ratio of their medians against a target.
 
-`pytest benchmarks --benchmark-only` prints the table. A ratio below LEAST of its target is a failure; between that and
-the target it is noise, or this machine.
+`pytest benchmarks --benchmark-only` prints the table. A ratio below 0.7 of its target (`--least`) is a failure; between
+that and the target it is noise, or this machine.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-
-LEAST = 0.7
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,9 @@ class Row:
     limit: bool
     unit: str
 
-    @property
-    def passed(self) -> bool:
+    def passes(self, least: float) -> bool:
         """Whether it is near enough to the target."""
-        return self.measured <= self.target / LEAST if self.limit else self.measured >= LEAST * self.target
+        return self.measured <= self.target / least if self.limit else self.measured >= least * self.target
 
 
 ROWS: list[Row] = []
@@ -41,8 +38,9 @@ ROWS: list[Row] = []
 class Versus:
     """Times two functions by turns; what is measured goes to the table, and a ratio that is too low fails."""
 
-    def __init__(self, benchmark: BenchmarkFixture) -> None:
+    def __init__(self, benchmark: BenchmarkFixture, least: float) -> None:
         self.benchmark = benchmark
+        self.least = least
 
     def __call__(
         self,
@@ -88,12 +86,16 @@ class Versus:
         row = Row(work, against, target, measured, seconds, limit, unit)
         ROWS.append(row)
         self.benchmark.extra_info.update(measured=row.measured, target=row.target)
-        assert row.passed, f"{row.work}: {row.measured:.2f} {row.unit}, target {row.target:g} {row.unit}"
+        assert row.passes(self.least), f"{row.work}: {row.measured:.2f} {row.unit}, target {row.target:g} {row.unit}"
 
 
 @pytest.fixture
-def versus(benchmark: BenchmarkFixture) -> Versus:
-    return Versus(benchmark)
+def versus(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Versus:
+    return Versus(benchmark, request.config.getoption("--least"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--least", type=float, default=0.7, help="the share of its target below which a ratio fails")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
