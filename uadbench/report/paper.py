@@ -60,18 +60,9 @@ def differences(result: Result) -> list[str]:
         found.append(f"cohort {result.cohort.name}, which may not be the paper's selection from ADNI")
     found.append("dementia masks from our own reading of the literature (the paper does not list its regions)")
     protocol = protocol_of(result)
-    if protocol is None:
-        found.append("a protocol that does not ship with this version of uadbench")
-    else:
-        if protocol.grid.shape != (80, 96, 80):
-            found.append(f"a grid of {protocol.lattice} instead of 80 x 96 x 80 at 2 mm")
-        if protocol.intensity.kind != "minmax":
-            found.append(
-                f"intensities divided by SUVR {protocol.intensity.scale:g} instead of scaled to each scan's minimum "
-                "and maximum, so that errors are in another unit"
-            )
-        if protocol.training.epochs != 300:
-            found.append(f"{protocol.training.epochs} epochs instead of 300")
+    found += ["a protocol that does not ship with this version of uadbench"] if protocol is None else _of(protocol)
+    if result.training is not None and result.training.precision != "float32":
+        found.append("training in mixed precision (bfloat16)")
     if result.model.name != "vae3d":
         found.append(f"the model {result.model.name} instead of the paper's VAE")
     else:
@@ -79,4 +70,18 @@ def differences(result: Result) -> list[str]:
         if protocol is None or protocol.training.recipe != "paper":
             options = ", ".join(f"{name} = {value}" for name, value in result.model.options.items())
             found.append(f"another width and recipe of the VAE ({options})")
+    return found
+
+
+def _of(protocol: Protocol) -> list[str]:
+    found = []
+    if protocol.grid.shape != (80, 96, 80):
+        found.append(f"a grid of {protocol.lattice} instead of 80 x 96 x 80 at 2 mm")
+    if protocol.intensity.kind != "minmax":
+        found.append(
+            f"intensities divided by SUVR {protocol.intensity.scale:g} instead of scaled to each scan's minimum "
+            "and maximum, so that errors are in another unit"
+        )
+    if protocol.training.epochs != 300:
+        found.append(f"{protocol.training.epochs} epochs instead of 300")
     return found
