@@ -15,6 +15,7 @@ ROWS = {
     "store": 1,
     "registry": 1,
     "atlas": 1,
+    "gaussian": 1,
     "allocator": 1,
     "precision": 1,
     "sidebyside": 1,

@@ -53,6 +53,10 @@ class SideBySide:
             others = [self._others.submit(work) for _ in range(self.threads - 1)]
             try:
                 work()
+            except BaseException:
+                for _ in waiting:  # nobody begins another item
+                    pass
+                raise
             finally:
                 for other in others:
                     other.result()

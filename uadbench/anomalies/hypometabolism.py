@@ -10,6 +10,7 @@ import numpy.typing as npt
 from uadbench import atlas
 from uadbench.anomalies.regions import dementia
 from uadbench.errors import InputError
+from uadbench.gaussian import gaussian_matrix
 from uadbench.types import Affine, Volume
 
 REVISION = 2
@@ -62,12 +63,7 @@ def blur(weights: Volume, sigma_voxels: float) -> Volume:
 
 @lru_cache(maxsize=32)
 def _gaussian(n: int, sigma_voxels: float) -> npt.NDArray[np.float32]:
-    """Gaussian smoothing along n voxels, what lies outside counting as 0: a symmetric banded matrix (n, n)."""
-    radius = int(_TRUNCATE * sigma_voxels + 0.5)
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_voxels) ** 2)
-    offset = np.arange(n)[:, None] - np.arange(n)
-    weight = (taps / taps.sum())[np.clip(offset, -radius, radius) + radius]
-    return np.where(abs(offset) <= radius, weight, 0.0).astype(np.float32)
+    return gaussian_matrix(n, sigma_voxels, int(_TRUNCATE * sigma_voxels + 0.5)).astype(np.float32)
 
 
 def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sigma_mm: float = SIGMA_MM) -> Volume:

@@ -24,8 +24,10 @@ RADIUS = 5
 
 def padded(masks: npt.NDArray[np.bool_]) -> Floats:
     """Masks (R, X, Y, Z) as weights (R, X, n), 0 in the padding columns."""
-    wide = np.pad(masks, [(0, 0)] * 3 + [(0, RADIUS)])
-    return np.ascontiguousarray(wide.reshape(*wide.shape[:2], -1), dtype=np.float32)
+    *others, z = masks.shape
+    wide = np.zeros((*others, z + RADIUS), np.float32)
+    wide[..., :z] = masks
+    return wide.reshape(*others[:2], -1)
 
 
 @compiled

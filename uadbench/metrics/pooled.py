@@ -38,8 +38,8 @@ class PooledRanking:
     """Counts positives and negatives in 2^21 buckets of scores, in one pass over the voxels and 32 MB of memory.
 
     A bucket holds the scores that agree in sign, exponent and twelve bits of the mantissa, 0.02 % apart. Within it the
-    order is unknown: all positives first is the best that it can be, all negatives first the worst. Between these two
-    lie the exact scores (scikit-learn's definitions); the value given takes every bucket as well mixed.
+    order is unknown: all positives first, tied, is the best that it can be, all negatives first the worst. Between
+    these two lie the exact scores (scikit-learn's definitions); the value given takes every bucket as well mixed.
     """
 
     def __init__(self) -> None:
@@ -66,9 +66,10 @@ class PooledRanking:
         if p == 0:
             return Pooled(unknown, unknown, prevalence)
         above, false = np.cumsum(positive) - positive, np.cumsum(negative) - negative
-        low, value, high = (
-            float(_precisions(positive, above, false + share * negative).sum() / p) for share in (1.0, 0.5, 0.0)
-        )
+        low, value = (float(_precisions(positive, above, false + share * negative).sum() / p) for share in (1.0, 0.5))
+        reached = above + positive
+        # tied positives all have the precision of the last, which is the highest; 1 where only negatives came so far
+        high = float((positive * reached / np.maximum(reached + false, 1)).sum() / p)
         precision = Bounded(value, low, high)
         if n == 0:
             return Pooled(precision, unknown, prevalence)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uadbench.gaussian import gaussian_matrix, gaussian_taps
+
 REVISION = 2
 """Raise it whenever the same images get other numbers."""
 
@@ -50,11 +52,11 @@ def compare(
         Where shapes do not fit, a region is not bool, or an image has a voxel that is not finite.
 
     """
-    cases, shape = _check(images, regions)
+    _check(images, regions)
     if not pairs or not regions:
         return {}
     on_cpu = next(iter(images.values())).device.type == "cpu"
-    means = (compiled_means if on_cpu else plain_means)(images, pairs, regions, cases, shape)
+    means = (compiled_means if on_cpu else plain_means)(images, pairs, regions)
     scores: dict[str, Tensor] = {}
     for index, pair in enumerate(pairs):
         for place, region_name in enumerate(regions):
@@ -68,13 +70,12 @@ def compiled_means(
     images: Mapping[str, Tensor],
     pairs: Mapping[str, tuple[str, str]],
     regions: Mapping[str, Tensor],
-    cases: int,
-    shape: torch.Size,
 ) -> Tensor:
     """Means over regions of squared error, absolute error and SSIM, (cases, pairs, regions, 3) float64, on a CPU."""
     from uadbench.metrics.compiled_similarity import padded, region_sums, window
 
-    taps = gaussian_taps(SSIM_SIGMA, SSIM_RADIUS).float().numpy()
+    cases = _count(images, regions)
+    taps = gaussian_taps(SSIM_SIGMA, SSIM_RADIUS).astype(np.float32)
     used = sorted({name for pair in pairs.values() for name in pair})
     arrays = {name: images[name].float().contiguous().numpy() for name in used}
     known = np.array([len(arrays[name]) == 1 and cases > 1 for name in used])
@@ -87,7 +88,8 @@ def compiled_means(
     for case in range(cases):
         if case == 0 or not alike:
             masks = np.stack([region[case if len(region) > 1 else 0].numpy() for region in regions.values()])
-            weights, voxels = padded(masks), torch.from_numpy(masks.sum(axis=(1, 2, 3), dtype=np.float64))
+            weights = padded(masks)
+            voxels = torch.tensor([np.count_nonzero(mask) for mask in masks], dtype=torch.float64)
         volumes = tuple(stack[case if len(stack) > 1 else 0] for stack in arrays.values())
         sums = region_sums(volumes, known, means, variances, which, weights, taps, C1, C2)
         result[case] = torch.from_numpy(sums) / voxels[:, None]
@@ -98,12 +100,11 @@ def plain_means(
     images: Mapping[str, Tensor],
     pairs: Mapping[str, tuple[str, str]],
     regions: Mapping[str, Tensor],
-    cases: int,
-    shape: torch.Size,
 ) -> Tensor:
     """The same in torch, on any device: `compiled_means` agrees to 1e-6."""
+    cases = _count(images, regions)
     used = sorted({name for pair in pairs.values() for name in pair})
-    device = next(iter(images.values())).device
+    shape, device = images[used[0]].shape[1:], images[used[0]].device
     matrices = _ssim_matrices(shape, device)
     shared = {name: _seen(images[name][0], matrices) for name in used if len(images[name]) == 1}
     constant = {pair: (a, b) for pair, (a, b) in pairs.items() if a in shared and b in shared}
@@ -136,29 +137,6 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
         return torch.stack([ssim_map(one, other) for one, other in zip(a, b, strict=True)])
     matrices = _ssim_matrices(a.shape, a.device)
     return _ssim(_seen(a, matrices), _seen(b, matrices), matrices).double()
-
-
-def gaussian_matrix(n: int, sigma_voxels: float, radius: int) -> Tensor:
-    """Gaussian smoothing along n voxels with zero padding, as a symmetric banded Toeplitz matrix.
-
-    The kernel has 2 radius + 1 taps and sums to 1 before the border cuts it, so that rows near the border sum to
-    less: what lies outside counts as 0.
-
-    Returns (n, n) float64. Raises ValueError unless sigma is positive.
-    """
-    taps = gaussian_taps(sigma_voxels, radius)
-    position = torch.arange(n)
-    offset = position[:, None] - position[None, :]
-    weight = taps[offset.clamp(-radius, radius) + radius]
-    return weight.where(offset.abs() <= radius, 0.0)
-
-
-def gaussian_taps(sigma_voxels: float, radius: int) -> Tensor:
-    """The Gaussian kernel, (2 radius + 1,) float64, that sums to 1. Raises ValueError unless sigma is positive."""
-    if not sigma_voxels > 0:
-        raise ValueError(f"sigma is {sigma_voxels} voxels; it must be positive")
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma_voxels) ** 2)
-    return taps / taps.sum()
 
 
 def separable(images: Tensor, matrices: Sequence[Tensor]) -> Tensor:
@@ -196,7 +174,7 @@ def _ssim_matrices(shape: Sequence[int], device: torch.device) -> list[Tensor]:
     """
     exact = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if exact else torch.float64
-    return [gaussian_matrix(n, SSIM_SIGMA, SSIM_RADIUS).to(device, dtype) for n in shape]
+    return [torch.from_numpy(gaussian_matrix(n, SSIM_SIGMA, SSIM_RADIUS)).to(device, dtype) for n in shape]
 
 
 @dataclass(frozen=True)
@@ -240,11 +218,16 @@ def _error_maps(a: _Seen, b: _Seen, matrices: Sequence[Tensor]) -> Tensor:
     return maps.flatten(start_dim=1)
 
 
-def _check(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> tuple[int, torch.Size]:
-    """The number of cases and the shape of a volume; ValueError where the inputs do not fit together."""
+def _count(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> int:
+    """The number of cases."""
+    return max(len(stack) for stack in [*images.values(), *regions.values()])
+
+
+def _check(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
+    """ValueError where the inputs do not fit together."""
     stacks = [(f"image {name}", stack) for name, stack in images.items()]
     stacks += [(f"region {name}", stack) for name, stack in regions.items()]
-    cases, shape = max(len(stack) for _, stack in stacks), stacks[0][1].shape[1:]
+    cases, shape = _count(images, regions), stacks[0][1].shape[1:]
     for label, stack in stacks:
         if len(shape) != 3 or stack.shape[1:] != shape or len(stack) not in (1, cases):
             raise ValueError(f"{label} is {tuple(stack.shape)}; expected ({cases} or 1, X, Y, Z) as the others")
@@ -254,4 +237,3 @@ def _check(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> tuple
     for name, image in images.items():
         if not torch.stack(image.aminmax()).isfinite().all():
             raise ValueError(f"image {name} has voxels that are not finite")
-    return cases, shape

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from uadbench.metrics.reconstruction import gaussian_matrix, gaussian_taps, separable
+from uadbench.gaussian import gaussian_matrix, gaussian_taps
+from uadbench.metrics.reconstruction import separable
 
 REVISION = 4
 """Raise it whenever the same maps get other numbers."""
@@ -79,14 +81,15 @@ def compiled_smoothing(brain: Tensor, sigma_voxels: float) -> Callable[[Tensor],
     """How to compute G(m map) of one map (X, Y, Z), in float32, on a CPU."""
     from uadbench.metrics.compiled_smoothing import smooth
 
-    taps, mask = gaussian_taps(sigma_voxels, _radius(sigma_voxels)).float().numpy(), brain.numpy()
+    taps, mask = gaussian_taps(sigma_voxels, _radius(sigma_voxels)).astype(np.float32), brain.numpy()
     return lambda values: torch.from_numpy(smooth(values.float().contiguous().numpy(), mask, taps))
 
 
 def plain_smoothing(brain: Tensor, sigma_voxels: float) -> Callable[[Tensor], Tensor]:
     """The same in torch, on any device."""
     # float64: its products are exact enough on every device, whatever the matmul precision is set to
-    matrices = [gaussian_matrix(n, sigma_voxels, _radius(sigma_voxels)).to(brain.device) for n in brain.shape]
+    kernels = [gaussian_matrix(n, sigma_voxels, _radius(sigma_voxels)) for n in brain.shape]
+    matrices = [torch.from_numpy(kernel).to(brain.device) for kernel in kernels]
     return lambda values: separable(values.where(brain, 0.0), matrices).float()
 
 
