@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from uadbench.analysis import detection, headline, monotonicity, paper_tests
+from uadbench.analysis import detection, headline, monotonicity, paper_tests, strata
 from uadbench.metrics.subject import Threshold
 from uadbench.protocol import load_protocol
 from uadbench.resampling import Interval
@@ -358,3 +358,87 @@ def test_a_case_without_a_score_leaves_its_own_numbers_unavailable(anomaly: str,
     table = made_up()
     table.loc[table.index[(table["anomaly"] == anomaly) & (table["severity"] == 0.5)], "ap.standard"] = np.nan
     assert headline(table, PROTOCOL, None) == before, "0.5 does not rank"
+
+
+# strata
+
+
+def with_sites(table: pd.DataFrame, **columns: list[str]) -> pd.DataFrame:
+    """Columns that healthy rows have, one value a participant."""
+    healthy = table["anomaly"] == "healthy"
+    for name, values in columns.items():
+        table.loc[healthy, name] = values
+    return table
+
+
+def test_strata_are_counted_by_hand() -> None:
+    table = with_sites(made_up(), site=["a"] * 20 + ["b"] * 12 + [""] * 7 + ["c"], scanner=["mCT"] * 40)
+    found = strata(table, PROTOCOL)
+    assert [(s.by, s.value, s.participants) for s in found] == [("site", "a", 20), ("site", "b", 12), ("site", "c", 1)]
+    ranked = table[table["severity"].isin(PROTOCOL.ranking.severities)]
+    means = [ranked[which].groupby("participant_id")["ap.standard"].mean() for which in (
+        ranked["anomaly"].isin(["ad", "pca"]), ranked["anomaly"] == "unseen",
+    )]  # fmt: skip
+    precision = 0.5 * means[0] + 0.5 * means[1]
+    limit = detection(table, PROTOCOL, VOXELS).threshold
+    for stratum, people in zip(found, (range(20), range(20, 32), [39]), strict=True):
+        names = [f"sub-{k:03d}" for k in people]
+        rows = table[table["participant_id"].isin(names) & (table["anomaly"] == "healthy")]
+        assert stratum.ap_standard.value == pytest.approx(precision[names].mean(), rel=1e-5)
+        assert stratum.healthy_mse.value == pytest.approx(rows["residual.whole.mse"].mean(), rel=1e-5)
+        passed = int((rows["subject.score"] <= limit).sum())
+        exact = stats.binomtest(passed, len(names)).proportion_ci(0.95, "exact")
+        expected = {"value": passed / len(names), "low": exact.low, "high": exact.high}
+        assert vars(stratum.specificity) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+        if len(names) > 1:
+            assert stratum.ap_standard.low < stratum.ap_standard.value < stratum.ap_standard.high
+    assert found[2].ap_standard.low is None, "one participant has no interval"
+
+
+def test_strata_follow_one_another_by_column_and_value() -> None:
+    halves = [["x"] * 20 + ["y"] * 20, ["n"] * 10 + ["m"] * 30, ["A-"] * 39 + ["A+"]]
+    table = with_sites(made_up(), **dict(zip(("site", "scanner", "amyloid"), halves, strict=True)))
+    found = [(s.by, s.value, s.participants) for s in strata(table, PROTOCOL)]
+    assert found == [
+        ("site", "x", 20), ("site", "y", 20), ("scanner", "m", 30), ("scanner", "n", 10),
+        ("amyloid", "A+", 1), ("amyloid", "A-", 39),
+    ]  # fmt: skip
+    assert strata(table.sample(frac=1, random_state=1), PROTOCOL) == strata(table, PROTOCOL)
+
+
+@pytest.mark.parametrize("values", [["a"] * 40, [""] * 40, ["a"] * 39 + [""]])
+def test_there_are_no_strata_where_all_are_alike(values: list[str]) -> None:
+    assert strata(with_sites(made_up(), site=values), PROTOCOL) == []
+
+
+def test_a_table_without_these_columns_has_no_strata() -> None:
+    assert strata(made_up(), PROTOCOL) == []
+
+
+def test_strata_without_a_threshold_or_a_reconstruction() -> None:
+    table = with_sites(made_up(validation=29, residual=False), site=["a"] * 20 + ["b"] * 20)
+    for stratum in strata(table, PROTOCOL):
+        assert stratum.specificity == NOTHING and stratum.healthy_mse == NOTHING
+        assert stratum.ap_standard.value is not None
+
+
+# test sets that others have made
+
+
+def test_given_test_sets_are_detected_and_rank_nothing() -> None:
+    """Altered scans of some of the participants: each is compared with the healthy scans of the other ones of these."""
+    table = made_up()
+    some = table[(table["anomaly"] == "ad") & (table["severity"] == 0.5)].head(9)
+    given_ones = some.assign(anomaly="given-ad", severity=0.45, **{"ap.standard": 0.01, "subject.score": 0.2})
+    whole = pd.concat([table, given_ones], ignore_index=True)
+    assert headline(whole, PROTOCOL, None) == headline(table, PROTOCOL, None)
+    found = detection(whole, PROTOCOL, VOXELS)
+    assert [r.anomaly for r in found.severities] == ["ad", "pca", "unseen"]
+    (tested,) = (d for d in found.testsets if d.anomaly == "given-ad")
+    healthy = table[table["anomaly"] == "healthy"].set_index("participant_id")["subject.score"]
+    people = list(some["participant_id"])
+    each = [(healthy[[other for other in people if other != person]] < 0.2).mean() for person in people]
+    assert tested.severity == 0.45 and tested.auroc.value == pytest.approx(np.mean(each), rel=1e-5)
+    assert 0 < tested.auroc.value < 1 and tested.sensitivity.value == float(found.threshold < 0.2)
+    others = [d for d in found.testsets if d.anomaly != "given-ad"]
+    assert others == detection(table, PROTOCOL, VOXELS).testsets

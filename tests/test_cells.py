@@ -17,13 +17,17 @@ import torch
 
 from uadbench import cells, evaluation
 from uadbench.cells import Cell, run_cell
+from uadbench.cohorts.phantom import Phantom
+from uadbench.material import Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
+from uadbench.protocol import load_protocol, stored_protocol
 from uadbench.results import read_result
 from uadbench.scores import read_scores, score_hash
 from uadbench.testset import Draws, SimulatedCases
 
 CPU = torch.device("cpu")
+SMOKE = load_protocol("smoke")
 
 
 def files_of(folder: Path) -> set[str]:
@@ -33,7 +37,7 @@ def files_of(folder: Path) -> set[str]:
 def test_a_run_leaves_what_it_should(trained) -> None:
     outcome, output = trained
     expected = {"result.json", "scores.parquet", "model.safetensors", "model.json", "curve.json"}
-    expected |= {"examples.npz", "draws.json"}
+    expected |= {"examples.npz", "draws.json", "protocol.json"}
     drawn_and_logged_by_others = {name for name in files_of(outcome.folder) if name.startswith(("figures/", "mlflow"))}
     assert files_of(outcome.folder) - drawn_and_logged_by_others == expected
     result = read_result(outcome.folder)
@@ -48,6 +52,47 @@ def test_a_run_leaves_what_it_should(trained) -> None:
     assert result.cost.parameters > 500_000
     assert result.provenance.packages["torch"]
     assert outcome.folder.is_relative_to(output / "phantom" / "smoke" / "vae3d")
+
+
+def test_a_result_tells_who_there_was(trained, material) -> None:
+    card = trained[0].result.cohort
+    assert (card.name, card.version, card.public) == ("phantom", material.cohort.version, True)
+    assert (card.tested_on, card.tested_version) == (None, None)
+    assert (card.healthy, card.ill, card.origin, card.split) == (["CN"], ["AD"], "protocol", material.split.digest)
+    assert (card.train, card.validation, card.test, card.patients) == (24, 12, 8, 12)
+    assert card.shared_images == 0 and trained[0].result.protocol.intensity == "suvr"
+    healthy = material.rows["test"]
+    found = {stratum.value: stratum.participants for stratum in trained[0].result.strata}
+    assert found == healthy["site"].value_counts().to_dict()
+    assert {stratum.by for stratum in trained[0].result.strata} == {"site"}, "the phantom has no scanners"
+
+
+class Elsewhere(Phantom):
+    """Another hospital, which tells nobody who its people are."""
+
+    public = False
+
+
+def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path) -> None:
+    here, there = Phantom(participants=20, patients=2), Elsewhere(seed=7, participants=20, patients=2)
+    own = plan_material(here, SMOKE, 0)
+    other = plan_material(here, SMOKE, 0, selection=Selection(test_cohort=there))
+    first, second = (Cell("ae3d", each, 0) for each in (own, other))
+    assert first.fit_key == second.fit_key and first.eval_key != second.eval_key
+    before = run_cell(first, tmp_path, CPU, Silent())
+    assert second.state(tmp_path) == "to do"
+    after = run_cell(second, tmp_path, CPU, Silent())
+    assert after.folder.relative_to(tmp_path).parts[0] == f"{before.folder.relative_to(tmp_path).parts[0]}--" + (
+        "phantom-seed-7-participants-20-patients-2"
+    )
+    for name in (WEIGHTS, "curve.json", "model.json"):
+        assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes(), "seconds are in the curve"
+    card = after.result.cohort
+    assert (card.name, card.tested_on, card.tested_version) == (here.name, there.name, there.version)
+    assert not card.public and before.result.cohort.public and card.origin == "scaled"
+    assert after.result.score_hash != before.result.score_hash
+    anew = run_cell(second, tmp_path / "alone", CPU, Silent(), fresh=True)
+    assert anew.result.score_hash == after.result.score_hash
 
 
 def test_a_finished_cell_is_not_run_again(trained, material) -> None:
@@ -114,6 +159,12 @@ def test_metrics_change_with_the_protocol_but_weights_need_not(material) -> None
     cell, changed = Cell("vae3d", material, 0), Cell("vae3d", replace(material, protocol=other), 0)
     assert cell.fit_key == changed.fit_key
     assert cell.eval_key != changed.eval_key
+
+
+def test_the_protocol_lies_in_the_run_folder_as_it_was(material, tmp_path: Path) -> None:
+    changed = load_protocol("smoke", {"testsets.severities": "[0.2, 0.3]"})
+    outcome = run_cell(Cell("mean", replace(material, protocol=changed), 0), tmp_path, CPU, Silent())
+    assert stored_protocol(outcome.folder, "smoke") == changed != SMOKE
 
 
 def test_a_changed_protocol_keeps_apart(material, tmp_path: Path) -> None:

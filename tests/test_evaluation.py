@@ -90,6 +90,7 @@ def test_patients_and_validation_scans_have_rows_of_their_own(material, grid) ->
     expected = np.square(evaluator.model.mean.numpy() - image).mean()
     assert row["residual.whole.mse"] == pytest.approx(expected, rel=1e-5)
     assert row["mmse"] == patients[0].mmse and row["anomaly"] == "patients"
+    assert (row["site"], row["scanner"], row["amyloid"]) == (patients[0].site, "", "") != ("", "", "")
     rows = evaluator.validation_rows()
     assert list(rows["participant_id"]) == [scan.participant for scan in material.scans("validation")]
     people = {part: set(material.rows[part]["participant_id"]) for part in ("train", "validation", "test", "patients")}
@@ -202,11 +203,13 @@ def test_reconstruction_is_asked_for_once(material, grid) -> None:
 def test_what_becomes_known_of_patients_changes_the_claims_and_no_score(material) -> None:
     patients = material.rows["patients"].copy()
     patients.iloc[0, patients.columns.get_loc("mmse")] = np.nan
-    later = replace(material, rows={**material.rows, "patients": patients})
-    before, after = Cell("mean", material, 0), Cell("mean", later, 0)
-    assert before.fit_key == after.fit_key and before.eval_key != after.eval_key
+    tested = material.rows["test"].assign(scanner="mCT")
+    before = Cell("mean", material, 0)
+    for part, rows in (("patients", patients), ("test", tested)):
+        after = Cell("mean", replace(material, rows={**material.rows, part: rows}), 0)
+        assert before.fit_key == after.fit_key and before.eval_key != after.eval_key
     rows = scores_of(material, Mean(material.protocol.lattice))
-    assert score_hash(rows) == score_hash(rows.assign(mmse=7.0))
+    assert score_hash(rows) == score_hash(rows.assign(mmse=7.0, site="here", scanner="mCT", amyloid="A+"))
 
 
 def test_cells_are_told_apart_by_what_matters(material) -> None:

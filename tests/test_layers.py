@@ -42,6 +42,7 @@ ROWS = {
     "evaluation": 4,
     "cells": 5,
     "report": 5,
+    "sharing": 5,
     "tracking": 6,
     "launch": 7,
     "testing": 7,

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from uadbench.errors import InputError
-from uadbench.protocol import FOLDER, is_shipped, load_protocol, protocol_names
+from uadbench.protocol import (
+    FOLDER,
+    STORED,
+    is_shipped,
+    load_protocol,
+    protocol_names,
+    store_protocol,
+    stored_protocol,
+)
 
 
 @pytest.mark.parametrize("name", protocol_names())
@@ -79,3 +87,22 @@ def test_intensity_of_a_scan() -> None:
     assert load_protocol("quick").intensity_of((0.0, 1.7)).scale == 2.5
     minmax = load_protocol("paper").intensity_of((0.2, 1.7))
     assert (minmax.offset, minmax.scale) == (0.2, 1.5)
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_a_stored_protocol_is_read_as_it_was(tmp_path: Path, name: str) -> None:
+    changed = load_protocol(name, {"training.epochs": "7", "standard_map.fwhm_mm": "10.1"})
+    store_protocol(changed, tmp_path)
+    found = stored_protocol(tmp_path, name)
+    assert found == changed and found.hash == changed.hash and not is_shipped(found)
+
+
+def test_a_run_folder_without_a_protocol_has_that_of_its_name(tmp_path: Path) -> None:
+    assert stored_protocol(tmp_path, "quick") == load_protocol("quick")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "smoke"}'])
+def test_a_stored_protocol_that_is_damaged_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / STORED).write_text(content)
+    with pytest.raises(InputError, match=r"protocol\.json: "):
+        stored_protocol(tmp_path, "smoke")

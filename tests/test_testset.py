@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from uadbench.anomalies import blobs, varied
+from uadbench.cohorts.export import export_caps
 from uadbench.cohorts.phantom import Phantom
-from uadbench.material import plan_material
+from uadbench.material import TESTING, TRAINING, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.simulation import simulate
 from uadbench.testset import Draws, SimulatedCases
-from uadbench.types import Case
+from uadbench.types import Case, is_dementia
 
 SEVERITIES = (0.3, 0.5)
 
@@ -186,3 +189,41 @@ def test_the_sketch_is_of_the_cases_themselves(material, made: list[Case]) -> No
     assert sketch["varied.truth_voxels"] == pytest.approx(voxels, rel=1e-5)
     effective = np.mean([case.effective_reduction / case.severity for case in every])
     assert sketch["varied.effective_reduction"] == pytest.approx(effective, rel=1e-4)
+
+
+# altered scans that another tool has written
+
+
+@pytest.fixture(scope="module")
+def altered_tree(material, tmp_path_factory) -> Path:
+    """The first test participant's scan with Alzheimer's disease at 30 and 50 %, as `uadbench simulate` writes it."""
+    folder = tmp_path_factory.mktemp("altered")
+    export_caps(material.cohort, material.rows["test"][:1], folder / "caps", Silent())
+    simulate(folder / "caps", ["ad"], [0.3, 0.5], folder / "simulated", Silent())
+    return folder / "simulated"
+
+
+def test_given_scans_are_test_sets_of_their_own(material, made: list[Case], altered_tree: Path) -> None:
+    there = plan_material(material.cohort, material.protocol, 0, selection=Selection(simulated=altered_tree))
+    first, second = there.cases.scans[:2]
+    cases = list(there.cases.cases(first))
+    assert [bits(case) for case in cases[: len(made)]] == [bits(case) for case in made]
+    given = cases[len(made) :]
+    assert [(case.anomaly, case.severity) for case in given] == [("given-ad", 0.3), ("given-ad", 0.5)]
+    assert not is_dementia("given-ad") and is_dementia("ad")
+    for case, own in zip(given, made[:2], strict=True):
+        assert (own.anomaly, own.severity) == ("ad", case.severity)
+        inside = material.cases.brain
+        assert np.abs(case.reduction - own.reduction)[inside].mean() < 0.01
+        np.testing.assert_allclose(case.altered[inside], own.altered[inside], atol=0.05)
+        assert (case.truth == own.truth).mean() > 0.98
+        assert case.effective_reduction == pytest.approx(own.effective_reduction, rel=0.05)
+        assert case.intensity == own.intensity
+    assert len(list(there.cases.cases(second))) == len(made), "nobody has altered the other scans"
+
+
+def test_given_scans_are_part_of_the_fingerprint(material, altered_tree: Path) -> None:
+    there = plan_material(material.cohort, material.protocol, 0, selection=Selection(simulated=altered_tree))
+    assert there.testset_recipe != material.testset_recipe
+    assert there.content(TESTING) != material.content(TESTING) and there.content(TRAINING) == material.content(TRAINING)
+    assert there.cases.sketch == material.cases.sketch

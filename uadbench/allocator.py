@@ -1,9 +1,13 @@
-"""How the C allocator treats freed memory: kept for the next step, not handed back page by page."""
+"""Memory: freed blocks are kept for the next step, pages of mapped files are handed back after use."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
+
+import numpy as np
+import numpy.typing as npt
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _PAD_BYTES = 64 << 20
@@ -24,3 +28,20 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, -1)
     mallopt(_M_TOP_PAD, _PAD_BYTES)
+
+
+def release_pages(array: npt.NDArray[np.float32]) -> None:
+    """Hand back the memory of an array that is a part of a mapped file, which is read again where it is used again.
+
+    Without this a process holds whatever it has ever looked at. Does nothing for other arrays, and none that may have
+    been written to.
+    """
+    if array.flags.writeable:
+        return
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start = array.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+        first = start - start % mmap.PAGESIZE
+        base.madvise(mmap.MADV_DONTNEED, first, start + array.nbytes - first)

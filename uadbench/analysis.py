@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from uadbench.cohorts.base import STRATA
 from uadbench.metrics.subject import Threshold, subject_threshold
 from uadbench.proportions import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
 from uadbench.protocol import Protocol
@@ -19,11 +21,12 @@ from uadbench.results import (
     Headline,
     PaperTest,
     SeverityResponse,
+    Stratum,
     VoxelThreshold,
     rounded,
 )
-from uadbench.scores import by_testset, ranking_scores
-from uadbench.types import HEALTHY, NO_DEMENTIA, PATIENTS, UNSEEN, VALIDATION
+from uadbench.scores import by_testset, ranking_scores, score_hash, summarise
+from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, is_dementia
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
@@ -34,6 +37,22 @@ DETECTED = 0.5
 """A severity is detectable where the lower bound of the sensitivity reaches this."""
 
 CLINICAL = "mmse"
+
+
+def aggregates(
+    table: pd.DataFrame,
+    protocol: Protocol,
+    validation_mse: float | None,
+    voxel_thresholds: Mapping[float, Threshold],
+) -> dict[str, Any]:
+    """Every part of a result that follows from one row a case; arguments as in `headline` and `detection`."""
+    return {
+        "headline": headline(table, protocol, validation_mse),
+        "detection": detection(table, protocol, voxel_thresholds),
+        "strata": strata(table, protocol),
+        "scores": summarise(table),
+        "score_hash": score_hash(table),
+    }
 
 
 def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | None) -> Headline:
@@ -80,7 +99,7 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         if anomaly not in (HEALTHY, VALIDATION)
     ]
     clinical = _values(table.loc[table["anomaly"] == PATIENTS, CLINICAL])
-    graded = [name for name in dict.fromkeys(table["anomaly"]) if name not in NO_DEMENTIA or name == UNSEEN]
+    graded = [name for name in dict.fromkeys(table["anomaly"]) if is_dementia(name) or name == UNSEEN]
     return Detection(
         voxel_thresholds=[
             VoxelThreshold(false_positive_rate=rate, **{k: rounded(v) for k, v in vars(threshold).items()})
@@ -97,6 +116,36 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         clinical=_bounded(rank_correlation(_scores(table, PATIENTS), clinical)),
         clinical_patients=int(np.isfinite(clinical).sum()),
     )
+
+
+def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
+    """What ranks, by site, scanner and amyloid status of the test participants, where they are not all alike."""
+    healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id").sort_index()
+    ranked = ranking_scores(table, protocol.ranking.severities)
+    validation = _scores(table, VALIDATION)
+    section = protocol.detection
+    enough = len(validation) >= section.least_validation
+    limit = subject_threshold(validation, section.specificity) if enough else None
+    found = []
+    for by in STRATA:
+        if by not in healthy or healthy[by].replace("", None).nunique() < 2:
+            continue
+        for value, rows in healthy[healthy[by] != ""].groupby(by, sort=True):
+            passed = None if limit is None else float((rows[SCORE] <= limit.value).mean())
+            errors = _values(rows[RESIDUAL]) if RESIDUAL in rows else np.full(len(rows), np.nan)
+            scores = np.stack([_values(ranked.loc[rows.index]), errors], axis=1)
+            precision, error = mean_intervals(scores)
+            found.append(
+                Stratum(
+                    by=by,
+                    value=str(value),
+                    participants=len(rows),
+                    ap_standard=_bounded(precision),
+                    healthy_mse=_bounded(error),
+                    specificity=_bounded(_NOTHING if passed is None else share_interval(passed, len(rows))),
+                )
+            )
+    return found
 
 
 def paper_tests(altered: Values, healthy: Values, severities: list[float]) -> list[PaperTest]:
@@ -151,7 +200,7 @@ def _detected(
     if anomaly == PATIENTS:
         auroc = auroc_between(_values(healthy), scores[:, 0])
     else:
-        auroc = auroc_among(_values(healthy), scores)
+        auroc = auroc_among(_values(healthy.loc[list(dict.fromkeys(people))]), scores)
     sensitivity = _NOTHING if limit is None else share_above(scores, limit)
     return DetectedTestSet(anomaly=anomaly, severity=severity, auroc=_bounded(auroc), sensitivity=_bounded(sensitivity))
 

@@ -146,6 +146,8 @@ def _places(
 
 def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume:
     """Linear interpolation where the axes of both lattices are parallel: one axis after the other."""
+    if (decimated := _decimated(data, mapping, shape)) is not None:
+        return decimated
     for axis in range(3):
         before, share, inside = _places(mapping, axis, data.shape[axis], shape[axis])
         column = [1, 1, 1]
@@ -160,6 +162,18 @@ def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume
             sampled *= inside.reshape(column)
         data = sampled
     return data
+
+
+def _decimated(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume | None:
+    """Where every centre of the other lattice is one of the volume's: plain decimation, else None."""
+    cut = []
+    for axis in range(3):
+        step, first = mapping[axis, axis], mapping[axis, 3]
+        last = first + step * (shape[axis] - 1)
+        if step < 1 or step % 1 or first % 1 or first < 0 or last > data.shape[axis] - 1:
+            return None
+        cut.append(slice(int(first), int(last) + 1, int(step)))
+    return np.array(data[tuple(cut)], order="C")
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from uadbench.allocator import release_pages
 from uadbench.store import keyed_seed
 from uadbench.types import Batch, Intensity, Scan, Volume
 
@@ -55,12 +56,15 @@ class Batches:
         for start in range(0, len(order), self.batch_size):
             chosen = [int(i) for i in order[start : start + self.batch_size]]
             scans = [self.scans[i] for i in chosen]
-            yield make_batch(
+            batch = make_batch(
                 [scan.data for scan in scans],
                 [self.intensities[i] for i in chosen],
                 scans,
                 [keyed_seed("scan", self.seed, self.shuffle, *scan.key) for scan in scans],
-            ).to(self.device)
+            )
+            for scan in scans:
+                release_pages(scan.data)
+            yield batch.to(self.device)
 
     def shuffled(self, epoch: int) -> Batches:
         """The same scans in the order of one epoch."""

@@ -19,11 +19,19 @@ from uadbench.batches import Batches
 from uadbench.errors import InputError
 from uadbench.evaluation import REVISIONS, Evaluator, score_scans
 from uadbench.examples import EXAMPLES, Examples, write_examples
-from uadbench.material import Material
+from uadbench.material import TESTING, TRAINING, Material
 from uadbench.models.base import Model
-from uadbench.models.checkpoint import WEIGHTS, build_model, has_model, load_weights, parameter_count, save_model
+from uadbench.models.checkpoint import (
+    WEIGHTS,
+    build_model,
+    copy_model,
+    has_model,
+    load_weights,
+    parameter_count,
+    save_model,
+)
 from uadbench.progress import Progress
-from uadbench.protocol import is_shipped
+from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance, source_digest
 from uadbench.results import (
     CohortCard,
@@ -36,8 +44,8 @@ from uadbench.results import (
     read_result,
     write_result,
 )
-from uadbench.scores import SCORES, score_hash, summarise, write_table
-from uadbench.store import content_hash, file_name, keyed_seed, write_json
+from uadbench.scores import SCORES, write_table
+from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -93,22 +101,26 @@ class Cell:
             recipe,
             TRAINING_REVISION,
             [material.cohort.name, material.cohort.version],
-            [material.cohort.content_key(material.rows[part]) for part in ("train", "validation")],
+            material.content(TRAINING),
             self.seed,
         )
 
     @cached_property
     def eval_key(self) -> str:
-        """What a result depends on: the weights, the test sets, how they are scored, what is known of patients."""
-        protocol = self.material.protocol
-        how = protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
+        """What a result depends on: the weights, the test sets, how they are scored, what is known of the people."""
+        material = self.material
+        how = material.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
         revisions = [REVISIONS, analysis.REVISION]
-        return content_hash(self.fit_key, self.material.testset_recipe, how, revisions, self.material.clinical)
+        return content_hash(
+            self.fit_key, material.testset_recipe, material.content(TESTING), how, revisions, material.told
+        )
 
     def folder(self, output: Path) -> Path:
         """The run folder of this cell under `output`."""
-        protocol = self.material.protocol
+        protocol, tested_on = self.material.protocol, self.material.test_cohort
         cohort = file_name(self.material.cohort.name)
+        if tested_on is not self.material.cohort:
+            cohort += f"--{file_name(tested_on.name)}"
         # a changed protocol keeps its results apart from those of the one it was made from
         label = protocol.name if is_shipped(protocol) else f"{protocol.name}-{protocol.hash[:8]}"
         return output / cohort / label / self.name / f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
@@ -146,6 +158,8 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
         return Outcome(known, folder, reused=True)
     _sweep(folder)
     with phase("training, the rest"):
+        if not fresh:
+            _take_weights(cell, output)
         model, curve = _fitted(cell, folder, device, progress)
     with phase("measures"):
         evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
@@ -153,12 +167,26 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
         table = _evaluated(cell, evaluator, folder, progress)
     with phase("statistics"):
         _save_draws(evaluator, folder)
+        store_protocol(cell.material.protocol, folder)
         write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
         result = _result(cell, evaluator, curve, table, time.monotonic() - started)
         write_table(table, folder / SCORES)
         write_result(result, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return Outcome(result, folder, reused=False)
+
+
+def _take_weights(cell: Cell, output: Path) -> None:
+    """Weights that were trained for another test cohort, or under another protocol's name, need no second training."""
+    folder = cell.folder(output)
+    if has_model(folder, cell.fit_key) or (folder / STATE).exists():
+        return
+    for other in sorted(output.glob(f"*/*/{cell.name}/{folder.name}")):
+        if has_model(other, cell.fit_key) and (other / CURVE).is_file():
+            with atomic_path(folder / CURVE) as partial:
+                shutil.copyfile(other / CURVE, partial)
+            copy_model(other, folder)
+            return
 
 
 def _sweep(folder: Path) -> None:
@@ -289,21 +317,31 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
         cohort=CohortCard(
             name=material.cohort.name,
             version=material.cohort.version,
+            public=material.cohort.public and material.test_cohort.public,
+            tested_on=None if material.test_cohort is material.cohort else material.test_cohort.name,
+            tested_version=None if material.test_cohort is material.cohort else material.test_cohort.version,
+            healthy=list(material.roles.healthy),
+            ill=list(material.roles.patients),
             split=material.split.digest,
+            origin=material.origin,
+            shared_images=material.shared_images,
             **{part: len(rows) for part, rows in material.rows.items()},
         ),
         protocol=ProtocolCard(
-            name=protocol.name, version=protocol.version, hash=protocol.hash, ranked=is_shipped(protocol)
+            name=protocol.name,
+            version=protocol.version,
+            hash=protocol.hash,
+            intensity=protocol.intensity.kind,
+            ranked=is_shipped(protocol),
         ),
         fold=material.fold,
         seed=cell.seed,
         fit_key=cell.fit_key,
         eval_key=cell.eval_key,
         testset=Fingerprint(recipe=material.testset_recipe, sketch=material.cases.sketch),
-        headline=analysis.headline(table, protocol, validation_mse(evaluator.model, evaluator.validation)),
-        detection=analysis.detection(table, protocol, evaluator.thresholds),
-        scores=summarise(table),
-        score_hash=score_hash(table),
+        **analysis.aggregates(
+            table, protocol, validation_mse(evaluator.model, evaluator.validation), evaluator.thresholds
+        ),
         training=_training(curve),
         cost=Cost(
             train_seconds=round(curve.seconds, 2),

@@ -14,7 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from uadbench.allocator import release_pages
 from uadbench.batches import Batches, make_batch
+from uadbench.cohorts.base import STRATA
 from uadbench.metrics import localisation, reconstruction, restoration, standard, subject
 from uadbench.models.base import Model
 from uadbench.observation import Observation, Stopwatch, observe
@@ -180,6 +182,7 @@ class Evaluator:
         """The row of a scan in which nothing is simulated."""
         row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
         row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse}
+        row |= {name: getattr(scan, name) for name in STRATA}
         found = self.standard_map(seen.anomaly_map)
         row["subject.score"] = float(subject.top_mean(found, self.protocol.detection.top)[0])
         for rate, threshold in self.thresholds.items():
@@ -326,5 +329,7 @@ def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -
     with numpy_on_one_thread():
         for place, scan in enumerate(healthy[skip:], start=skip + 1):
             yield evaluator.score_scan(scan, healthy[place] if place < len(healthy) else None)
+            release_pages(scan.data)
         for scan in patients[max(0, skip - len(healthy)) :]:
             yield evaluator.score_patient(scan)
+            release_pages(scan.data)

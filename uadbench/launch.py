@@ -13,7 +13,7 @@ from uadbench.allocator import keep_freed_memory
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.base import Cohort
 from uadbench.errors import InputError, UadbenchError, Unfinished
-from uadbench.material import plan_material
+from uadbench.material import Selection, plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
 from uadbench.report.figures import FIGURES, draw_figures
@@ -40,13 +40,17 @@ def plan_cells(
     folds: Sequence[int],
     seeds: Sequence[int],
     progress: Progress,
+    selection: Selection | None = None,
 ) -> Iterator[Cell]:
     """The cells of models x folds x seeds; those of a fold share its scans.
 
-    `options` maps a model's name, as given in `models` or as registered, to what the user set.
+    `options` maps a model's name, as given in `models` or as registered, to what the user set. Who there is, and who
+    trains and tests, is told for the first fold.
     """
     for fold in folds:
-        material = plan_material(cohort, protocol, fold, progress)
+        material = plan_material(cohort, protocol, fold, progress, selection)
+        for line in material.summary() if fold == folds[0] else ():
+            progress.notice(line)
         for name in models:
             for seed in seeds:
                 yield Cell(name, material, seed, options.get(name, {}))
@@ -96,6 +100,7 @@ def run_cells(
         if cell.state(output) != "done" or fresh:
             with phase("scans"):
                 cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
+                _tell_leaks(cell, progress)
         try:
             outcome = run_cell(cell, output, device, progress, fresh)
         except Exception as error:  # a model may be anybody's code, and the other cells must go on
@@ -118,6 +123,14 @@ def run_cells(
         except Unfinished as error:
             progress.warning(str(error))
     return sweep
+
+
+def _tell_leaks(cell: Cell, progress: Progress) -> None:
+    if shared := cell.material.shared_images:
+        progress.warning(
+            f"{shared} test scans are, voxel by voxel, scans that the model learns from: scores will be too good; "
+            "'uadbench cohort check' names them"
+        )
 
 
 def _draw(outcome: Outcome, progress: Progress) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,18 +13,40 @@ import torch
 
 from uadbench.anomalies.regions import dementia
 from uadbench.batches import Batches
-from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.base import KEY, STRATA, Cohort, content_key, keys_of
+from uadbench.cohorts.files import FileCohort
+from uadbench.cohorts.given_split import Fold, GivenSplit, Key, select, write_split
 from uadbench.cohorts.intake import ScanStack, gather
-from uadbench.cohorts.splits import Split, baseline, split_participants
+from uadbench.cohorts.roles import Roles
+from uadbench.cohorts.simulated import AlteredScans
+from uadbench.cohorts.splits import LEAST, Split, baseline, fitting_sizes, split_participants, stratified_order
 from uadbench.errors import InputError, Unfinished
-from uadbench.progress import Progress
+from uadbench.progress import Progress, Silent
 from uadbench.protocol import Protocol, SplitSection, is_shipped
-from uadbench.store import keyed_seed
+from uadbench.store import content_hash, keyed_seed
 from uadbench.testset import SimulatedCases, draw
 from uadbench.types import Scan
 
-KEY = ["participant_id", "session_id"]
 PARTS = ("train", "validation", "test", "patients")
+TRAINING, TESTING = PARTS[:2], PARTS[2:]
+
+Origin = Literal["protocol", "scaled", "given"]
+"""Where a split comes from: the protocol's sizes, the same in proportion for a smaller cohort, or the user's list."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user says of people beside cohort and protocol.
+
+    `healthy` and `patients` are diagnoses; where they are empty, the protocol's. `split` lists who is where;
+    `test_cohort` is another cohort that is tested on; `simulated` is a tree of altered scans of test participants.
+    """
+
+    healthy: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    split: GivenSplit | None = None
+    test_cohort: Cohort | None = None
+    simulated: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -31,26 +55,36 @@ class Material:
 
     Attributes
     ----------
+    cohort : whose scans train and validate
+    test_cohort : whose scans test; as a rule the same
     rows : for each of PARTS the rows of the cohort's table; `patients` may be empty
     """
 
     cohort: Cohort
+    test_cohort: Cohort
     protocol: Protocol
     fold: int
+    roles: Roles
     split: Split
+    origin: Origin
     rows: dict[str, pd.DataFrame]
     progress: Progress = field(repr=False, compare=False)
+    altered: AlteredScans | None = None
 
     @cached_property
     def _stacks(self) -> dict[str, ScanStack]:
-        # in one order whatever the fold, so that folds of the same scans share one cache entry
-        wanted = pd.concat(self.rows.values()).sort_values(KEY, kind="stable")
-        stack = gather(self.cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
-        keys = pd.MultiIndex.from_frame(stack.rows[KEY])
-        return {
-            part: stack.select(np.flatnonzero(keys.isin(pd.MultiIndex.from_frame(self.rows[part][KEY]))))
-            for part in PARTS
-        }
+        if self.test_cohort is self.cohort:
+            stacks = self._gathered(self.cohort, PARTS)
+        else:
+            stacks = self._gathered(self.cohort, TRAINING) | self._gathered(self.test_cohort, TESTING)
+        return stacks
+
+    def _gathered(self, cohort: Cohort, parts: tuple[str, ...]) -> dict[str, ScanStack]:
+        wanted = pd.concat([self.rows[part] for part in parts]).sort_values(list(KEY), kind="stable")
+        stack = gather(cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
+        keys = pd.MultiIndex.from_frame(stack.rows[list(KEY)])
+        chosen = {part: pd.MultiIndex.from_frame(self.rows[part][list(KEY)]) for part in parts}
+        return {part: stack.select(np.flatnonzero(keys.isin(chosen[part]))) for part in parts}
 
     def scans(self, part: str) -> list[Scan]:
         """The scans of one of PARTS, sorted by participant and session; from the cohort's cache.
@@ -61,21 +95,39 @@ class Material:
         return [stack.scan(index) for index in range(len(stack))]
 
     @cached_property
+    def shared_images(self) -> int:
+        """How many test scans and patients' scans are, voxel by voxel, a scan that trains or validates."""
+        known = {digest for part in TRAINING for digest in self._stacks[part].rows["digest"]}
+        return sum(digest in known for part in TESTING for digest in self._stacks[part].rows["digest"])
+
+    @cached_property
     def cases(self) -> SimulatedCases:
         """The test sets."""
-        return SimulatedCases(self.protocol, self.scans("test"))
+        return SimulatedCases(self.protocol, self.scans("test"), self.altered)
 
     @property
     def testset_recipe(self) -> str:
-        """The exact part of the test sets' fingerprint; needs no scan."""
-        keys = [self.cohort.content_key(self.rows[part]) for part in ("test", "patients")]
-        version = [self.cohort.name, self.cohort.version, *keys]
+        """The exact part of the test sets' fingerprint; needs no scan.
+
+        It tells who is tested, and not which bytes their files have, so that two labs with the same people agree;
+        whether their images do is told by the sketch.
+        """
+        people = [content_hash(*map(list, keys_of(self.rows[part]))) for part in TESTING]
+        simulated = [] if self.altered is None else [self.altered.recipe]
+        version = [self.test_cohort.name, self.test_cohort.version, *people, *simulated]
         return SimulatedCases.recipe(self.protocol, version)
 
+    def content(self, parts: tuple[str, ...]) -> list[str]:
+        """Hashes that change whenever an image of these parts would."""
+        cohort = self.cohort if parts == TRAINING else self.test_cohort
+        simulated = [self.altered.content] if self.altered is not None and parts == TESTING else []
+        return [content_key(cohort, self.rows[part]) for part in parts] + simulated
+
     @property
-    def clinical(self) -> list[float | None]:
-        """The patients' MMSE, with which their scores are correlated; it may be filled in long after the scans."""
-        return [None if np.isnan(value) else float(value) for value in self.rows["patients"]["mmse"]]
+    def told(self) -> list[list[object]]:
+        """What is known of those who are tested beside their images; it may be filled in long after the scans."""
+        rows = pd.concat([self.rows[part] for part in TESTING])[["mmse", *STRATA]]
+        return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows.to_numpy().tolist()]
 
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:
         """Batches of one of PARTS, in the protocol's size."""
@@ -83,39 +135,139 @@ class Material:
         intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
         return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
 
+    def summary(self) -> list[str]:
+        """Who there is, and who trains, validates and tests, in a few lines."""
+        lines = [f"cohort {self.cohort.name}: {self.roles.counted(self.cohort.participants)}"]
+        if self.test_cohort is not self.cohort:
+            lines.append(f"test cohort {self.test_cohort.name}: {self.roles.counted(self.test_cohort.participants)}")
+        how = {
+            "protocol": f"as protocol {self.protocol.name} has it",
+            "scaled": f"protocol {self.protocol.name} asks for more people than there are, so in its proportions",
+            "given": "as listed",
+        }[self.origin]
+        counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
+        train = f"{counts['train']} train ({len(self.rows['train'])} scans)"
+        others = f"{counts['validation']} validate, {counts['test']} test, {counts['patients']} patients"
+        return [*lines, f"fold {self.fold}: {train}, {others} ({how})"]
 
-def plan_material(cohort: Cohort, protocol: Protocol, fold: int, progress: Progress) -> Material:
+
+def plan_material(
+    cohort: Cohort, protocol: Protocol, fold: int, progress: Progress | None = None, selection: Selection | None = None
+) -> Material:
     """Split the cohort's participants; scans are read when they are first needed.
 
     Raises InputError for an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
     participants.
     """
+    progress, chosen = progress or Silent(), selection or Selection()
     for anomaly in protocol.testsets.anomalies:
         dementia(anomaly)
     section = protocol.split
-    table = cohort.participants
-    split = split_participants(
-        table,
-        healthy=section.healthy,
-        train=section.train,
-        validation=section.validation,
-        test=section.test,
-        folds=section.folds,
-        fold=fold,
-        seed=section.seed,
-    )
-    healthy = table[table["group"] == section.healthy]
-    first = baseline(healthy)
-    training = healthy if section.sessions == "all" else first
-    rows = {
-        "train": training[training["participant_id"].isin(split.train)],
-        "validation": first[first["participant_id"].isin(split.validation)],
-        "test": first[first["participant_id"].isin(split.test)],
-        "patients": _patients(table, section, set(healthy["participant_id"])),
-    }
+    roles = Roles(chosen.healthy or (section.healthy,), chosen.patients or (section.patients,))
+    healthy = roles.healthy_rows(cohort.participants)
+    origin: Origin = "given"
+    if chosen.split is not None:
+        split, rows = _given(cohort, chosen.split, fold, roles, section, progress)
+    else:
+        sizes = {"train": section.train, "validation": section.validation, "test": section.test}
+        split = split_participants(healthy, **sizes, folds=section.folds, fold=fold, seed=section.seed)
+        scaled = fitting_sizes(healthy["participant_id"].nunique(), **sizes, folds=section.folds).scaled
+        origin = "scaled" if scaled else "protocol"
+        first = baseline(healthy)
+        training = healthy if section.sessions == "all" else first
+        rows = {
+            "train": training[training["participant_id"].isin(split.train)],
+            "validation": first[first["participant_id"].isin(split.validation)],
+            "test": first[first["participant_id"].isin(split.test)],
+            "patients": _patients(roles.patient_rows(cohort.participants), section),
+        }
+    other = chosen.test_cohort or cohort
+    if other is not cohort:
+        if (other.name, other.version) == (cohort.name, cohort.version):
+            raise InputError(
+                f"test cohort {other.name} is the cohort that trains; leave it out, or tell two cohorts of the same "
+                "people apart with PATH:name=..."
+            )
+        split, rows = _tested_elsewhere(split, rows, other, roles, section)
     if not is_shipped(protocol):
         _check_draws(protocol, rows["test"])
-    return Material(cohort, protocol, fold, split, rows, progress)
+    altered = None
+    if chosen.simulated is not None:
+        rescaled = isinstance(other, FileCohort) and other.suvr != "as-is"
+        altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, rescaled)
+        progress.notice(altered.summary)
+    return Material(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
+
+
+def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> dict[str, Any]:
+    """Every fold of a split as JSON, which `given_split.read_split` reads: for two labs with the same scans.
+
+    Test patients stand among the test scans. Raises InputError as `plan_material` does.
+    """
+    section = protocol.split
+    count = len(selection.split.folds) if selection.split else section.folds
+    folds, tested = [], list[Key]()
+    for number in range(count):
+        material = plan_material(cohort, protocol, number, selection=selection)
+        rows = material.rows
+        first = baseline(rows["train"])
+        folds.append(Fold(*(tuple(keys_of(part)) for part in (rows["train"], first, rows["validation"]))))
+        tested = keys_of(pd.concat([rows["test"], rows["patients"]]))
+    source = f"{cohort.name}, protocol {protocol.name}, version {protocol.version}"
+    return write_split(GivenSplit(source, tuple(sorted(tested)), tuple(folds)))
+
+
+def _given(
+    cohort: Cohort, given: GivenSplit, fold: int, roles: Roles, section: SplitSection, progress: Progress
+) -> tuple[Split, dict[str, pd.DataFrame]]:
+    """A listed split: its healthy participants train, validate and test, its test patients are the patients.
+
+    Where it lists no patient, all patients are whom it does not list at all.
+    """
+    if not 0 <= fold < len(given.folds):
+        raise InputError(f"fold {fold} does not exist; {given.source} has folds 0 to {len(given.folds) - 1}")
+    chosen = given.folds[fold]
+    healthy = roles.healthy_rows(cohort.participants)
+    train = chosen.train if section.sessions == "all" else chosen.first
+    listed: dict[str, tuple[Key, ...]] = {"train": train, "validation": chosen.validation, "test": given.test}
+    rows, lost = {}, set[Key]()
+    for part, keys in listed.items():
+        found, _ = select(healthy, keys)
+        lost.update(select(cohort.participants, keys)[1])
+        rows[part] = found if part == "train" else baseline(found)
+        if rows[part]["participant_id"].nunique() < LEAST:
+            raise InputError(
+                f"{given.source}: fold {fold}: {len(rows[part])} of {len(keys)} scans listed for {part} are healthy "
+                f"scans of {cohort.name}; at least {LEAST} are needed; check ids, sessions and --healthy"
+            )
+    if lost:
+        some = ", ".join("_".join(key) for key in sorted(lost)[:3])
+        progress.warning(f"{given.source}: {len(lost)} listed scans are not in {cohort.name} ({some}, ...): left out")
+    patients = roles.patient_rows(cohort.participants)
+    tested, _ = select(patients, given.test)
+    if tested.empty:
+        tested = patients[~patients["participant_id"].isin(list(given.everyone))]
+    rows["patients"] = _patients(tested, section)
+    people = {part: tuple(sorted(set(rows[part]["participant_id"]))) for part in listed}
+    return Split(**people), rows
+
+
+def _tested_elsewhere(
+    split: Split, rows: dict[str, pd.DataFrame], other: Cohort, roles: Roles, section: SplitSection
+) -> tuple[Split, dict[str, pd.DataFrame]]:
+    """The same training, tested on another cohort: as many healthy participants as the protocol tests, or all."""
+    healthy = baseline(roles.healthy_rows(other.participants))
+    people = tuple(sorted(stratified_order(healthy, section.seed)[: section.test]))
+    if len(people) < LEAST:
+        raise InputError(
+            f"test cohort {other.name} has {len(people)} healthy participants; at least {LEAST} are needed"
+        )
+    tested = {
+        "test": healthy[healthy["participant_id"].isin(people)],
+        "patients": _patients(roles.patient_rows(other.participants), section),
+    }
+    # people of two cohorts may have the same ids, so that they cannot stand in one Split
+    return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
 
 
 def _check_draws(protocol: Protocol, test: pd.DataFrame) -> None:
@@ -127,11 +279,8 @@ def _check_draws(protocol: Protocol, test: pd.DataFrame) -> None:
         raise InputError(f"protocol {protocol.name}: {error}; widen its ranges in [testsets]") from None
 
 
-def _patients(table: pd.DataFrame, section: SplitSection, healthy: set[str]) -> pd.DataFrame:
-    """The first scans of patients who were never among the healthy: a model may have learnt from an earlier scan.
-
-    Where there are too many, who stays is random by a hash of (seed, id).
-    """
-    rows = baseline(table[(table["group"] == section.patients) & ~table["participant_id"].isin(list(healthy))])
-    drawn = sorted(rows["participant_id"], key=lambda person: keyed_seed("patient", section.seed, person))
-    return rows[rows["participant_id"].isin(drawn[: section.most_patients])]
+def _patients(rows: pd.DataFrame, section: SplitSection) -> pd.DataFrame:
+    """The first scans of patients; where there are too many, who stays is random by a hash of (seed, id)."""
+    first = baseline(rows)
+    drawn = sorted(first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, person))
+    return first[first["participant_id"].isin(drawn[: section.most_patients])]

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
-from uadbench.store import content_hash
+from uadbench.store import content_hash, write_json
 from uadbench.types import Grid, Intensity, Precision
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 FOLDER = Path(__file__).parent / "protocols"
+STORED = "protocol.json"
 
 
 class _Section(BaseModel):
@@ -255,6 +256,25 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
         return Protocol.model_validate(content)
     except ValidationError as error:
         raise InputError(f"protocol {file.name}: {_explain(error)}") from None
+
+
+def store_protocol(protocol: Protocol, folder: Path) -> None:
+    """Write a protocol into a run folder, whole, as it was after `--set`."""
+    write_json(folder / STORED, protocol.model_dump(mode="json"))
+
+
+def stored_protocol(folder: Path, name: str) -> Protocol:
+    """The protocol that a run folder holds; one of before it was stored, by its name.
+
+    Raises InputError for a file that is damaged.
+    """
+    file = folder / STORED
+    if not file.is_file():
+        return load_protocol(name)
+    try:
+        return Protocol.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{file}: {_explain(error)}") from None
 
 
 def is_shipped(protocol: Protocol) -> bool:

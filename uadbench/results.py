@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from uadbench.errors import InputError
 from uadbench.store import write_json
-from uadbench.types import NO_DEMENTIA, Precision
+from uadbench.types import GIVEN, Precision, is_dementia
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 RESULT = "result.json"
 DIGITS = 6
 
@@ -33,23 +33,40 @@ class ModelCard(_Section):
 
 
 class CohortCard(_Section):
-    """Where the scans came from; `split` is the hash of who trained, validated and tested."""
+    """Where the scans came from.
+
+    `public`: whether participants may be named in what is shared. `tested_on` is the cohort of the test scans where it
+    is another one. `healthy` and `ill` are the diagnoses that were taken as such. `split` is the hash of who trained,
+    validated and tested; its sizes are the protocol's, the same in proportion ("scaled"), or the split was given. The
+    numbers count scans. `shared_images`: test scans that are, voxel by voxel, a scan the model has learnt from.
+    """
 
     name: str
     version: str
+    public: bool
+    tested_on: str | None
+    tested_version: str | None
+    healthy: list[str]
+    ill: list[str]
     split: str
+    origin: Literal["protocol", "scaled", "given"]
     train: int
     validation: int
     test: int
     patients: int
+    shared_images: int
 
 
 class ProtocolCard(_Section):
-    """Under which protocol; `ranked` is false where it was changed from what ships with uadbench."""
+    """Under which protocol; `ranked` is false where it was changed from what ships with uadbench.
+
+    `intensity`: "minmax" is the paper's scale, each healthy scan's own range at full resolution; "suvr" a fixed one.
+    """
 
     name: str
     version: int
     hash: str
+    intensity: Literal["suvr", "minmax"]
     ranked: bool
 
 
@@ -188,6 +205,20 @@ class Detection(_Section):
     clinical_patients: int
 
 
+class Stratum(_Section):
+    """Test participants of one site, scanner or amyloid status: what ranks, and how many healthy scans were passed.
+
+    `specificity` is at the threshold of `Detection`.
+    """
+
+    by: Literal["site", "scanner", "amyloid"]
+    value: str
+    participants: int
+    ap_standard: Bounded
+    healthy_mse: Bounded
+    specificity: Bounded
+
+
 class Training(_Section):
     """The training curve: mean of every loss, and the healthy validation MSE, by epoch; what it was computed in."""
 
@@ -226,7 +257,7 @@ class Provenance(_Section):
 class Result(_Section):
     """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     model: ModelCard
     cohort: CohortCard
     protocol: ProtocolCard
@@ -237,29 +268,40 @@ class Result(_Section):
     testset: Fingerprint
     headline: Headline
     detection: Detection
+    strata: list[Stratum]
     scores: list[TestSetScores]
     score_hash: str
     training: Training | None
     cost: Cost
     provenance: Provenance
 
+    def estimate(self, anomaly: str, severity: float | None, name: str) -> Estimate | None:
+        """A metric on one test set; None where it is n/a."""
+        for scores in self.scores:
+            if scores.anomaly == anomaly and _same(scores.severity, severity):
+                return scores.metrics.get(name)
+        return None
+
     def metric(self, anomaly: str, severity: float | None, name: str) -> float | None:
         """The mean of a metric on one test set; None where it is n/a."""
-        for scores in self.scores:
-            if scores.anomaly == anomaly and _same(scores.severity, severity) and name in scores.metrics:
-                return scores.metrics[name].mean
-        return None
+        found = self.estimate(anomaly, severity, name)
+        return None if found is None else found.mean
 
     @property
     def dementias(self) -> list[str]:
         """The simulated dementias, in the order of the protocol."""
-        return list(dict.fromkeys(scored.anomaly for scored in self.scores if scored.anomaly not in NO_DEMENTIA))
+        return list(dict.fromkeys(scored.anomaly for scored in self.scores if is_dementia(scored.anomaly)))
 
     @property
     def severities(self) -> list[float]:
         """The severities of the dementias, rising."""
-        found = {s.severity for s in self.scores if s.anomaly not in NO_DEMENTIA and s.severity is not None}
+        found = {s.severity for s in self.scores if is_dementia(s.anomaly) and s.severity is not None}
         return sorted(found)
+
+    @property
+    def given(self) -> list[tuple[str, float | None]]:
+        """Name and severity of the test sets that another tool has written."""
+        return [(s.anomaly, s.severity) for s in self.scores if s.anomaly.startswith(GIVEN)]
 
     def detected(self, anomaly: str, severity: float | None) -> DetectedTestSet | None:
         """What `detection` says of one test set."""

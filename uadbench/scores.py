@@ -12,11 +12,11 @@ from uadbench.errors import InputError
 from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.results import DIGITS, Estimate, TestSetScores, rounded
 from uadbench.store import atomic_path, content_hash
-from uadbench.types import NO_DEMENTIA, UNSEEN, VARIED
+from uadbench.types import UNSEEN, VARIED, is_dementia
 
 SCORES = "scores.parquet"
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
-TRAITS = ("mmse",)
+TRAITS = ("mmse", "site", "scanner", "amyloid")
 """What a row tells of the person: no score of the model."""
 
 
@@ -54,7 +54,7 @@ def ranking_scores(
     """
     ranked = table[table["severity"].isin(severities)]
     parts = {
-        "dementias": ranked[~ranked["anomaly"].isin(NO_DEMENTIA)],
+        "dementias": ranked[ranked["anomaly"].map(is_dementia)],
         "unseen": ranked[ranked["anomaly"] == UNSEEN],
     }
     means = [

@@ -175,7 +175,7 @@ def _from_table(source: Path) -> list[_Input]:
 
 def _lattice(path: Path) -> tuple[tuple[int, int, int], Affine]:
     """Shape and affine as the file has them, from its header alone."""
-    image = nifti._open(path)
+    image = nifti.open_image(path)
     nifti._check_header(path, image)
     return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
 

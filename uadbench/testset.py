@@ -13,6 +13,7 @@ from uadbench import atlas
 from uadbench.anomalies import blobs, hypometabolism, regions, varied
 from uadbench.anomalies.blobs import Blob
 from uadbench.anomalies.varied import Variation
+from uadbench.cohorts.simulated import AlteredScans
 from uadbench.protocol import Protocol
 from uadbench.store import content_hash, keyed_seed
 from uadbench.types import HYPER, UNSEEN, VARIED, Case, Intensity, Mask, Scan, Truth, Volume
@@ -78,10 +79,12 @@ class SimulatedCases:
     ----------
     protocol : fixes grid, anomalies, severities, truth and intensity
     scans : the healthy test scans on the protocol's grid
+    altered : versions of them that another tool has written, as test sets of their own
     """
 
     protocol: Protocol
     scans: Sequence[Scan]
+    altered: AlteredScans | None = None
     _drawn: dict[tuple[str, str], Draws] = field(default_factory=dict, init=False, repr=False, compare=False)
     _masks: dict[tuple[str, str], list[Volume]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -115,7 +118,7 @@ class SimulatedCases:
         return self._drawn[scan.key]
 
     def cases(self, scan: Scan, draws: Draws | None = None) -> Iterator[Case]:
-        """The cases of one scan: dementias by severity, then `unseen` by severity, `varied`, `hyper`.
+        """The cases of one scan: dementias by severity, then `unseen` by severity, `varied`, `hyper`, then given ones.
 
         Cases of one mask follow one another and share their `truth` (the same object). `draws` replays what a result
         has stored; by default they are drawn.
@@ -132,6 +135,9 @@ class SimulatedCases:
         for variation, mask in zip(drawn.variations, parts, strict=True):
             yield self._case(scan, VARIED, variation.severity, mask, self._truth(mask))
         yield self._case(scan, HYPER, section.hyper.severity, blob, truth)
+        for name, severity, reduction in self.altered.reductions(scan) if self.altered else ():
+            truth = self._truth(np.asarray(reduction / np.float32(severity)))
+            yield Case(scan, reduction, truth, name, severity, self.intensity(scan))
 
     def drawn_masks(self, scan: Scan) -> list[Volume]:
         """G(m) of a scan's blob and of its variations; kept until those of two more scans have been asked for.

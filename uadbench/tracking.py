@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.results import RESULT, Result
-from uadbench.scores import SCORES
+from uadbench.progress import Silent
+from uadbench.report.page import write_report
+from uadbench.results import RESULT, Result, read_result
+from uadbench.scores import SCORES, read_scores
+from uadbench.sharing import share
 from uadbench.store import content_hash, write_json
 
 if TYPE_CHECKING:
@@ -62,14 +66,15 @@ class Tracker:
         with _as_unfinished(self.uri):
             client = self._connected()
             tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": result.score_hash}
-            run = client.create_run(self._experiment, run_name=_run_name(result), tags=tags)
-            run_id = str(run.info.run_id)
-            try:
-                _log_all(client, run_id, result, folder)
-            except Exception:
-                client.set_terminated(run_id, "FAILED")
-                client.set_terminated(self._parent, "FAILED")
-                raise
+            with _for_all_eyes(self.uri, result, folder) as files:
+                run = client.create_run(self._experiment, run_name=_run_name(result), tags=tags)
+                run_id = str(run.info.run_id)
+                try:
+                    _log_all(client, run_id, result, folder, files)
+                except Exception:
+                    client.set_terminated(run_id, "FAILED")
+                    client.set_terminated(self._parent, "FAILED")
+                    raise
             client.set_terminated(run_id)
         write_json(folder / LOGGED, {"uri": self.uri, "run_id": run_id, "score_hash": result.score_hash})
         return run_id
@@ -119,18 +124,33 @@ def attach(result: Result, folder: Path, report: Path) -> str | None:
         return None
     with _as_unfinished(uri):
         _require_reachable(uri)
-        _client(uri).log_artifacts(run_id, str(report), "report")
+        with _for_all_eyes(uri, result, folder) as files:
+            if files != folder:  # a report of what may be known
+                report = files / "report"
+                write_report(read_result(files), read_scores(files), folder, report, Silent())
+            _client(uri).log_artifacts(run_id, str(report), "report")
     return run_id
 
 
-def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path) -> None:
+@contextmanager
+def _for_all_eyes(uri: str, result: Result, folder: Path) -> Iterator[Path]:
+    """The folder with the files to be logged: no server is told the participants of a private cohort."""
+    if uri.startswith("sqlite") or result.cohort.public:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as hidden:
+        share(folder, Path(hidden))
+        yield Path(hidden)
+
+
+def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, files: Path) -> None:
     client.log_batch(run_id, params=_params(result))
     metrics = list(_metrics(result))
     for start in range(0, len(metrics), CHUNK):
         client.log_batch(run_id, metrics=metrics[start : start + CHUNK])
     _log_dataset(client, run_id, result)
     client.log_table(run_id, _summary_table(result), "scores.json")
-    for file in (folder / RESULT, folder / SCORES):
+    for file in (files / RESULT, files / SCORES):
         client.log_artifact(run_id, str(file))
     for figure in sorted((folder / "figures").glob("*.png")):
         client.log_artifact(run_id, str(figure), "figures")

@@ -30,6 +30,15 @@ UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
 
 NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER)
 
+GIVEN = "given-"
+"""Test sets of altered scans that another tool has written begin like this."""
+
+
+def is_dementia(anomaly: str) -> bool:
+    """Whether a test set is one of the protocol's dementias, on whose severities models are ranked."""
+    return anomaly not in NO_DEMENTIA and not anomaly.startswith(GIVEN)
+
+
 Precision = Literal["bf16", "float32"]
 """What a training step is computed in; see `precision.available`."""
 
@@ -87,7 +96,7 @@ class Scan:
 
     `data` is (X, Y, Z) float32; `extent` holds the smallest and largest SUVR of the volume at
     the resolution it was stored in, which a min-max scale needs (decimation would lose them).
-    `age` is in years (NaN: unknown), `sex` is "F", "M" or "" (unknown);
+    `age` is in years (NaN: unknown), `sex` is "F", "M" or "" (unknown), as are site, scanner and amyloid status;
     `mmse` is the Mini-Mental State Examination, 0 to 30 (NaN: unknown).
     """
 
@@ -99,6 +108,8 @@ class Scan:
     age: float = float("nan")
     sex: str = ""
     site: str = ""
+    scanner: str = ""
+    amyloid: str = ""
     group: str = ""
     mmse: float = float("nan")
 

@@ -49,6 +49,8 @@ def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, 
     for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
         assert word in out
     assert "evaluating mean: 20 of 20" in err  # 8 test scans, 12 patients
+    assert err.count("cohort phantom: CN 401 participants") == 1
+    assert "24 train (24 scans), 12 validate, 8 test, 12 patients (as protocol smoke has it)" in err
     folders = list(tmp_path.glob("phantom/smoke/*/fold0-seed0-*"))
     assert len(folders) == 2
     assert all((folder / "figures" / "severity.png").stat().st_size > 10_000 for folder in folders)
@@ -60,6 +62,28 @@ def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, 
     single = call(capsys, "run", "--model", "mean", "--protocol", "smoke", "--output", str(tmp_path))
     assert "checkpoint" in single[1]
     assert "svppa" in single[1]
+
+
+def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
+    """A cohort that holds the training cohort's images under another name."""
+    small = "phantom:participants=20,patients=2"
+    (tmp_path / "twin.py").write_text(
+        "from uadbench.cohorts.phantom import Phantom\n"
+        "class Twin(Phantom):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(participants=20, patients=2)\n"
+        "        self.name = 'twin'\n"
+    )
+    options = ["--cohort", small, "--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--json"]
+    twin = ["--test-cohort", f"{tmp_path}/twin.py:Twin"]
+    code, out, err = call(capsys, "run", "--model", "mean", *options, *twin)
+    assert code == 0, err
+    shared = json.loads(out)["results"][0]["result"]["cohort"]["shared_images"]
+    assert shared > 0 and f"{shared} test scans are, voxel by voxel, scans that the model learns from" in err
+    code, _, err = call(capsys, "run", "--model", "mean", *options)
+    assert code == 0 and "voxel by voxel" not in err and "asks for more people than there are" in err
+    code, _, err = call(capsys, "run", "--model", "mean", *options, "--test-cohort", small)
+    assert code == 2 and "is the cohort that trains" in err
 
 
 def test_run_as_json(material, tmp_path: Path, capsys) -> None:
@@ -141,7 +165,13 @@ def test_changing_the_protocol_is_unranked(material, tmp_path: Path, capsys) -> 
         (["--model", "mean", "--seed", "x"], "--seed x: give numbers"),
         (["--model", "mean", "--device", "abacus"], "--device abacus"),
         (["--model", "mean", "--cohort", "phantm"], "did you mean 'phantom'?"),
-        (["--model", "mean", "--cohort", "phantom:participants=20"], "has 20 healthy participants"),
+        (["--model", "mean", "--cohort", "phantom:participants=15"], "15 healthy participants are too few for 3 folds"),
+        (["--model", "mean", "--test-cohort", "phantm"], "did you mean 'phantom'?"),
+        (["--model", "mean", "--healthy", "NC"], "no scan has the diagnosis NC; there are: CN ("),
+        (["--model", "mean", "--healthy", ","], "--healthy ',': give a diagnosis, such as CN"),
+        (["--model", "mean", "--patients", "AD,CN"], "diagnosis 'cn' cannot be healthy and a patient's"),
+        (["--model", "mean", "--split", "none.json"], "none.json: no such file or folder"),
+        (["--model", "mean", "--simulated", "none"], "none: no such folder"),
         (["--model", "mean", "--output", "/proc/runs"], "cannot write here"),
         (["--model", "mean", "--tracking-uri", "./mlruns"], "give sqlite:///PATH"),
         (["--model", "./none.py:Net"], "no such file"),

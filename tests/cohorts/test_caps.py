@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -12,13 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench.cohorts.base import COLUMNS, Cohort
+from uadbench.cohorts.base import COLUMNS, Cohort, content_key
 from uadbench.cohorts.caps import Caps
 from uadbench.cohorts.export import CAPS_GRID, export_caps, scan_path
+from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.intake import gather
 from uadbench.cohorts.nifti import write_volume
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
+from uadbench.cohorts.roles import Roles
 from uadbench.errors import InputError
 from uadbench.progress import Silent
 from uadbench.types import Grid
@@ -45,7 +48,8 @@ def place(tree: Path, participant: str, session: str, name: str = "", folder: st
     """A small scan in a tree."""
     path = tree / scan_path(participant, session)
     path = path.parents[1] / folder / (name or path.name)
-    write_volume(path, np.random.default_rng(len(path.name)).random((4, 4, 4), dtype=np.float32), SMALL.affine)
+    data = 0.8 + 0.2 * np.random.default_rng(len(path.name)).random((4, 4, 4), dtype=np.float32)
+    write_volume(path, data, SMALL.affine)
     return path
 
 
@@ -90,8 +94,8 @@ def test_export_and_phantom_are_one_cohort(exported, phantom):
     for read, made in pairs:
         np.testing.assert_allclose(read.data, made.data, atol=1e-5)
         np.testing.assert_allclose(read.extent, made.extent, atol=1e-5)
-        assert (read.key, read.age, read.sex, read.site, read.group) == (
-            made.key, made.age, made.sex, made.site, made.group,
+        assert (read.key, read.age, read.sex, read.site, read.group, read.mmse) == (
+            made.key, made.age, made.sex, made.site, made.group, made.mmse,
         )  # fmt: skip
 
 
@@ -100,7 +104,7 @@ def test_through_the_cache(exported):
     stack = gather(caps, PAPER, caps.participants.iloc[[2, 0]], Silent())
     expected = list(caps.scans(PAPER, caps.participants.iloc[[2, 0]]))
     for index, scan in enumerate(expected):
-        np.testing.assert_array_equal(stack.images[index], scan.data)
+        np.testing.assert_array_equal(stack.scan(index).data, scan.data)
         assert stack.scan(index).extent == scan.extent
 
 
@@ -177,10 +181,30 @@ def test_tables(tree):
     assert tuple(people.columns) == COLUMNS
     assert people.mmse.isna().all()
     assert people.drop(columns="mmse").to_numpy().tolist() == [
-        ["sub-1", "ses-M000", "CN", 70.0, "F", ""],
-        ["sub-1", "ses-M012", "CN", 71.0, "F", ""],
-        ["sub-2", "ses-M000", "AD", 65.5, "M", ""],
+        ["sub-1", "ses-M000", "CN", 70.0, "F", "", "", ""],
+        ["sub-1", "ses-M012", "CN", 71.0, "F", "", "", ""],
+        ["sub-2", "ses-M000", "AD", 65.5, "M", "", "", ""],
     ]
+
+
+def test_columns_by_other_names(tree):
+    table(
+        tree,
+        "Participant_ID DX AGE PTGENDER Site_ID manufacturers_model_name amyloid_status MMSCORE\n"
+        "sub-1 CN 70 Female 7 mCT A+ 29\nsub-2 AD 65.5 m n/a Ingenuity unknown -4",
+    )
+    people = Caps(tree).participants
+    assert list(people.group) == ["CN", "CN", "AD"] and list(people.sex) == ["F", "F", "M"]
+    assert list(people.site) == ["7", "7", ""] and list(people.scanner) == ["mCT", "mCT", "Ingenuity"]
+    assert list(people.amyloid) == ["A+", "A+", ""]
+    assert list(people.mmse[:2]) == [29, 29] and np.isnan(people.mmse[2])
+
+
+def test_an_age_at_baseline_in_a_table_of_sessions(tree):
+    """ADNI's AGE_BL stands beside every visit, and people age."""
+    table(tree, "participant_id session_id dx age_bl\nsub-1 bl CN 70\nsub-1 M12 CN 70\nsub-2 M00 AD 65", "sessions.tsv")
+    (tree / "participants.tsv").unlink()
+    assert list(Caps(tree).participants.age) == [70, 71, 65]
 
 
 def test_sessions_outweigh_participants(tree):
@@ -199,32 +223,121 @@ def test_tables_of_single_subjects(tree):
 
 @pytest.mark.parametrize("source", ["trc-18FFDG_rec-uniform", "trc-18FFDG_pet", "task-rest_acq-fdg_pet"])
 @pytest.mark.parametrize("folder", ["pet_linear", "pet-linear"])
-def test_spellings(tmp_path, source, folder):
-    name = f"sub-1_ses-M00_{source}_space-MNI152NLin2009cSym_res-1x1x1_suvr-pons2_pet.nii.gz"
-    place(tmp_path, "sub-1", "ses-M00", name, folder)
-    table(tmp_path, "participant_id session_id diagnosis\nsub-1 ses-M000 cn")
-    assert list(Caps(tmp_path).participants.group) == ["CN"]
+@pytest.mark.parametrize(("session", "ending"), [("ses-M00", "nii.gz"), ("ses-M000", "nii"), ("ses-bl", "nii.gz")])
+def test_spellings(tmp_path, source, folder, session, ending):
+    name = f"sub-1_{session}_{source}_space-MNI152NLin2009cSym_res-1x1x1_suvr-pons2_pet.nii.gz"
+    path = place(tmp_path, "sub-1", session, name, folder)
+    if ending == "nii":
+        nibabel.load(path).to_filename(path.with_suffix(""))
+        path.unlink()
+    table(tmp_path, "participant_id session_id diagnosis\nsub-1 M0 cn")
+    caps = Caps(tmp_path)
+    assert list(caps.participants.group) == ["cn"] and list(caps.participants.session_id) == ["ses-M000"]
+    assert len(Roles(("CN",), ("AD",)).healthy_rows(caps.participants)) == 1
+    (scan,) = caps.scans(SMALL, caps.participants)
+    assert scan.key == ("sub-1", "ses-M000") and scan.data.min() > 0.7
+
+
+def test_sessions_sort_by_month_however_they_are_spelled(tmp_path):
+    for session in ("ses-M6", "ses-M120", "ses-M012", "ses-M00"):
+        place(tmp_path, "sub-1", session)
+    table(tmp_path, "participant_id diagnosis age\nsub-1 CN 70")
+    people = Caps(tmp_path).participants
+    assert list(people.session_id) == ["ses-M000", "ses-M006", "ses-M012", "ses-M120"]
+    assert list(people.age) == [70, 70.5, 71, 80]
+
+
+def test_sessions_without_a_month_are_taken_as_they_are(tmp_path):
+    for session in ("ses-2", "ses-20150317"):
+        place(tmp_path, "sub-1", session)
+    table(tmp_path, "participant_id session_id diagnosis age\nsub-1 ses-2 CN 70\nsub-1 ses-20150317 AD 73")
+    people = Caps(tmp_path).participants
+    assert list(people.session_id) == ["ses-2", "ses-20150317"] and list(people.age) == [70, 73]
+
+
+def test_one_visit_in_two_folders(tree):
+    place(tree, "sub-2", "ses-M00")
+    with pytest.raises(InputError, match="sub-2 ses-M000: has 2 scans"):
+        Caps(tree)
 
 
 def test_other_tracers_and_simulated_scans_are_left_out(tree):
     real = scan_path("sub-2", "ses-M000").name
     place(tree, "sub-2", "ses-M000", real.replace("18FFDG", "18FAV45"))
     place(tree, "sub-2", "ses-M000", real.replace("_pet.nii", "_pat-ad_deg-30_pet.nii"))
-    assert len(Caps(tree).participants) == 3
+    place(tree, "sub-2", "ses-M000", real.replace("_pet.nii", "_anomaly-ad_severity-30_pet.nii"))
+    caps = Caps(tree)
+    assert len(caps.participants) == 3 and caps.files(caps.participants)[2].name == real
 
 
-def test_name_tells_the_data_and_not_the_folder(tree, tmp_path):
+def test_another_tracer(tree):
+    name = scan_path("sub-2", "ses-M000").name
+    place(tree, "sub-2", "ses-M000", name.replace("18FFDG", "18FAV45"))
+    caps = open_cohort(f"{tree}:tracer=18fav45")
+    (file,) = caps.files(caps.participants)
+    assert "18FAV45" in file.name
+    with pytest.raises(InputError, match=r"no healthy scan of tracer 11CPIB.*tracers there: 18FAV45, 18FFDG.*tracer="):
+        open_cohort(f"{tree}:tracer=11CPIB")
+
+
+def test_of_cropped_and_whole_the_cropped_one(tree):
+    cropped = scan_path("sub-2", "ses-M000").name
+    place(tree, "sub-2", "ses-M000", cropped.replace("_desc-Crop", ""))
+    caps = Caps(tree)
+    assert caps.files(caps.participants)[2].name == cropped
+    place(tree, "sub-2", "ses-M000", cropped.replace("_desc-Crop", "").replace("pons", "cerebellum"))
+    caps.files(caps.participants)[2].unlink()
+    caps = Caps(tree)
+    assert "Crop" not in caps.files(caps.participants)[2].name
+
+
+def test_of_packed_and_unpacked_the_packed_one(tree):
+    packed = place(tree, "sub-2", "ses-M000")
+    nibabel.load(packed).to_filename(packed.with_suffix(""))
+    caps = Caps(tree)
+    assert caps.files(caps.participants)[2] == packed
+
+
+def test_name_tells_the_people_and_not_the_folder(tree, tmp_path):
     shutil.copytree(tree, tmp_path / "elsewhere")
     first, second = Caps(tree), Caps(tmp_path / "elsewhere")
     assert first.name == second.name and re.fullmatch("caps-[0-9a-f]{8}", first.name)
+    place(tree, "sub-2", "ses-M024")
+    assert Caps(tree).name != first.name
+    assert not first.public and first.version == Caps(tree).version
+
+
+def test_name_is_the_users(tree):
+    assert open_cohort(f"{tree}:name=ADNI-2.1_fdg").name == "ADNI-2.1_fdg"
+    for name in ("my cohort", "a/b", "b:c"):
+        with pytest.raises(InputError, match="use letters, digits"):
+            Caps(tree, name=name)
 
 
 def test_content_key_follows_the_files(tree):
     caps = Caps(tree)
-    before = caps.content_key(caps.participants), caps.content_key(caps.participants.iloc[:2])
-    os.utime(caps.files(caps.participants)[2], (1, 1))
-    assert caps.content_key(caps.participants) != before[0]
-    assert caps.content_key(caps.participants.iloc[:2]) == before[1]
+    rows = caps.participants
+    before = caps.scan_keys(rows), content_key(caps, rows), content_key(caps, rows.iloc[:2])
+    assert len(set(before[0])) == 3
+    file = caps.files(rows)[2]
+    stat = file.stat()
+    os.utime(file, (1, 1))
+    assert caps.scan_keys(rows)[:2] == before[0][:2] and caps.scan_keys(rows)[2] != before[0][2]
+    assert content_key(caps, rows) != before[1] and content_key(caps, rows.iloc[:2]) == before[2]
+    file.write_bytes(file.read_bytes() + b"\0")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert caps.scan_keys(rows)[2] != before[0][2]
+    file.unlink()
+    assert len(set(caps.scan_keys(rows))) == 3
+    with pytest.raises(InputError, match=f"{re.escape(file.name)}: no such file"):
+        list(caps.scans(SMALL, rows))
+
+
+@pytest.mark.parametrize("option", ["nan=zero", "suvr=cerebellum-pons"])
+def test_what_changes_images_changes_keys(tree, option):
+    plain, other = Caps(tree), open_cohort(f"{tree}:{option}")
+    assert plain.name == other.name and plain.version != other.version
+    assert not set(plain.scan_keys(plain.participants)) & set(other.scan_keys(other.participants))
 
 
 def test_nan(tree):
@@ -233,7 +346,7 @@ def test_nan(tree):
     data[0, 0, 0], data[1, 1, 1] = np.nan, 3
     write_volume(path, data, SMALL.affine)
     rows = Caps(tree).participants
-    with pytest.raises(InputError, match="1 voxel is NaN"):
+    with pytest.raises(ScanError, match="1 voxel is NaN"):
         list(Caps(tree).scans(SMALL, rows))
     scan = next(iter(open_cohort(f"{tree}:nan=zero").scans(SMALL, rows)))
     assert scan.extent == (0.0, 3.0) and scan.data[0, 0, 0] == 0
@@ -250,15 +363,18 @@ def lose(tree: Path, name: str) -> None:
 
 BROKEN = {
     "no subjects": (lambda t: lose(t, "subjects"), "no folder 'subjects'.*looked for"),
-    "no scans": (lambda t: [p.unlink() for p in t.rglob("*.nii.gz")], "no healthy FDG scan.*no file there fits"),
+    "no scans": (
+        lambda t: [p.unlink() for p in t.rglob("*.nii.gz")],
+        "no healthy scan of tracer 18FFDG.*none fits.*clinica run pet-linear",
+    ),
     "no tables": (lambda t: lose(t, "participants.tsv"), "no participants.tsv and no sessions.tsv.*diagnosis"),
-    "two scans": (two_scans, "sub-2 ses-M000 has 2 scans: .*rec-coregiso.*contains="),
+    "two scans": (two_scans, "sub-2 ses-M000: has 2 scans: .*rec-coregiso.*contains=rec-coregiso"),
     "missing row": (lambda t: table(t, "participant_id diagnosis\nsub-1 CN\n002 CN"), "1 of 3 scans.*sub-2 ses-M000"),
     "no diagnosis": (lambda t: table(t, "participant_id age\nsub-1 70\nsub-2 70"), "3 of 3 scans.*diagnosis"),
     "no ids": (lambda t: table(t, "subject diagnosis\nsub-1 CN"), "has the columns subject, diagnosis; it needs"),
     "bad age": (lambda t: table(t, "participant_id diagnosis age\nsub-1 CN old"), "sub-1 has age 'old'"),
     "bad sex": (lambda t: table(t, "participant_id diagnosis sex\nsub-1 CN 3"), "sub-1 has sex '3'"),
-    "twice": (lambda t: table(t, "participant_id diagnosis\nsub-1 CN\nsub-1 AD"), "sub-1  ?has two rows"),
+    "twice": (lambda t: table(t, "participant_id diagnosis\nsub-1 CN\nsub-1 AD"), "sub-1 has two rows"),
     "empty table": (lambda t: (t / "participants.tsv").write_text(""), "not a readable table"),
     "binary table": (lambda t: (t / "participants.tsv").write_bytes(b"\xff\xfe\x00a"), "participants.tsv: "),
 }
@@ -278,14 +394,92 @@ def test_one_of_several_scans_is_picked(tree):
     two_scans(tree)
     caps = open_cohort(f"{tree}:contains=rec-coregiso")
     assert list(caps.participants.participant_id) == ["sub-2"]
+    with pytest.raises(InputError, match="no healthy scan of tracer 18FFDG that has 'rec-uniform' in its name"):
+        open_cohort(f"{tree}:contains=rec-uniform")
 
 
 def test_damaged_scan_names_its_file(tree):
     caps = Caps(tree)
     path = caps.files(caps.participants)[1]
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=re.escape(path.name)):
+    with pytest.raises(ScanError, match=re.escape(path.name)):
         list(caps.scans(SMALL, caps.participants))
+
+
+def test_after_a_bad_scan_it_goes_on_with_those_that_follow(tree):
+    caps = Caps(tree)
+    caps.files(caps.participants)[1].unlink()
+    scans = caps.scans(SMALL, caps.participants)
+    assert next(scans).key == ("sub-1", "ses-M000")
+    with pytest.raises(ScanError, match="no such file"):
+        next(scans)
+    assert [scan.key for scan in caps.scans(SMALL, caps.participants.iloc[2:])] == [("sub-2", "ses-M000")]
+
+
+# --- space and unit
+
+
+def change(exported: Path, tree: Path, to: Callable[[np.ndarray], np.ndarray], shift: float = 0) -> Path:
+    """A tree with the phantom's first scan in another unit or place."""
+    source = nibabel.load(exported / scan_path("sub-P0001", "ses-M000"))
+    affine = source.affine.copy()
+    affine[1, 3] += shift
+    path = tree / scan_path("sub-P0001", "ses-M000")
+    path.parent.mkdir(parents=True)
+    nibabel.Nifti1Image(to(np.asarray(source.dataobj)).astype(np.float32), affine).to_filename(path)
+    shutil.copy(exported / "sessions.tsv", tree)
+    return path
+
+
+def test_a_scan_that_does_not_fill_the_brain_is_refused(exported, tmp_path):
+    path = change(exported, tmp_path, np.asarray, shift=60)
+    caps = Caps(tmp_path)
+    with pytest.raises(ScanError, match=f"{re.escape(path.name)}: it fills only [0-9]+% of the MNI brain") as caught:
+        list(caps.scans(PAPER, caps.participants))
+    assert "space=trust" in str(caught.value) and caught.value.finding.kind == "not MNI"
+    trusted = open_cohort(f"{tmp_path}:space=trust")
+    assert len(list(trusted.scans(PAPER, trusted.participants))) == 1
+
+
+def test_a_scan_that_was_trusted_is_refused_by_who_does_not_trust_it(exported, tmp_path):
+    change(exported, tmp_path, np.asarray, shift=60)
+    trusted, checked = open_cohort(f"{tmp_path}:space=trust"), Caps(tmp_path)
+    gather(trusted, PAPER, trusted.participants, Silent())
+    with pytest.raises(InputError, match="of the MNI brain"):
+        gather(checked, PAPER, checked.participants, Silent())
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real averages are not here")
+@pytest.mark.parametrize(("name", "refused"), [(REAL.name, False), ("fdg-mean_dlut-cn_affine-not-mni.nii.gz", True)])
+def test_real_averages(tmp_path, name, refused):
+    path = tmp_path / scan_path("sub-1", "ses-M000")
+    path.parent.mkdir(parents=True)
+    shutil.copy(REAL.with_name(name), path)
+    table(tmp_path, "participant_id diagnosis\nsub-1 CN")
+    caps = Caps(tmp_path, nan="zero")
+    if refused:
+        with pytest.raises(ScanError, match=r"fills only 6[89]% of the MNI brain"):
+            list(caps.scans(PAPER, caps.participants))
+    else:
+        assert len(list(caps.scans(PAPER, caps.participants))) == 1
+
+
+def test_a_scan_in_any_unit_becomes_suvr(exported, phantom, tmp_path):
+    change(exported, tmp_path, lambda data: 5000 * data)
+    (plain,) = Caps(tmp_path).scans(PAPER, Caps(tmp_path).participants)
+    caps = open_cohort(f"{tmp_path}:suvr=cerebellum-pons")
+    (read,) = caps.scans(PAPER, caps.participants)
+    (made,) = phantom.scans(PAPER, phantom.participants.iloc[[0]])
+    np.testing.assert_allclose(plain.data, 5000 * made.data, rtol=1e-3, atol=0.1)
+    np.testing.assert_allclose(read.data, made.data, rtol=0.02, atol=1e-4)
+    np.testing.assert_allclose(read.extent, made.extent, rtol=0.02, atol=1e-4)
+
+
+def test_a_scan_without_a_reference_has_no_suvr(exported, tmp_path):
+    path = change(exported, tmp_path, lambda data: np.where(np.indices(data.shape)[2] < 110, 0, data))
+    caps = Caps(tmp_path, suvr="cerebellum-pons", space="trust")
+    with pytest.raises(ScanError, match=f"{re.escape(path.name)}: no uptake in cerebellum and pons"):
+        list(caps.scans(PAPER, caps.participants))
 
 
 # --- what a user writes
@@ -329,4 +523,6 @@ def test_open_the_wrong_folder(tree):
     with pytest.raises(InputError, match=f"give {re.escape(str(tree))}"):
         open_cohort(str(tree / "subjects"))
     with pytest.raises(InputError, match="is a file"):
+        open_cohort(str(next(tree.rglob("*.nii.gz"))))
+    with pytest.raises(InputError, match=r"participants\.tsv: has no column 'path'"):
         open_cohort(str(tree / "participants.tsv"))

@@ -70,6 +70,12 @@ def test_a_card_without_healthy_participants():
         draw_card(Phantom(participants=3), Silent(), healthy="HC")
 
 
+def test_diagnoses_in_small_letters(small):
+    lower = Scaled(participants=8, patients=2)
+    lower.participants["group"] = lower.participants["group"].str.lower()
+    assert draw_card(lower, Silent()).counts == small.counts
+
+
 @pytest.mark.parametrize(
     ("measured", "low", "high", "verdict"),
     [

@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from uadbench import atlas
 from uadbench.cohorts import norms, phantom_disease, phantom_maps, phantom_recipe
-from uadbench.cohorts.base import COLUMNS, Cohort
+from uadbench.cohorts.base import COLUMNS, Cohort, content_key
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError
@@ -43,7 +43,8 @@ def first(phantom) -> pd.DataFrame:
 
 def test_table(phantom, first):
     table = phantom.participants
-    assert isinstance(phantom, Cohort) and phantom.name == "phantom"
+    assert isinstance(phantom, Cohort) and phantom.name == "phantom" and phantom.public
+    assert len(set(phantom.scan_keys(table))) == len(table)
     assert tuple(table.columns) == COLUMNS
     assert not table.duplicated(["participant_id", "session_id"]).any()
     assert table.sort_values(["participant_id", "session_id"]).index.tolist() == list(range(len(table)))
@@ -80,7 +81,7 @@ def test_people_do_not_depend_on_how_many_there_are(phantom):
     few = Phantom(participants=5, patients=0)
     assert few.participants.equals(phantom.participants.iloc[: len(few.participants)])
     assert set(few.participants.group) == {"CN"}
-    assert few.content_key(few.participants) == phantom.content_key(phantom.participants.iloc[: len(few.participants)])
+    assert few.scan_keys(few.participants) == phantom.scan_keys(phantom.participants.iloc[: len(few.participants)])
 
 
 def test_order_and_company_change_nothing(phantom, crowd):
@@ -107,7 +108,8 @@ def test_seed_matters(phantom, crowd):
     other = Phantom(seed=7)
     assert other.name == "phantom:seed=7"
     assert not other.participants.equals(phantom.participants)
-    assert other.content_key(phantom.participants) != phantom.content_key(phantom.participants)
+    assert content_key(other, phantom.participants) != content_key(phantom, phantom.participants)
+    assert not set(other.scan_keys(phantom.participants)) & set(phantom.scan_keys(phantom.participants))
     (scan,) = other.scans(norms.BASE, other.participants.iloc[[0]])
     assert not np.allclose(scan.data, crowd[0], atol=0.05)
 

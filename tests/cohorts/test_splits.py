@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from uadbench.cohorts.splits import Split, split_participants
+from uadbench.cohorts.splits import LEAST, Sizes, Split, fitting_sizes, split_participants
 from uadbench.errors import InputError
 
 
@@ -23,7 +23,7 @@ def table(count: int, seed: int = 0, sessions: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["participant_id", "session_id", "group", "age", "sex", "site"])
 
 
-PAPER = {"healthy": "CN", "train": 237, "validation": 34, "test": 30, "folds": 8, "seed": 1}
+PAPER = {"train": 237, "validation": 34, "test": 30, "folds": 8, "seed": 1}
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,18 +72,97 @@ def test_another_seed_gives_another_split() -> None:
     assert first.digest != second.digest
 
 
-def test_other_groups_are_left_out_and_unknown_age_is_taken() -> None:
+def test_unknown_age_and_sex_are_taken() -> None:
     rows = table(310)
-    rows.loc[:4, "group"] = "AD"
     rows.loc[5:9, "age"] = np.nan
     rows.loc[5:9, "sex"] = ""
     split = split_participants(rows, **PAPER, fold=0)
     everyone = {*split.train, *split.validation, *split.test}
-    assert not everyone & {f"sub-{i:04d}" for i in range(5)}
+    assert len(everyone) == 301 and everyone & {f"sub-{i:04d}" for i in range(5, 10)}
+    rows["age"] = np.nan
+    assert len(split_participants(rows, **PAPER, fold=0).test) == 30
+
+
+def test_a_participant_is_stratified_by_his_first_session() -> None:
+    rows = table(310, sessions=3)
+    first = rows[rows["session_id"] == "ses-M000"]
+    assert split_participants(rows, **PAPER, fold=2) == split_participants(first, **PAPER, fold=2)
+
+
+# a cohort that is too small
+
+
+SIZES = {name: PAPER[name] for name in ("train", "validation", "test", "folds")}
+
+
+@pytest.mark.parametrize("count", [301, 302, 5000])
+def test_who_has_enough_people_gets_what_is_asked_for(count: int) -> None:
+    assert fitting_sizes(count, **SIZES) == Sizes(237, 34, 30)
+
+
+def test_the_papers_cohort_is_just_enough() -> None:
+    assert fitting_sizes(300, **SIZES).scaled and not fitting_sizes(301, **SIZES).scaled
+
+
+def test_a_smaller_cohort_is_divided_in_the_same_proportions() -> None:
+    assert fitting_sizes(150, **SIZES) == Sizes(120, 16, 14, scaled=True)
+    assert fitting_sizes(40, train=20, validation=20, test=40, folds=1) == Sizes(10, 10, 20, scaled=True)
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "train": st.integers(1, 300),
+        "validation": st.integers(4, 60),
+        "test": st.integers(1, 60),
+        "folds": st.integers(1, 8),
+    }
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 400), shapes)
+def test_sizes_of_any_cohort_fit_and_leave_no_part_empty(count: int, shape: dict[str, int]) -> None:
+    try:
+        sizes = fitting_sizes(count, **shape)
+    except InputError:
+        reject()
+    parts = (sizes.train, sizes.validation, sizes.test)
+    if not sizes.scaled:
+        assert parts == (shape["train"], shape["validation"], shape["test"])
+        return
+    assert sum(parts) == count and min(parts) >= LEAST
+    rows = table(count)
+    splits = [split_participants(rows, **shape, fold=fold, seed=1) for fold in range(shape["folds"])]
+    assert len({split.test for split in splits}) == 1 and len(splits[0].test) == sizes.test
+    validated = [person for split in splits for person in split.validation]
+    assert len(set(validated)) == len(validated)
+    for split in splits:
+        assert len(split.validation) == sizes.validation and len(split.train) == sizes.train
+
+
+@pytest.mark.parametrize(
+    ("count", "train", "validation", "test", "folds"), [(12, 1, 4, 7, 2), (40, 1, 4, 60, 1), (12, 4, 40, 4, 1)]
+)
+def test_who_has_as_many_as_it_takes_is_not_refused(
+    count: int, train: int, validation: int, test: int, folds: int
+) -> None:
+    sizes = fitting_sizes(count, train=train, validation=validation, test=test, folds=folds)
+    assert min(sizes.train, sizes.validation, sizes.test) >= LEAST
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(40, 300), st.integers(0, 7))
+def test_nobody_of_a_smaller_cohort_is_in_two_parts(seed: int, count: int, fold: int) -> None:
+    split = split_participants(table(count, seed), **{**PAPER, "seed": seed}, fold=fold)
+    everyone = [*split.train, *split.validation, *split.test]
+    assert len(everyone) == len(set(everyone)) == count
+    assert abs(len(split.test) - 30 / 301 * count) <= LEAST
 
 
 def test_too_few_participants_or_no_such_fold() -> None:
-    with pytest.raises(InputError, match=r"has 60 healthy participants .* needs 301"):
-        split_participants(table(60), **PAPER, fold=0)
+    with pytest.raises(InputError, match="35 healthy participants are too few for 8 folds, which take 36 at least"):
+        split_participants(table(35), **PAPER, fold=0)
+    with pytest.raises(InputError, match="11 healthy participants are too few for 1 folds, which take 12 at least"):
+        split_participants(table(11), **{**PAPER, "folds": 1}, fold=0)
     with pytest.raises(InputError, match="fold 8 does not exist"):
         split_participants(table(301), **PAPER, fold=8)

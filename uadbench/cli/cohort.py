@@ -1,4 +1,4 @@
-"""`uadbench cohort`: measure a cohort, and write one to disk."""
+"""`uadbench cohort`: check a cohort, measure it, say who trains and tests, and write one to disk."""
 
 from __future__ import annotations
 
@@ -57,6 +57,68 @@ def info(
         return
     Console().print(card_table(card))
     print(f"picture: {folder / 'card.png'}\ncard:    {folder / 'card.json'}")
+
+
+@app.command("check")
+def check(
+    cohort: Annotated[str, typer.Argument(help="The folder of a CAPS tree, or a .tsv or .csv of scans.")],
+    healthy: Annotated[str, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = "CN",
+    patients: Annotated[str, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = "AD",
+    split: Annotated[
+        Path | None, typer.Option(help="ClinicaDL's split folder, or a split's .json, to be checked, too.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Read every scan and table once, and name what is wrong and what to do. Nothing is changed.
+
+    Exit code 0: nothing fatal; 1: something would spoil a run or its scores; 2: there is no cohort to be checked.
+    """
+    import json
+
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.findings import print_check_up
+    from uadbench.cli.words import words
+    from uadbench.cohorts.check import check_cohort
+    from uadbench.cohorts.roles import Roles
+
+    roles = Roles(words("--healthy", healthy), words("--patients", patients))
+    found = check_cohort(cohort, roles, TerminalProgress(), split)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print_check_up(found)
+    raise typer.Exit(1 if found.fatal else 0)
+
+
+@app.command("split")
+def split(
+    cohort: Annotated[str, typer.Argument(help="phantom, the folder of a CAPS tree, or a .tsv or .csv of scans.")],
+    output: Annotated[Path, typer.Option(help="The .json to write.")],
+    protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
+    healthy: Annotated[str | None, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = None,
+    patients: Annotated[str | None, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = None,
+    source: Annotated[Path | None, typer.Option("--split", help="A split to rewrite: ClinicaDL's folder.")] = None,
+) -> None:
+    """Write who trains, validates and tests in every fold, for whoever has the same scans.
+
+    The file holds participant and session ids in clear, and no image: share it only with those who may know them.
+    """
+    from uadbench.cli.words import words
+    from uadbench.cohorts.given_split import read_split
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.material import Selection, split_manifest
+    from uadbench.protocol import load_protocol
+    from uadbench.store import write_json
+
+    selection = Selection(
+        healthy=words("--healthy", healthy),
+        patients=words("--patients", patients),
+        split=None if source is None else read_split(source),
+    )
+    opened = open_cohort(cohort)
+    manifest = split_manifest(opened, load_protocol(protocol), selection)
+    write_json(output, manifest)
+    print(f"{len(manifest['folds'])} folds in {output}; use it: uadbench run --cohort {cohort} --split {output} ...")
 
 
 @app.command("export")

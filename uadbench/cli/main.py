@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli import catalogue, cohort, report, run, simulate, track
+from uadbench.cli import catalogue, cohort, report, run, share, simulate, track
 from uadbench.errors import UadbenchError, Unfinished
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("list")(catalogue.list_plugins)
 app.command("show")(catalogue.show)
 app.command("simulate")(simulate.simulate)
 app.command("report")(report.report)
+app.command("share")(share.share)
 app.command("track")(track.track)
 app.add_typer(cohort.app, name="cohort")
 

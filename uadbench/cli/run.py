@@ -15,7 +15,6 @@ from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
     from uadbench.launch import Sweep
-    from uadbench.protocol import Protocol
 
 
 def run(
@@ -24,7 +23,17 @@ def run(
     ],
     protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
     cohort: Annotated[
-        str | None, typer.Option(help="'phantom', 'phantom:seed=7', or a CAPS folder. Default: the protocol's.")
+        str | None,
+        typer.Option(help="'phantom', a CAPS folder, or a .tsv or .csv of scans. Default: the protocol's."),
+    ] = None,
+    test_cohort: Annotated[str | None, typer.Option(help="Another cohort, to be tested on.")] = None,
+    healthy: Annotated[str | None, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = None,
+    patients: Annotated[str | None, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Who trains and tests: ClinicaDL's split folder, or a split's .json.")
+    ] = None,
+    simulated: Annotated[
+        Path | None, typer.Option(help="A tree that ClinicaDL simulated from the cohort, as more test sets.")
     ] = None,
     fold: Annotated[str | None, typer.Option(help="Folds: 0, or 0,1, or 'all'. Default: the protocol's.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds: 0, or 0,1,2. Default: the protocol's.")] = None,
@@ -49,8 +58,11 @@ def run(
     with phase("start"):
         from uadbench import registry
         from uadbench.cli.display import TerminalProgress
+        from uadbench.cli.words import words
+        from uadbench.cohorts.given_split import read_split
         from uadbench.cohorts.opening import open_cohort
         from uadbench.launch import choose_device, plan_cells, run_cells
+        from uadbench.material import Selection
         from uadbench.protocol import load_protocol
         from uadbench.store import require_writable
         from uadbench.tracking import Tracker, default_uri
@@ -60,15 +72,22 @@ def run(
         names = list(dict.fromkeys(names))
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
-        folds, seeds = (
-            _numbers("--fold", fold, chosen.cells.folds, chosen),
-            _numbers("--seed", seed, chosen.cells.seeds, chosen),
+        selection = Selection(
+            healthy=words("--healthy", healthy),
+            patients=words("--patients", patients),
+            split=None if split is None else read_split(split),
+            test_cohort=None if test_cohort is None else open_cohort(test_cohort),
+            simulated=simulated,
         )
+        there = len(selection.split.folds) if selection.split else chosen.split.folds
+        folds = _numbers("--fold", fold, chosen.cells.folds, there)
+        seeds = _numbers("--seed", seed, chosen.cells.seeds, there)
         by_model = _options_of_models(names, options)
         where = choose_device(device)
         uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
         tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
-        cells = list(plan_cells(open_cohort(cohort or chosen.cohort), chosen, names, by_model, folds, seeds, progress))
+        source = open_cohort(cohort or chosen.cohort)
+        cells = list(plan_cells(source, chosen, names, by_model, folds, seeds, progress, selection))
     if dry_run:
         _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
         return
@@ -126,11 +145,11 @@ def _options_of_models(names: Sequence[str], options: dict[str, dict[str, str]])
     return checked
 
 
-def _numbers(option: str, text: str | None, default: Sequence[int], protocol: Protocol) -> list[int]:
+def _numbers(option: str, text: str | None, default: Sequence[int], folds: int) -> list[int]:
     if text is None:
         return list(default)
     if option == "--fold" and text == "all":
-        return list(range(protocol.split.folds))
+        return list(range(folds))
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
@@ -184,7 +203,14 @@ def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
     from rich.console import Console
 
-    from uadbench.cli.tables import detection_table, models_table, profile_table, restoration_table, severity_table
+    from uadbench.cli.tables import (
+        detection_table,
+        models_table,
+        people_tables,
+        profile_table,
+        restoration_table,
+        severity_table,
+    )
     from uadbench.cli.verdicts import standings, standings_line, summaries, trained, verdicts
 
     models = trained(sweep.outcomes)
@@ -209,6 +235,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     console.print(detection_table(results))
     if len(results) == 1:
         console.print(severity_table(results[0]))
+    console.print(people_tables(results))
     _print_whereabouts(sweep, uri)
     for folder in sweep.untracked:
         print(f"not in MLflow yet: uadbench track {folder} --tracking-uri {uri}")

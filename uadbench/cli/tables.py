@@ -10,11 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number
 from uadbench.timing import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from uadbench.results import Detection, Result, SeverityResponse
 
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
@@ -61,7 +64,28 @@ def models_table(results: Sequence[Result]) -> Group:
     ]
     if not all(result.protocol.ranked for result in results):
         notes.append("Unranked: the protocol was changed from what ships with uadbench.")
+    notes += about(cohort)
     return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
+
+
+def people_tables(results: Sequence[Result]) -> Group:
+    """Altered scans that another tool has written, for every result; sites and scanners, of a single one."""
+    shown: list[RenderableType] = []
+    for result in results:
+        if result.given:
+            shown += ["", escape(f"{_name(result, results)}: given test sets (not ranked)"), _plain(given_rows(result))]
+    if len(results) == 1 and results[0].strata:
+        shown += ["", "test participants by site, scanner and amyloid status", _plain(strata_rows(results[0]))]
+    return Group(*shown)
+
+
+def _plain(rows: Sequence[dict[str, str]]) -> Table:
+    table = Table()
+    for name in rows[0]:
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    return table
 
 
 def restoration_table(results: Sequence[Result]) -> Group:

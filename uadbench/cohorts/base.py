@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from uadbench.store import content_hash
 from uadbench.types import Grid, Scan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("participant_id", "session_id", "group", "age", "sex", "site", "mmse")
+KEY = ("participant_id", "session_id")
+
+COLUMNS = (*KEY, "group", "age", "sex", "site", "scanner", "amyloid", "mmse")
 """The columns that every cohort's table has, in this order.
 
-`group` is "CN" (healthy) or another diagnosis; `age` is in years at that session, NaN where unknown;
-`sex` is "F", "M" or ""; `site` is "" where unknown; `mmse` is the Mini-Mental State Examination (0 to 30) at that
-session, NaN where unknown.
+`group` is the diagnosis, such as "CN"; `age` is in years at that session, NaN where unknown; `sex` is "F", "M" or "";
+`site`, `scanner` and `amyloid` (status) are "" where unknown; `mmse` is the Mini-Mental State Examination (0 to 30) at
+that session, NaN where unknown.
 """
+
+NUMBERS = {"age": "years", "mmse": "points (0 to 30)"}
+"""The columns that hold numbers, and their units."""
+
+STRATA: tuple[Literal["site", "scanner", "amyloid"], ...] = ("site", "scanner", "amyloid")
+"""The columns by which scores are told apart where they are filled in."""
 
 
 @runtime_checkable
@@ -25,22 +34,41 @@ class Cohort(Protocol):
 
     Attributes
     ----------
-    name : what it is called in results, such as "phantom"
+    name : what it is called in results, such as "phantom"; it tells nothing of a machine or a person
     version : changes whenever the same row would give another image
+    public : whether participants may be named in what is shared
     participants : DataFrame, one row a scan with the columns COLUMNS, sorted by
         (participant_id, session_id), index 0..n-1; a participant has one row per session
     """
 
     name: str
     version: str
+    public: bool
     participants: pd.DataFrame
 
-    def content_key(self, rows: pd.DataFrame) -> str:
-        """A hash that changes whenever any of these rows' images would change."""
+    def scan_keys(self, rows: pd.DataFrame) -> list[str]:
+        """For each of these rows a text that changes whenever its image would change."""
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         """Yield the scans of these rows of `participants`, in their order, on the grid.
 
         `Scan.data` is (X, Y, Z) float32 SUVR; `Scan.affine` is the grid's.
-        Raises InputError, naming the file, for a scan that cannot be used.
+        Raises `findings.ScanError`, naming the file, for a scan that cannot be used; asked again for the
+        rows that follow, it goes on with them.
         """
+
+
+def content_key(cohort: Cohort, rows: pd.DataFrame) -> str:
+    """A hash that changes whenever any of these rows' images would change."""
+    return content_hash(cohort.name, cohort.version, cohort.scan_keys(rows))
+
+
+def keys_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """(participant, session) of each row."""
+    return [(str(p), str(s)) for p, s in zip(rows[KEY[0]], rows[KEY[1]], strict=True)]
+
+
+def scan_of(row: pd.Series, grid: Grid, data: object, extent: tuple[float, float]) -> Scan:
+    """A scan with what its row of the table says of it."""
+    known = {name: float(row[name]) if name in NUMBERS else row[name] for name in COLUMNS[2:]}
+    return Scan(row.participant_id, row.session_id, data, grid.affine, extent, **known)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from uadbench import atlas
-from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.base import Cohort, content_key
 from uadbench.cohorts.card_figures import (
     Figure,
     age_figures,
@@ -95,10 +95,11 @@ def draw_card(
     Raises InputError for a cohort without two healthy participants, and for a scan that cannot be used.
     """
     table = cohort.participants
-    people = baseline(table[table["group"] == healthy])[:participants]
+    names = table["group"].str.lower()
+    people = baseline(table[names == healthy.lower()])[:participants]
     if len(people) < 2:
         raise InputError(f"{cohort.name}: has {len(people)} participants of group '{healthy}'; say --healthy GROUP")
-    ill = baseline(table[table["group"] == patients])
+    ill = baseline(table[names == patients.lower()])
     again = _second_sessions(table, people)
     rows = {"healthy": people, "again": again, "patients": ill}
     portrait = Portrait(reference=None if template is None else _read_template(template))
@@ -132,7 +133,7 @@ def draw_card(
         "patients measured": len(ill),
         "rescans measured": len(again),
     }
-    return Card(cohort.name, cohort.version, cohort.content_key(table), counts, tuple(figures), portrait)
+    return Card(cohort.name, cohort.version, content_key(cohort, table), counts, tuple(figures), portrait)
 
 
 def _second_sessions(table: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:

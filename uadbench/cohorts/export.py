@@ -89,8 +89,8 @@ def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
     sessions = rows.loc[:, list(COLUMNS)].rename(columns={"group": "diagnosis"}).astype(object)
     earlier = folder / "sessions.tsv"
     if earlier.is_file():
-        sessions = pd.concat([pd.read_csv(earlier, sep="\t", dtype=str), sessions])
-    sessions = sessions.drop_duplicates(["participant_id", "session_id"], keep="last")
+        sessions = pd.concat([pd.read_csv(earlier, sep="\t", dtype=str, keep_default_na=False), sessions])
+    sessions = sessions.replace("", "n/a").drop_duplicates(["participant_id", "session_id"], keep="last")
     sessions = sessions.sort_values(["participant_id", "session_id"])
     people = sessions.drop_duplicates("participant_id").rename(columns={"age": "age_bl", "diagnosis": "diagnosis_bl"})
     for name, table in (("sessions.tsv", sessions), ("participants.tsv", people.drop(columns="session_id"))):

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from uadbench import store
-from uadbench.cohorts.base import COLUMNS, Cohort
+from uadbench.cohorts.base import COLUMNS, Cohort, keys_of, scan_of
+from uadbench.cohorts.cache import Entry, ImageCache, Writer
+from uadbench.cohorts.findings import ScanError
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
-from uadbench.types import Grid, Scan, Volume
+from uadbench.types import Grid, Scan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REVISION = "1"
+REVISION = "2"
 """Changes whenever the same scans would be stored otherwise."""
 
-Positions = Sequence[int] | npt.NDArray[np.int64]
-
-IMAGES, TABLE, META = "images.npy", "table.parquet", "meta.json"
+MOST_BAD = 20
+"""After so many scans that cannot be used the others are not even looked at."""
 
 
 class ScanStack:
@@ -37,161 +33,138 @@ class ScanStack:
 
     Parameters
     ----------
-    images : (N, X, Y, Z) float32 SUVR, as a rule memory-mapped and read-only
-    rows : DataFrame with `base.COLUMNS`, and `minimum` and `maximum`, the scan's range as stored
+    images : (slots, X, Y, Z) float32 SUVR, memory-mapped and read-only
+    rows : DataFrame with `base.COLUMNS`, `slot` (its image), `minimum` and `maximum` (the scan's range as stored) and
+        `digest` (of its image on the grid)
     grid : the lattice of the images
-    positions : the image of each row; by default row i has image i
     """
 
-    def __init__(
-        self, images: npt.NDArray[np.float32], rows: pd.DataFrame, grid: Grid, positions: Positions | None = None
-    ) -> None:
-        self._store = images
-        self._positions = np.arange(len(images)) if positions is None else np.asarray(positions, dtype=np.int64)
+    def __init__(self, images: npt.NDArray[np.float32], rows: pd.DataFrame, grid: Grid) -> None:
+        self._images = images
         self.rows = rows.reset_index(drop=True)
         self.grid = grid
-        if len(self.rows) != len(self._positions):
-            raise ValueError(f"{len(self.rows)} rows for {len(self._positions)} images")
 
     def __len__(self) -> int:
-        return len(self._positions)
-
-    @cached_property
-    def images(self) -> npt.NDArray[np.float32]:
-        """(n, X, Y, Z) float32, aligned with `rows`; a view where the rows lie together on disk, else a copy.
-
-        `batch` and `scan` read no more than they return.
-        """
-        first, count = int(self._positions[0]) if len(self) else 0, len(self)
-        if np.array_equal(self._positions, np.arange(first, first + count)):
-            return self._store[first : first + count]
-        return self._store[self._positions]
-
-    def batch(self, indices: Positions) -> npt.NDArray[np.float32]:
-        """The images of these rows, (k, X, Y, Z) float32, in a new array."""
-        return np.array(self._store[self._positions[np.asarray(indices, dtype=np.int64)]], dtype=np.float32)
+        return len(self.rows)
 
     def scan(self, index: int) -> Scan:
-        """Row `index` as a Scan; its data is a read-only view."""
+        """Row `index` as a Scan; its data is a read-only view, from which `allocator.release_pages` frees memory."""
         row = self.rows.iloc[index]
-        return Scan(
-            participant=row.participant_id,
-            session=row.session_id,
-            data=np.asarray(self._store[self._positions[index]]),
-            affine=self.grid.affine,
-            extent=(float(row.minimum), float(row.maximum)),
-            age=float(row.age),
-            sex=row.sex,
-            site=row.site,
-            group=row.group,
-            mmse=float(row.mmse),
-        )
+        extent = float(row.minimum), float(row.maximum)
+        return scan_of(row, self.grid, np.asarray(self._images[int(row.slot)]), extent)
 
     def select(self, which: Any) -> ScanStack:
         """The rows picked by a boolean mask or by positions, in that order; images are not copied."""
         chosen = np.asarray(which)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
-        return ScanStack(self._store, self.rows.iloc[chosen], self.grid, self._positions[chosen])
+        return ScanStack(self._images, self.rows.iloc[chosen], self.grid)
 
 
-def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress, rebuild: bool = False) -> ScanStack:
+def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -> ScanStack:
     """The scans of these rows on the grid, from the cache, which is filled first where it must be.
 
-    Parameters
-    ----------
-    rows : rows of `cohort.participants`
-    rebuild : make the cache entry again even if there is a good one
+    Scans that are there are kept whatever happens to the others: a gathering that is killed continues, a file that
+    changed is read again, and an image that is damaged (its hash tells) is made again. Two processes may gather at
+    once; one waits.
 
-    An entry that is damaged (cut short, unreadable, other content than its hash) is told and made again.
-    Raises InputError for a scan that cannot be used, and Unfinished when the disk is full.
+    Raises InputError for scans that cannot be used, after the others were stored, and Unfinished when the disk is full.
     """
     rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"{cohort.name}: no scans were asked for; check the selection")
-    key = cache_key(cohort, grid, rows)
-    folder = store.cache_folder() / "scans" / key
-    if folder.exists() and not rebuild:
-        try:
-            return _load(folder, grid, rows)
-        except Exception as error:  # three libraries read the entry: anything can come out of a damaged file
-            progress.warning(f"{folder}: the cache entry is damaged ({' '.join(str(error).split())}); making it again")
-    store.require_writable(folder.parent)
-    _sweep(folder.parent)
+    keys = cohort.scan_keys(rows)
+    cache = ImageCache(cache_folder(cohort, grid), grid)
     try:
-        _build(folder, cohort, grid, rows, progress)
-        return _load(folder, grid, rows)
+        known, _ = _known(cache, keys)
+        if len(known) < len({*keys}):
+            store.require_writable(cache.folder)
+            with _locked(cache.folder, progress):
+                known, damaged = _known(cache, keys)  # somebody else may have been at work
+                if damaged:
+                    progress.warning(f"{cache.folder}: {damaged} images are damaged; making them again")
+                missing = [position for position, key in enumerate(keys) if key not in known]
+                _fill(cache, cohort, rows.iloc[missing].reset_index(drop=True), [keys[p] for p in missing], progress)
+            known = cache.entries()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Unfinished(f"{folder}: cannot store scans ({reason}); set UADBENCH_CACHE to another folder") from None
+        advice = "set UADBENCH_CACHE to another folder; what is stored is kept"
+        raise Unfinished(f"{cache.folder}: cannot store scans ({reason}); {advice}") from None
+    stored = [known[key] for key in keys]
+    for position, name in enumerate(("slot", "minimum", "maximum", "digest")):
+        rows[name] = [entry[position] for entry in stored]
+    return ScanStack(cache.mapped(1 + max(entry.slot for entry in stored)), rows, grid)
 
 
-def cache_key(cohort: Cohort, grid: Grid, rows: pd.DataFrame) -> str:
-    """What a cache entry depends on, as 32 hex digits."""
+def cache_folder(cohort: Cohort, grid: Grid) -> Path:
+    """Where a cohort's scans on a grid are stored."""
     lattice = [list(grid.shape), grid.voxel_mm, list(grid.origin)]
-    return store.content_hash(REVISION, cohort.name, cohort.version, cohort.content_key(rows), lattice)[:32]
+    return store.cache_folder() / "scans" / store.content_hash(REVISION, cohort.name, cohort.version, lattice)[:32]
 
 
-def _build(folder: Path, cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -> None:
-    """Write the entry beside its place, one scan in memory at a time, and move it there when whole."""
-    label = f"{cohort.name}: {len(rows)} scans on {grid}"
-    with store.atomic_path(folder) as partial, progress.task(label, len(rows)) as task:
-        partial.mkdir()
-        shape = (len(rows), *grid.shape)
-        images = np.lib.format.open_memmap(partial / IMAGES, mode="w+", dtype=np.float32, shape=shape)
-        extents, hashes = [], []
-        for index, scan in enumerate(cohort.scans(grid, rows)):
-            _check_scan(cohort, scan, rows, index, grid)
-            images[index] = scan.data
-            hashes.append(_hash(images[index]))
-            extents.append(scan.extent)
+def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, Entry], int]:
+    """What is stored, and sound, of these keys; and how many are damaged."""
+    entries = cache.entries()
+    wanted = {key: entries[key] for key in keys if key in entries}
+    sound = cache.sound(wanted) if wanted else set()
+    return {key: entry for key, entry in wanted.items() if key in sound}, len(wanted) - len(sound)
+
+
+@contextmanager
+def _locked(folder: Path, progress: Progress) -> Iterator[None]:
+    """Nobody else adds to the cache inside. A process that dies lets go."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.notice(f"{folder}: another process is storing scans; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fill(cache: ImageCache, cohort: Cohort, rows: pd.DataFrame, keys: Sequence[str], progress: Progress) -> None:
+    """Add these rows' scans, one in memory at a time. Raises InputError at the end if some cannot be used."""
+    bad: list[ScanError] = []
+    label = f"{cohort.name}: {len(rows)} scans on {cache.grid}"
+    with Writer(cache) as writer, progress.task(label, len(rows)) as task:
+        for position, scan in _usable(cohort, cache.grid, rows, bad):
+            _check_scan(cohort, scan, rows, position, cache.grid)
+            writer.add(keys[position], scan.data, scan.extent)
             task.advance(1, scan.participant)
-        if len(extents) != len(rows):
-            raise Unfinished(f"cohort {cohort.name} gave {len(extents)} scans for {len(rows)} rows")
-        images.flush()
-        del images
-        rows.assign(minimum=[e[0] for e in extents], maximum=[e[1] for e in extents]).to_parquet(partial / TABLE)
-        told = {"cohort": cohort.name, "version": cohort.version, "grid": str(grid), "scans": len(rows)}
-        store.write_json(partial / META, {**told, "revision": REVISION, "content": store.content_hash(hashes)})
+    if bad:
+        others = "" if len(bad) == 1 else f" (the first of {len(bad)} scans that cannot be used)"
+        raise InputError(f"{bad[0]}{others}; 'uadbench cohort check' finds all; scans that were read are kept")
+
+
+def _usable(cohort: Cohort, grid: Grid, rows: pd.DataFrame, bad: list[ScanError]) -> Iterator[tuple[int, Scan]]:
+    """Scans with their positions; those that cannot be used are told in `bad`."""
+    position = 0
+    while position < len(rows) and len(bad) < MOST_BAD:
+        scans = cohort.scans(grid, rows.iloc[position:].reset_index(drop=True))
+        try:
+            for scan in scans:
+                yield position, scan
+                position += 1
+            break
+        except ScanError as error:
+            bad.append(error)
+            position += 1
+        except OSError as error:  # the scans' disk, and not that of the cache
+            raise Unfinished(f"cohort {cohort.name} could not be read: {error}") from None
+    if position < len(rows) and len(bad) < MOST_BAD:
+        raise Unfinished(f"cohort {cohort.name} gave {position} scans for {len(rows)} rows")
 
 
 def _check_scan(cohort: Cohort, scan: Scan, rows: pd.DataFrame, index: int, grid: Grid) -> None:
     """A cohort is somebody's code: what it yields must be the row's scan, on the grid, and numbers."""
     name = "_".join(scan.key)
-    if index >= len(rows) or scan.key != (rows.participant_id[index], rows.session_id[index]):
+    if index >= len(rows) or scan.key != keys_of(rows.iloc[[index]])[0]:
         raise Unfinished(f"cohort {cohort.name} gave {name} out of order; its scans() must follow the rows")
     if scan.data.shape != grid.shape:
         raise Unfinished(f"cohort {cohort.name} gave {name} with shape {scan.data.shape} for grid {grid}")
     if not np.isfinite(scan.data).all():
         raise InputError(f"{name} of cohort {cohort.name} has voxels that are NaN or infinite; mend the scan")
-
-
-def _load(folder: Path, grid: Grid, rows: pd.DataFrame) -> ScanStack:
-    """Open an entry and prove that it is whole. Raises OSError or ValueError where it is not.
-
-    Ages and groups come from the cohort's table of today: only the scans' ranges are the cache's.
-    """
-    import pandas as pd
-
-    images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-    if images.shape != (len(rows), *grid.shape) or images.dtype != np.float32:
-        raise ValueError(f"images are {images.dtype} {images.shape}")
-    table = pd.read_parquet(folder / TABLE)
-    keys = ["participant_id", "session_id"]
-    if table[keys].to_numpy().tolist() != rows[keys].to_numpy().tolist():
-        raise ValueError("its table names other scans")
-    with ThreadPoolExecutor(4) as pool:  # hashing lets go of the interpreter: 1 GB takes about half a second
-        hashes = list(pool.map(_hash, images))
-    if json.loads((folder / META).read_text(encoding="utf-8"))["content"] != store.content_hash(hashes):
-        raise ValueError("the images are not what was stored")
-    return ScanStack(images, rows.assign(minimum=table["minimum"], maximum=table["maximum"]), grid)
-
-
-def _hash(image: Volume) -> str:
-    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what builds that were killed more than a day ago have left."""
-    for leftover in folder.glob(".part-*"):
-        if time.time() - leftover.stat().st_mtime > 86400:
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From what a user writes after --cohort to a cohort: a name, a name with options, or a folder."""
+"""From what a user writes after --cohort to a cohort: a name, a folder or a table, each perhaps with options."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from uadbench import registry
 from uadbench.cohorts.base import Cohort
 from uadbench.errors import InputError
 
+TABLES = (".tsv", ".csv")
+
 
 def open_cohort(reference: str) -> Cohort:
     """Open the cohort that `reference` means.
@@ -17,7 +19,8 @@ def open_cohort(reference: str) -> Cohort:
     Parameters
     ----------
     reference : a registered name ("phantom"), a name with options ("phantom:seed=7,participants=50"),
-        the folder of a CAPS tree, or such a folder with options ("/data/caps:contains=rec-coregiso")
+        the folder of a CAPS tree, a .tsv or .csv table of scans, or either with options
+        ("/data/caps:contains=rec-coregiso", "scans.csv:image=file,diagnosis=DX")
 
     Raises InputError for an unknown name or option, and for a folder that is no CAPS tree.
     """
@@ -29,13 +32,13 @@ def open_cohort(reference: str) -> Cohort:
         if not place.exists() and not _looks_like_path(name):
             hint = registry.did_you_mean(name, known)
             raise InputError(f"no cohort is called '{name}', and no folder either; {hint}")
-        name, options = "caps", {"path": str(place), **options}
+        name, options = "table" if place.suffix.lower() in TABLES else "caps", {"path": str(place), **options}
     plugin = registry.cohorts.get(name)
     label = f"cohort {name}"
     given = registry.check_options(label, plugin, options)
     for option, parameter in registry.options_of(plugin).items():
         if parameter.default is Parameter.empty and parameter.kind != Parameter.VAR_POSITIONAL and option not in given:
-            advice = "give the folder of the tree instead of its name" if name == "caps" else f"{name}:{option}=..."
+            advice = "give its path instead of its name" if option == "path" else f"{name}:{option}=..."
             raise InputError(f"{label} needs '{option}'; {advice}")
     return cast(Cohort, plugin(**given))
 

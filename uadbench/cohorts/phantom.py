@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from uadbench import store
-from uadbench.cohorts.base import COLUMNS
+from uadbench.cohorts.base import COLUMNS, keys_of
 from uadbench.cohorts.norms import BASE
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uadbench.cohorts.phantom_people import Visit
 
 DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 401, 80
+_KNOWN = ("age", "sex", "site", "group", "mmse")
 
 
 @register_cohort("phantom")
@@ -36,6 +37,8 @@ class Phantom:
     Scans are made at 2 mm on `norms.BASE` and sampled on the grid that is asked for, so that a 2 mm grid
     inside it is plain decimation of the cohort's CAPS export.
     """
+
+    public = True
 
     def __init__(
         self, seed: int = DEFAULT_SEED, participants: int = DEFAULT_PARTICIPANTS, patients: int = DEFAULT_PATIENTS
@@ -57,12 +60,13 @@ class Phantom:
         self.seed = seed
         visits = [visit for index in range(participants) for visit in healthy_visits(seed, index)]
         visits += [visit for index in range(patients) for visit in patient_visits(seed, index)]
-        self.participants = pd.DataFrame([visit[:-1] for visit in visits], columns=list(COLUMNS))
+        table = pd.DataFrame([visit[:-1] for visit in visits], columns=list(visits[0]._fields[:-1]))
+        self.participants = table.assign(scanner="", amyloid="")[list(COLUMNS)]
         self._visits = {(visit.participant_id, visit.session_id): visit for visit in visits}
 
-    def content_key(self, rows: pd.DataFrame) -> str:
-        """A hash of recipe, seed and who is asked for; the images follow from these."""
-        return store.content_hash("phantom", self.version, self.seed, _ids(rows))
+    def scan_keys(self, rows: pd.DataFrame) -> list[str]:
+        """Of each row recipe, seed and who it is; the image follows from these."""
+        return [store.content_hash("phantom", self.version, self.seed, *key) for key in keys_of(rows)]
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         """Make the scans of these rows, as many side by side as torch has threads (about 0.1 s each and thread).
@@ -72,22 +76,14 @@ class Phantom:
         from uadbench.cohorts.phantom_recipe import render
         from uadbench.sidebyside import SideBySide
 
-        visits = [self._visit(*key) for key in _ids(rows)]
+        visits = [self._visit(*key) for key in keys_of(rows)]
 
         def make(visit: Visit) -> Scan:
             image = render(visit.person, visit.session_id)
-            return Scan(
-                participant=visit.participant_id,
-                session=visit.session_id,
-                data=_sample(image, BASE, grid),
-                affine=grid.affine,
-                extent=(float(image.min()), float(image.max())),
-                age=visit.age,
-                sex=visit.sex,
-                site=visit.site,
-                group=visit.group,
-                mmse=visit.mmse,
-            )
+            extent = float(image.min()), float(image.max())
+            known = {name: getattr(visit, name) for name in _KNOWN}
+            data = _sample(image, BASE, grid)
+            return Scan(visit.participant_id, visit.session_id, data, grid.affine, extent, **known)
 
         yield from SideBySide().each(make, visits)
 
@@ -129,7 +125,3 @@ def _sample(image: Volume, base: Grid, grid: Grid) -> Volume:
             here += (there - here) * share
         image = here if inside.all() else here * inside
     return image
-
-
-def _ids(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(str(p), str(s)) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]

@@ -22,7 +22,7 @@ MMSE_NOISE, HEALTHY_MMSE_NOISE = 2.0, 1.0
 
 
 class Visit(NamedTuple):
-    """One row of the participants' table (the fields are `base.COLUMNS`), and the person behind it."""
+    """One row of the participants' table (the fields are among `base.COLUMNS`), and the person behind it."""
 
     participant_id: str
     session_id: str

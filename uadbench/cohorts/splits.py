@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGE_STRATA = 4
+LEAST = 4
+"""Every part of a split has so many participants at least."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +38,63 @@ class Split:
         return content_hash(list(self.train), list(self.validation), list(self.test))
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How many participants train, validate and test; `scaled` if the cohort is too small for what was asked."""
+
+    train: int
+    validation: int
+    test: int
+    scaled: bool = False
+
+
+def fitting_sizes(count: int, *, train: int, validation: int, test: int, folds: int) -> Sizes:
+    """What `count` healthy participants give: what is asked for, or, of a smaller cohort, the same proportions.
+
+    Raises InputError where a part of any fold would have fewer than LEAST participants.
+    """
+    # the paper's 271 participants in 8 folds leave one fold with 33: one short is no error
+    needed = test + max(train + validation, folds * (validation - 1))
+    if count >= needed:
+        return Sizes(train, validation, test)
+    others = LEAST * max(folds, 2)  # every fold's validation, and somebody to train
+    if count < LEAST + others:
+        least = LEAST + others
+        raise InputError(f"{count} healthy participants are too few for {folds} folds, which take {least} at least")
+    testing = max(LEAST, min(test * count // needed, count - others))
+    pool = count - testing
+    validating = min(max(LEAST, validation * count // needed), pool // folds, pool - LEAST)
+    return Sizes(pool - validating, validating, testing, scaled=True)
+
+
 def split_participants(
-    table: pd.DataFrame, *, healthy: str, train: int, validation: int, test: int, folds: int, fold: int, seed: int
+    people: pd.DataFrame, *, train: int, validation: int, test: int, folds: int, fold: int, seed: int
 ) -> Split:
     """Divide the healthy participants of a cohort.
 
     The test participants are the same in every fold. The others are cut into `folds` runs;
     run `fold` gives at most `validation` validation participants, and at most `train` of all the
     remaining ones train. Every set has the proportions of sex and age quartiles of the whole; the
-    answer depends on the ids and the seed, not on the order of rows.
+    answer depends on the ids and the seed, not on the order of rows. A cohort that is too small is divided
+    in the same proportions (see `fitting_sizes`).
 
     Parameters
     ----------
-    table : one row a scan with participant_id, session_id, group, age, sex
-    healthy : the `group` of healthy participants
+    people : the healthy scans, one row each, with participant_id, session_id, age, sex
 
     Raises InputError if there are too few participants, or the fold does not exist.
     """
     if not 0 <= fold < folds:
-        raise InputError(f"fold {fold} does not exist; this protocol has folds 0 to {folds - 1}")
-    order = _stratified_order(baseline(table[table["group"] == healthy]), seed)
-    pool = order[test:]
+        raise InputError(f"fold {fold} does not exist; there are folds 0 to {folds - 1}")
+    order = stratified_order(baseline(people), seed)
+    sizes = fitting_sizes(len(order), train=train, validation=validation, test=test, folds=folds)
+    pool = order[sizes.test :]
     runs = np.array_split(np.array(pool, dtype=object), folds)
-    run = list(runs[fold])
-    # the paper's 271 participants in 8 folds leave one fold with 33: one short is no error
-    needed = test + max(train + validation, folds * (validation - 1))
-    if len(order) < needed:
-        raise InputError(
-            f"the cohort has {len(order)} healthy participants (group '{healthy}'), but the split needs "
-            f"{needed} ({train} train, {validation} validation, "
-            f"{test} test, {folds} folds); choose a smaller protocol, or --set protocol.split.train=N and so on"
-        )
-    validating = run[:validation]
+    validating = list(runs[fold])[: sizes.validation]
     chosen = set(validating)
     training = [person for person in pool if person not in chosen]
-    training = training[: train + validation - len(validating)]
-    return Split(tuple(sorted(training)), tuple(sorted(validating)), tuple(sorted(order[:test])))
+    training = training[: sizes.train + sizes.validation - len(validating)]
+    return Split(tuple(sorted(training)), tuple(sorted(validating)), tuple(sorted(order[: sizes.test])))
 
 
 def baseline(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +103,7 @@ def baseline(table: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop_duplicates("participant_id").reset_index(drop=True)
 
 
-def _stratified_order(people: pd.DataFrame, seed: int) -> list[str]:
+def stratified_order(people: pd.DataFrame, seed: int) -> list[str]:
     """Order participants so that every run of consecutive ones is stratified.
 
     Within a stratum the order is random by a hash of (seed, id); member j of n stands at

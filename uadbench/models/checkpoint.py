@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +56,13 @@ def has_model(folder: Path, fit_key: str) -> bool:
     except (OSError, ValueError):
         return False
     return bool(card.get("fit_key") == fit_key) and (folder / WEIGHTS).is_file()
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Take over the whole weights that another run folder holds."""
+    for name in (WEIGHTS, CARD):
+        with atomic_path(target / name) as partial:
+            shutil.copyfile(source / name, partial)
 
 
 def load_weights(model: Model, file: Path) -> None:

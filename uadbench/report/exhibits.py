@@ -10,6 +10,7 @@ from uadbench.examples import Examples
 from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
+from uadbench.report.people import people_exhibits
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
@@ -41,6 +42,7 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         )
     yield _detection(result, scores)
     yield _detectable(result)
+    yield from people_exhibits(result)
     if result.training:
         yield Exhibit(
             "training",

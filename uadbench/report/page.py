@@ -16,6 +16,7 @@ from uadbench.progress import Progress
 from uadbench.report import paper
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.exhibits import exhibits
+from uadbench.report.people import about
 from uadbench.report.words import number
 from uadbench.resampling import RESAMPLES
 from uadbench.results import Result
@@ -147,6 +148,7 @@ def _page(result: Result, shown: list[_Shown]) -> str:
             result=result,
             tiles=tiles,
             shown=shown,
+            about=about(result.cohort),
             differences=paper.differences(result),
             methods=methods(result),
             bibtex=bibtex(result),

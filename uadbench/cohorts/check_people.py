@@ -1,0 +1,71 @@
+"""What is wrong with a cohort's table: who has no age or sex, ages that cannot be, sessions out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from uadbench.cohorts.findings import Finding
+from uadbench.cohorts.roles import Roles
+from uadbench.cohorts.sessions import months
+
+AGES = (18.0, 105.0)
+"""Beyond these an age is a slip of the pen (or a year of birth)."""
+
+FAR = 5.0
+"""Robust standard deviations from the median age beyond which it is told."""
+
+DRIFT_YEARS = 1.0
+"""By so much the years between two sessions may differ from the months in their names."""
+
+
+def people_findings(table: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
+    """Everything that the table itself shows. None of it spoils a run by itself, except that nobody is healthy."""
+    names = {name.lower() for name in roles.healthy}
+    if not table["group"].str.lower().isin(list(names)).any():
+        value = f"nobody has the diagnosis {', '.join(roles.healthy)}; there are: {roles.counted(table)}"
+        yield Finding("nobody healthy", "diagnosis", value, "choose with --healthy NAME")
+    yield from _missing(table)
+    yield from _ages(table)
+    for name, rows in table.groupby("participant_id", sort=True):
+        if rows["sex"].replace("", np.nan).nunique() > 1:
+            value = f"sex is {' and '.join(sorted({*rows['sex']} - {''}))}"
+            yield Finding("sex", str(name), value, "mend the table", False)
+        yield from _sessions(str(name), rows)
+
+
+def _missing(table: pd.DataFrame) -> Iterator[Finding]:
+    advice = "fill it in: splits are stratified by age and sex, and some models regress them out"
+    for column, unknown in (("age", table["age"].isna()), ("sex", table["sex"] == "")):
+        for row in table[unknown].itertuples():
+            yield Finding(
+                f"no {column}", f"{row.participant_id} {row.session_id}", f"{column} is missing", advice, False
+            )
+
+
+def _ages(table: pd.DataFrame) -> Iterator[Finding]:
+    known = table["age"].dropna()
+    if known.empty:
+        return
+    centre = float(known.median())
+    spread = 1.4826 * float((known - centre).abs().median())
+    for row in table[table["age"].notna()].itertuples():
+        age = float(str(row.age))
+        impossible = not AGES[0] <= age <= AGES[1]
+        if impossible or (spread > 0 and abs(age - centre) > FAR * spread):
+            value = f"age is {age:g}; the cohort's median is {centre:g}"
+            yield Finding("age", f"{row.participant_id} {row.session_id}", value, "check it in the table", False)
+
+
+def _sessions(name: str, rows: pd.DataFrame) -> Iterator[Finding]:
+    """Sessions whose months and ages contradict each other."""
+    visits = [(months(str(row.session_id)), float(str(row.age)), str(row.session_id)) for row in rows.itertuples()]
+    known = sorted((month, age, session) for month, age, session in visits if month is not None and not np.isnan(age))
+    for (month, age, session), (later, older, last) in pairwise(known):
+        passed = (later - month) / 12
+        if older < age or abs(older - age - passed) > DRIFT_YEARS:
+            value = f"{passed:.1f} years lie between {session} and {last}, but the ages are {age:g} and {older:g}"
+            yield Finding("sessions", name, value, "sessions out of order, or a wrong age: mend the table", False)
