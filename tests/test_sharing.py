@@ -31,6 +31,7 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError, Unfinished
+from uadbench.examples import EXAMPLES
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
@@ -40,7 +41,7 @@ from uadbench.scores import SCORES, read_scores, score_hash, write_table
 from uadbench.sharing import pseudonym, refuse_ids, salt, salt_file, share
 from uadbench.tracking import Tracker, attach, default_uri
 
-CHANGES = {"testsets.anomalies": "['ad', 'pca']", "detection.least_validation": "4", "detection.specificity": "0.6"}
+CHANGES = {"testsets.anomalies": "['ad']", "detection.least_validation": "4", "detection.specificity": "0.6"}
 PROTOCOL = load_protocol("smoke", CHANGES)
 """As with `--set`, so that a dozen people are enough for every number."""
 CPU = torch.device("cpu")
@@ -161,7 +162,7 @@ def test_the_hashes_are_those_of_the_secret(shared, secret, outcomes) -> None:
 
 def test_rows_are_not_in_the_order_of_the_ids(shared, secret, outcomes) -> None:
     names = sorted(set(read_scores(outcomes["mean"].folder).participant_id))
-    order = list(dict.fromkeys(read_scores(shared["mean"]).participant_id))
+    order = list(dict.fromkeys(read_scores(shared["mean"]).query("anomaly == 'healthy'").participant_id))
     assert order == sorted(order)
     assert order != [pseudonym(secret, "anon", name) for name in names]
 
@@ -260,7 +261,7 @@ def test_aggregates_are_those_of_the_result(shared, outcomes, secret) -> None:
         kept = {"model", "cohort", "protocol", "fold", "seed", "fit_key", "eval_key", "testset", "cost", "provenance"}
         assert result.model_dump(include=kept) == original.model_dump(include=kept)
         known = [dict(numbers(keyed(each, names))) for each in (original, result)]
-        assert known[0].keys() == known[1].keys() and len(known[0]) > 500
+        assert known[0].keys() == known[1].keys() and len(known[0]) > 400
         bounds = [path for path in known[0] if re.search(r"\.(low|high|ap_interval\.\d|\w+_bounds\.\d)$", path)]
         for path in known[0].keys() - set(bounds):
             assert known[1][path] == pytest.approx(known[0][path], rel=1e-5), path
@@ -282,7 +283,7 @@ def test_the_score_hash_is_that_of_the_shared_table(shared, outcomes) -> None:
         result, table = read_result(shared[model]), read_scores(shared[model])
         assert result.score_hash == score_hash(table) != outcome.result.score_hash
         assert score_hash(table.sample(frac=1, random_state=0)) == result.score_hash
-        table.loc[3, "ap.standard"] += 1e-4
+        table.loc[table["ap.standard"].first_valid_index(), "ap.standard"] += 1e-4
         assert score_hash(table) != result.score_hash
 
 
@@ -440,6 +441,7 @@ def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) ->
     run = shutil.copytree(outcomes["zscore"].folder, tmp_path / "run")
     result = read_result(run)
     draw_figures(result, run)
+    (run / EXAMPLES).unlink()  # pictures of brains take a report most of its time
     tracker = Tracker(uri, "title", tmp_path)
     run_id = tracker.log(result, run)
     tracker.close()

@@ -34,6 +34,7 @@ from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance, source_digest
 from uadbench.results import (
+    PEOPLE,
     CohortCard,
     Cost,
     Fingerprint,
@@ -168,6 +169,7 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     with phase("statistics"):
         _save_draws(evaluator, folder)
         store_protocol(cell.material.protocol, folder)
+        write_json(folder / PEOPLE, cell.material.people())
         write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
         result = _result(cell, evaluator, curve, table, time.monotonic() - started)
         write_table(table, folder / SCORES)

@@ -135,6 +135,10 @@ class Material:
         intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
         return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
 
+    def people(self) -> dict[str, list[list[str]]]:
+        """Who is in each of PARTS, as participant and session."""
+        return {part: [list(key) for key in keys_of(self.rows[part])] for part in PARTS}
+
     def summary(self) -> list[str]:
         """Who there is, and who trains, validates and tests, in a few lines."""
         lines = [f"cohort {self.cohort.name}: {self.roles.counted(self.cohort.participants)}"]
@@ -193,8 +197,8 @@ def plan_material(
         _check_draws(protocol, rows["test"])
     altered = None
     if chosen.simulated is not None:
-        rescaled = isinstance(other, FileCohort) and other.suvr != "as-is"
-        altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, rescaled)
+        options = (other.suvr != "as-is", other.nan) if isinstance(other, FileCohort) else ()
+        altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, *options)
         progress.notice(altered.summary)
     return Material(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
 

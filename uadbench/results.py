@@ -16,6 +16,8 @@ from uadbench.types import GIVEN, Precision, is_dementia
 
 SCHEMA_VERSION: Literal[3] = 3
 RESULT = "result.json"
+PEOPLE = "people.json"
+"""In a run folder: who trained, validated and tested. It stays there."""
 DIGITS = 6
 
 

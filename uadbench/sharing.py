@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,9 +20,10 @@ from uadbench import analysis
 from uadbench.errors import InputError, Unfinished
 from uadbench.metrics.subject import Threshold
 from uadbench.protocol import stored_protocol
-from uadbench.results import Result, read_result, write_result
-from uadbench.scores import SCORES, read_scores, write_table
+from uadbench.results import PEOPLE, Result, read_result, write_result
+from uadbench.scores import SCORES, by_testset, read_scores, write_table
 from uadbench.store import file_name
+from uadbench.types import VARIED
 
 SALT_BYTES = 32
 SHORTEST = 4
@@ -43,10 +46,11 @@ def salt(cohort: str) -> bytes:
     try:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(handle, "w", encoding="ascii") as text:
-                    text.write(secrets.token_hex(SALT_BYTES) + "\n")
+            with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="ascii") as made:  # for the owner alone
+                made.write(secrets.token_hex(SALT_BYTES) + "\n")
+                made.flush()
+                with contextlib.suppress(FileExistsError):  # another process was faster: there is one secret
+                    os.link(made.name, file)
         content = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except OSError as error:
         raise Unfinished(f"{file}: cannot keep the cohort's secret ({error.strerror}); set UADBENCH_SALTS") from None
@@ -83,7 +87,11 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
         session_id=[pseudonym(secret, "ses", f"{name} {visit}") for name, visit in zip(people, visits, strict=True)],
         site=[pseudonym(secret, "site", name, 4) if isinstance(name, str) and name else name for name in table["site"]],
     )
-    hidden = hidden.sort_values(["participant_id", "session_id"], kind="stable").reset_index(drop=True)
+    place = {key: number for number, (key, _) in enumerate(by_testset(table))}  # test sets keep their order
+    testsets = zip(table["anomaly"], table["severity"], strict=True)
+    hidden["place"] = [place[name, None if name == VARIED else severity] for name, severity in testsets]
+    hidden = hidden.sort_values(["place", "participant_id", "session_id"], kind="stable")
+    hidden = hidden.drop(columns="place").reset_index(drop=True)
     limits = result.detection.voxel_thresholds
     thresholds = {each.false_positive_rate: Threshold(each.value, each.low, each.high) for each in limits}
     parts = analysis.aggregates(hidden, protocol, result.headline.validation_mse, thresholds)
@@ -106,12 +114,22 @@ def refuse_private(folder: Path, result: Result, table: pd.DataFrame) -> None:
     """Raise InputError if a result or its cases, made of those of a run folder, name a private cohort's participant."""
     if result.cohort.public:
         return
-    ids = set(read_scores(folder)["participant_id"].astype(str))
+    ids = _participants(folder)
     told = result.model_dump(mode="json", exclude={"provenance"})  # which holds versions and dates alone
     refuse_ids(f"{folder}: the result", _strings(told), ids)
     words = table.select_dtypes(exclude="number")
     for name in words:
         refuse_ids(f"{folder}: the scores' column {name}", map(str, words[name].unique()), ids)
+
+
+def _participants(folder: Path) -> set[str]:
+    """Everybody whom a run folder knows: who was tested, and who trained where that was written down."""
+    tested = set(read_scores(folder)["participant_id"].astype(str))
+    try:
+        parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8")).values()
+        return tested | {str(participant) for keys in parts for participant, _ in keys}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return tested
 
 
 def refuse_ids(where: str, texts: Iterable[str], ids: Iterable[str]) -> None:

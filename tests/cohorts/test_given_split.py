@@ -368,6 +368,7 @@ def test_split_then_run_is_run(tmp_path, capsys):
     assert call("cohort", "split", cohort, "--output", str(split), "--protocol", "smoke") == 0
     assert f"3 folds in {split}; use it: uadbench run --cohort {cohort} --split {split}" in capsys.readouterr().out
     options = ["--model", "mean", "--protocol", "smoke", "--cohort", cohort, "--tracking-uri", "none", "--json"]
+    options += ["--set", "protocol.testsets.anomalies=['ad']"]
     results = []
     for name, given_split in (("own", []), ("given", ["--split", str(split)])):
         assert call("run", *options, *given_split, "--output", str(tmp_path / name)) == 0

@@ -53,7 +53,8 @@ class Caps(FileCohort):
     ) -> None:
         tree = Path(path).expanduser()
         files = _find_scans(tree, tracer, contains)
-        super().__init__(tree, "caps", files, describe(tree, list(files)), name=name, nan=nan, suvr=suvr, space=space)
+        kind = "caps" if tracer.lower() == FDG.lower() else f"caps-{tracer}"
+        super().__init__(tree, kind, files, describe(tree, list(files)), name=name, nan=nan, suvr=suvr, space=space)
 
 
 def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str], Path]:
@@ -65,7 +66,9 @@ def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str],
         if not is_of(file.name, tracer):
             others.add(_tracer(file.name))
         elif contains in file.name and not _ALTERED.search(file.name):
-            candidates.setdefault((file.parts[-4], canonical(file.parts[-3])), []).append(file)
+            scans = candidates.setdefault((file.parts[-4], canonical(file.parts[-3])), [])
+            if file.name not in {scan.name for scan in scans}:  # in pet_linear and in pet-linear
+                scans.append(file)
     if not candidates:
         also = f" that has '{contains}' in its name" if contains else ""
         found = f"tracers there: {', '.join(sorted(others))} (choose with PATH:tracer=...)" if others else "none fits"

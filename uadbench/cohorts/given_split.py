@@ -87,7 +87,10 @@ def _read_manifest(file: Path) -> GivenSplit:
         if content[FORMAT] != VERSION:
             raise InputError(f"{file}: is a split of version {content[FORMAT]!r}, not {VERSION}; update uadbench")
         folds = [Fold(*(_keys(fold[part]) for part in ("train", "first", "validation"))) for fold in content["folds"]]
-        return GivenSplit(str(file), _keys(content["test"]), tuple(folds))
+        split = GivenSplit(str(file), _keys(content["test"]), tuple(folds))
+        if not folds:
+            raise ValueError("it has no folds")
+        return split
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"{file}: no split ({what}); make one with 'uadbench cohort split'") from None
@@ -95,7 +98,10 @@ def _read_manifest(file: Path) -> GivenSplit:
 
 def _keys(pairs: Iterable[Sequence[str]]) -> tuple[Key, ...]:
     keys = []
-    for participant, session in pairs:
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise TypeError(f"{pair!r} is no participant and session")
+        participant, session = pair
         if not isinstance(participant, str) or not isinstance(session, str):
             raise TypeError(f"{participant!r}, {session!r} are not ids")
         keys.append((participant, canonical(session)))

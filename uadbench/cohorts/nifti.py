@@ -93,7 +93,8 @@ def open_image(path: Path) -> Any:
     try:
         image = nibabel.load(path)
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        _refuse("unreadable", path, f"not a readable NIfTI file ({_one_line(error)})", "give a whole .nii.gz")
+        reason = _one_line(error).replace(str(path), "it")
+        _refuse("unreadable", path, f"not a readable NIfTI file ({reason})", "give a whole .nii.gz")
     except Exception as error:  # nibabel's header checks have their own exceptions, one per field
         _refuse("unreadable", path, f"damaged NIfTI header ({_one_line(error)})", "make the file again")
     if not isinstance(image, nibabel.Nifti1Image):

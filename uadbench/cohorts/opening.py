@@ -60,4 +60,4 @@ def _split(reference: str) -> tuple[str, dict[str, str]]:
 
 
 def _looks_like_path(name: str) -> bool:
-    return "/" in name or "\\" in name or name.startswith((".", "~"))
+    return name.lower().endswith(TABLES) or "/" in name or "\\" in name or name.startswith((".", "~"))

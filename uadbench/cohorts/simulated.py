@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,9 +22,13 @@ REVISION = 1
 """Raise it whenever the same files would give other cases."""
 
 NAMES = (
-    re.compile(r"_pat-(?P<anomaly>[A-Za-z0-9]+)_deg-(?P<percent>[0-9.]+)_"),  # ClinicaDL's
-    re.compile(r"_anomaly-(?P<anomaly>[A-Za-z0-9]+)_severity-(?P<percent>[0-9p]+)_pet"),  # of `uadbench simulate`
+    re.compile(r"_pat-(?P<anomaly>[A-Za-z0-9]+)_deg-(?P<percent>[0-9]+(?:[.][0-9]+)?)_"),  # ClinicaDL's
+    re.compile(
+        r"_anomaly-(?P<anomaly>[A-Za-z0-9]+)_severity-(?P<percent>[0-9]+(?:p[0-9]+)?)_pet"
+    ),  # of `uadbench simulate`
 )
+"""ClinicaDL's, and those of `uadbench simulate`."""
+
 LEAST_UPTAKE = 0.05
 """Below this share of a scan's maximum x'/x is noise, and the reduction 0."""
 
@@ -40,7 +45,7 @@ def named_simulation(name: str) -> Case | None:
     """Anomaly and severity in a file name; None for a scan that nobody has altered."""
     for pattern in NAMES:
         if match := pattern.search(name):
-            return match["anomaly"].lower(), round(float(match["percent"].replace("p", ".").rstrip(".")) / 100, 5)
+            return match["anomaly"].lower(), round(float(match["percent"].replace("p", ".")) / 100, 5)
     return None
 
 
@@ -52,12 +57,19 @@ class AlteredScans:
     grid: Grid
     summary: str
     rescaled: bool = False
+    nan: Literal["refuse", "zero"] = "refuse"
 
     @staticmethod
-    def find(tree: Path, keys: Sequence[tuple[str, str]], grid: Grid, rescaled: bool = False) -> AlteredScans:
+    def find(
+        tree: Path,
+        keys: Sequence[tuple[str, str]],
+        grid: Grid,
+        rescaled: bool = False,
+        nan: Literal["refuse", "zero"] = "refuse",
+    ) -> AlteredScans:
         """The altered scans in a CAPS tree of the healthy scans `keys`; those of others are left out.
 
-        `rescaled`: the cohort divides its scans by something, and the altered ones must follow.
+        `rescaled`: the cohort divides its scans by something, and the altered ones must follow. `nan`: as the cohort's.
 
         Raises InputError if there are none, or two of the same.
         """
@@ -70,6 +82,8 @@ class AlteredScans:
             if case is None or not is_of(file.name, FDG):
                 continue
             seen += 1
+            if not 0 < case[1] <= 1:
+                raise InputError(f"{file}: tells of a reduction by {case[1]:.0%}; rename or remove it")
             key = file.parts[-4], canonical(file.parts[-3])
             if key not in keys:
                 continue
@@ -86,7 +100,9 @@ class AlteredScans:
         summary = f"{tree}: {used} altered scans of {len(found)} test participants"
         if used < seen:
             summary += f"; {seen - used} of people who do not test are left out"
-        return AlteredScans({key: dict(sorted(found[key].items())) for key in sorted(found)}, grid, summary, rescaled)
+        return AlteredScans(
+            {key: dict(sorted(found[key].items())) for key in sorted(found)}, grid, summary, rescaled, nan
+        )
 
     @property
     def recipe(self) -> str:
@@ -106,7 +122,7 @@ class AlteredScans:
         Raises InputError for a file that cannot be used, or that is not an altered version of the scan.
         """
         for (anomaly, severity), file in self.files.get(scan.key, {}).items():
-            image = read_volume(file)
+            image = read_volume(file, self.nan)
             altered = atlas.resample(image.data, image.affine, self.grid.affine, self.grid.shape)
             ratio = np.ones_like(altered)
             np.divide(altered, scan.data, out=ratio, where=scan.data > LEAST_UPTAKE * float(scan.data.max()))
