@@ -100,7 +100,7 @@ def _keys(pairs: Iterable[Sequence[str]]) -> tuple[Key, ...]:
     keys = []
     for pair in pairs:
         if isinstance(pair, str) or len(pair) != 2:
-            raise TypeError(f"{pair!r} is no participant and session")
+            raise ValueError(f"{pair!r} is no participant and session")
         participant, session = pair
         if not isinstance(participant, str) or not isinstance(session, str):
             raise TypeError(f"{participant!r}, {session!r} are not ids")
