@@ -277,6 +277,15 @@ def stored_protocol(folder: Path, name: str) -> Protocol:
         raise InputError(f"{file}: {_explain(error)}") from None
 
 
+FORMER: frozenset[str] = frozenset()
+"""Hashes of earlier versions of shipped protocols whose results may still stand on a board."""
+
+
+def has_shipped(protocol: Protocol) -> bool:
+    """Whether a protocol ships, or did once."""
+    return is_shipped(protocol) or protocol.hash in FORMER
+
+
 def is_shipped(protocol: Protocol) -> bool:
     """Whether the protocol is, to the hash, one that ships with uadbench: only those are ranked."""
     return protocol.name in protocol_names() and load_protocol(protocol.name).hash == protocol.hash

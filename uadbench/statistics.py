@@ -23,6 +23,7 @@ from uadbench.resampling import (
     subject_resamples,
     widened,
 )
+from uadbench.signedrank import signed_rank_p
 
 
 @dataclass(frozen=True)
@@ -137,17 +138,29 @@ def tie_groups(models: Sequence[Values], level: float = LEVEL) -> list[int]:
     models : as in `rank_intervals`
     """
     count = len(models)
-    pairs = [(i, j) for i in range(count) for j in range(i)]
-    compared = [compare_paired(models[i], models[j]) for i, j in pairs]
-    adjusted = holm([comparison.p for comparison in compared])
-    differ = {pair: c.decided(p, level) for pair, c, p in zip(pairs, compared, adjusted, strict=True)}
-    means = [float(np.nanmean(_centre(np.atleast_2d(each)))) for each in models]
+    centres = np.stack([_centre(np.atleast_2d(each)) for each in models])
+    found = [p for i in range(1, count) for p in _p_values(centres[i] - centres[:i])]
+    adjusted = iter(holm(found))
+    p_values = {(i, j): next(adjusted) for i in range(count) for j in range(i)}
+    means = [float(np.nanmean(each)) for each in centres]
     groups, best, group = [0] * count, -1, 0
     for model in sorted(range(count), key=lambda k: -means[k]):
-        if best < 0 or differ[max(model, best), min(model, best)]:
+        p = None if best < 0 else p_values[max(model, best), min(model, best)]
+        # the interval takes longer than the test, and says nothing where that does not
+        if best < 0 or (
+            p is not None and p < 1 - level and compare_paired(models[model], models[best]).decided(p, level)
+        ):
             best, group = model, group + 1
         groups[model] = group
     return groups
+
+
+def _p_values(differences: Values) -> list[float | None]:
+    """Of every row; a subject that is NaN is left out, as `compare_paired` does."""
+    if np.isfinite(differences).all():
+        return [None if np.isnan(p) else float(p) for p in signed_rank_p(differences)]
+    rows = [row[np.isfinite(row)][None] for row in differences]
+    return [None if np.isnan(p := signed_rank_p(row)[0]) else float(p) for row in rows]
 
 
 def _centre(scores: Values) -> Values:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli import catalogue, cohort, report, run, share, simulate, track
+from uadbench.cli import catalogue, check, cohort, compare, leaderboard, report, run, share, simulate, track
 from uadbench.errors import UadbenchError, Unfinished
 
 app = typer.Typer(
@@ -25,9 +25,12 @@ app.command("list")(catalogue.list_plugins)
 app.command("show")(catalogue.show)
 app.command("simulate")(simulate.simulate)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("check")(check.check)
 app.command("share")(share.share)
 app.command("track")(track.track)
 app.add_typer(cohort.app, name="cohort")
+app.add_typer(leaderboard.app, name="leaderboard")
 
 
 def _show_version(wanted: bool) -> None:

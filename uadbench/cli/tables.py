@@ -18,6 +18,7 @@ from uadbench.types import HYPER, PATIENTS, UNSEEN
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from uadbench.comparison import Pair
     from uadbench.results import Detection, Result, SeverityResponse
 
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
@@ -201,6 +202,34 @@ def _name(result: Result, results: Sequence[Result]) -> str:
     """Cells of one model that differ by fold or seed are told apart, but only where there are several."""
     several = len({(r.fold, r.seed) for r in results}) > 1
     return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
+
+
+def comparison_table(pairs: Sequence[Pair]) -> Group:
+    """A row a measure and pair of models."""
+    table = Table("measure", "models")
+    for heading in ("difference [95 %]", "p (Holm)", "effect", "prefer first", "prefer second", "verdict"):
+        table.add_column(heading, justify="right")
+    for pair in pairs:
+        found, off = pair.comparison, pair.comparison.difference
+        interval = "" if off.low is None or off.high is None else f" [{off.low:+.3f}, {off.high:+.3f}]"
+        better = pair.first if (off.mean or 0) > 0 else pair.second
+        table.add_row(
+            pair.measure,
+            escape(f"{pair.first} - {pair.second}"),
+            "n/a" if off.mean is None else f"{off.mean:+.3f}{interval}",
+            "n/a" if pair.p is None else "< .001" if pair.p < 0.001 else f"{pair.p:.3f}",
+            "n/a" if found.effect is None else f"{found.effect:+.2f}",
+            f"{found.prefer_a} of {found.subjects}",
+            f"{found.prefer_b} of {found.subjects}",
+            escape(f"{better} is better") if pair.decided else "not told apart",
+            style="bold" if pair.measure == pairs[0].measure else "",
+        )
+    note = (
+        "Average precision of the standard map over the ranking severities, paired over test participants (and seeds, "
+        "where there are several). Effect: matched-pairs rank-biserial correlation. Decided: Holm-adjusted p below .05 "
+        "and an interval without 0."
+    )
+    return Group("", table, Text(note, style="dim"))
 
 
 def profile_table(seconds: dict[str, float]) -> Table:

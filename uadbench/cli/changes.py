@@ -1,0 +1,50 @@
+"""A result beside its baseline, for the terminal and for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from uadbench.leaderboard.tolerance import Change
+from uadbench.results import Result
+
+MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
+
+
+def summary(result: Result, baselines: int, found: Sequence[Change]) -> str:
+    """How many metrics are how, in one line."""
+    counts = {verdict: sum(change.verdict == verdict for change in found) for verdict in MARKS}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"{result.model.name}, protocol {result.protocol.name}: {told} (baseline of {baselines} trainings)"
+
+
+def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> None:
+    """What moved, metric by metric."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(summary(result, baselines, found), markup=False)
+    moved = [change for change in found if change.verdict != "same"]
+    if not moved:
+        return
+    table = Table("metric", "baseline", "result", "tolerance", "")
+    for change in moved:
+        style = {"worse": "red", "gone": "red", "better": "green"}.get(change.verdict, "")
+        table.add_row(*_cells(change), style=style)
+    console.print(table)
+
+
+def markdown_table(result: Result, baselines: int, found: Sequence[Change]) -> str:
+    """All metrics, those that moved first."""
+    order = list(MARKS)
+    lines = [f"**{summary(result, baselines, found)}**", "", "| metric | baseline | result | tolerance | |"]
+    lines.append("|---|---|---|---|---|")
+    for change in sorted(found, key=lambda change: order.index(change.verdict)):
+        lines.append(f"| {' | '.join(_cells(change))} |")
+    return "\n".join(lines)
+
+
+def _cells(change: Change) -> list[str]:
+    arrow = "" if change.higher_is_better else " (lower is better)"
+    numbers = (change.baseline, change.result, change.tolerance)
+    return [change.metric + arrow, *("n/a" if n is None else f"{n:.4g}" for n in numbers), change.verdict]

@@ -1,0 +1,66 @@
+"""`uadbench check`: has a result got worse than its baseline?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.errors import InputError, UadbenchError
+
+SAME, WORSE, NOT_RUN = 0, 1, 3
+
+
+def check(
+    result: Annotated[Path, typer.Argument(help="A run folder or a result file.")],
+    against: Annotated[Path, typer.Option(help="The baseline: a run folder, a result file, or a folder of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for a pull request.")] = False,
+) -> None:
+    """Compare a result with its baseline, metric by metric, each with a tolerance of its own.
+
+    The tolerance comes from the spread between the baseline's seeds and from the metric's interval.
+    Exit code 0: same or better; 1: something is worse; 3: the two could not be compared.
+    """
+    import json
+
+    from uadbench.cli.changes import markdown_table, print_changes
+    from uadbench.leaderboard.entries import read_untrusted
+    from uadbench.leaderboard.tolerance import changes
+    from uadbench.results import RESULT
+
+    try:
+        baselines = [read_untrusted(file) for file in _files(against, RESULT)]
+        own = read_untrusted(result / RESULT if result.is_dir() else result)
+        same = [b for b in baselines if (b.model.name, b.fold) == (own.model.name, own.fold)]
+        if not same:
+            raise InputError(f"{against}: has no result of {own.model.name}, fold {own.fold}")
+        found = changes(own, same)
+    except (UadbenchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(NOT_RUN) from None
+    worse = [change for change in found if change.verdict in ("worse", "gone")]
+    if as_json:
+        print(json.dumps([vars(change) for change in found], indent=2))
+    elif markdown:
+        print(markdown_table(own, len(same), found))
+    else:
+        print_changes(own, len(same), found)
+    raise typer.Exit(WORSE if worse else SAME)
+
+
+def _files(reference: Path, name: str) -> list[Path]:
+    """A result file, that of a run folder, or all in a folder, such as that of a leaderboard."""
+    from uadbench.leaderboard.entries import RESULTS
+
+    if reference.is_file():
+        return [reference]
+    if (reference / name).is_file():
+        return [reference / name]
+    inside = reference / RESULTS if (reference / RESULTS).is_dir() else reference
+    found = sorted(inside.rglob("*.json"))
+    if not found:
+        raise InputError(f"{reference}: no result here; give a run folder, a result file, or a folder of them")
+    return found

@@ -1,0 +1,66 @@
+"""`uadbench compare`: results side by side, participant by participant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uadbench.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or result files, of two models at least.")],
+    figure: Annotated[Path | None, typer.Option(help="Draw the differences into this PNG or SVG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every comparison as JSON.")] = False,
+) -> None:
+    """Paired differences with intervals and Holm-adjusted p, overall and for every dementia.
+
+    Several results of one model are its seeds and folds. Results of different test sets are refused.
+    """
+    import json
+
+    from uadbench.comparison import compare as compare_models
+    from uadbench.comparison import contenders
+    from uadbench.leaderboard.tolerance import incomparable
+    from uadbench.results import read_result
+    from uadbench.store import atomic_path
+
+    results = [read_result(run) for run in runs]
+    for run, result in zip(runs[1:], results[1:], strict=True):
+        if reason := incomparable(results[0], result):
+            raise InputError(f"{runs[0]} and {run} cannot be compared: {reason}")
+    pairs = compare_models(contenders(results, [_cases(run) for run in runs]))
+    if figure is not None:
+        from uadbench.report.forest import forest
+
+        if figure.suffix.lower() not in (".png", ".svg"):
+            raise InputError(f"--figure {figure}: give a .png or .svg file")
+        with atomic_path(figure) as partial:
+            forest(pairs).savefig(partial, dpi=150)
+    if as_json:
+        print(json.dumps([pair.to_json() for pair in pairs], indent=2))
+        return
+    from rich.console import Console
+
+    from uadbench.cli.tables import comparison_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=140, highlight=False)
+    console.print(comparison_table(pairs))
+    if figure is not None:
+        print(f"figure {figure}")
+
+
+def _cases(run: Path) -> pd.DataFrame:
+    """The cases of a run folder, or those that lie beside a result file under its name or in its folder."""
+    from uadbench.leaderboard.entries import read_cases
+    from uadbench.scores import SCORES
+
+    beside = run.with_suffix(".parquet")
+    return read_cases(run / SCORES if run.is_dir() else beside if beside.is_file() else run.parent / SCORES)

@@ -1,0 +1,114 @@
+"""`uadbench leaderboard`: build the board, add results, verify what is committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.errors import InputError
+
+app = typer.Typer(help="The leaderboard: a pure function of committed results.", no_args_is_help=True)
+
+Root = Annotated[Path, typer.Option("--root", help="The leaderboard's folder.")]
+
+
+@app.callback()
+def leaderboard() -> None:
+    """The leaderboard: a pure function of committed results."""
+
+
+@app.command("build")
+def build(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 with a diff if it is out of date.")
+    ] = False,
+    root: Root = Path("leaderboard"),
+    readme: Annotated[Path | None, typer.Option(help="The README that shows the head. Default: beside ROOT.")] = None,
+) -> None:
+    """Make pages and tables from the committed results alone; the same results give the same bytes."""
+    from uadbench.leaderboard.committing import DIFF_LINES, differences, generated, stale, with_head
+    from uadbench.store import write_text
+
+    boards, wanted = generated(root)
+    home = readme or root.parent / "README.md"
+    if home.is_file():
+        wanted[home] = with_head(home, boards)
+    if check:
+        lines = differences(wanted, root)
+        for line in lines[:DIFF_LINES]:
+            print(line)
+        if lines:
+            more = f" ({len(lines) - DIFF_LINES} lines more)" if len(lines) > DIFF_LINES else ""
+            print(f"out of date{more}; run 'uadbench leaderboard build' and commit what it writes")
+            raise typer.Exit(1)
+        print(f"{root}: up to date ({len(wanted)} files)")
+        return
+    for file, text in wanted.items():
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            write_text(file, text)
+    for file in stale(root, wanted):
+        file.unlink()
+    rows = sum(len(board.rows) for board in boards)
+    print(f"{root / 'index.html'}: {rows} models on {len(boards)} boards; open it in a browser")
+
+
+@app.command("add")
+def add(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    root: Root = Path("leaderboard"),
+) -> None:
+    """Check results, hash the ids of private cohorts, and copy them in; 'build' then shows them."""
+    from uadbench.leaderboard.committing import add as take
+
+    for run in runs:
+        entry = take(run, root)
+        print(f"{entry.file}  {entry.result.model.name} fold {entry.result.fold} seed {entry.result.seed}")
+    print("now: uadbench leaderboard build")
+
+
+@app.command("verify")
+def verify(
+    rerun: Annotated[list[str] | None, typer.Option("--rerun", help="Train and evaluate this row again, too.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="With --rerun: only rows of this protocol.")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --rerun: only the cell of this seed.")] = None,
+    cohort_seed: Annotated[
+        int | None, typer.Option(help="With --rerun: on a phantom population of this seed instead.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda'.")] = "auto",
+    output: Annotated[Path, typer.Option(help="Folder for the reruns.")] = Path("runs/verify"),
+    root: Root = Path("leaderboard"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print reruns as JSON.")] = False,
+) -> None:
+    """Check that every committed result is what its cases say, and its cases those of its protocol.
+
+    Exit code 0: all is sound, and reruns agree; 1: something does not.
+    """
+    from uadbench.cli.reruns import print_rerun, run_again
+    from uadbench.leaderboard.checks import require_sound
+    from uadbench.leaderboard.entries import read_entries
+    from uadbench.leaderboard.rerun import dumps, keep
+
+    if (protocol or seed is not None or cohort_seed is not None) and not rerun:
+        raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")
+    entries = list(read_entries(root))
+    faults = []
+    for entry in entries:
+        try:
+            require_sound(entry, root)
+        except InputError as error:
+            faults.append(str(error))
+    done = run_again(entries, rerun or [], protocol, seed, cohort_seed, root, output, device) if not faults else []
+    if done:
+        keep(done, root)
+    if as_json:
+        print(dumps(done))
+    else:
+        for fault in faults:
+            print(f"not sound: {fault}")
+        print(f"{len(entries) - len(faults)} of {len(entries)} committed results are what their cases say")
+        for each in done:
+            print_rerun(each)
+    if faults or not all(each.holds for each in done):
+        raise typer.Exit(1)

@@ -1,0 +1,104 @@
+"""Two or more results, participant by participant: what separates them, over all and in every dementia."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.errors import InputError
+from uadbench.resampling import Values
+from uadbench.results import Result
+from uadbench.scores import ranking_scores
+from uadbench.statistics import Comparison, compare_paired, holm
+from uadbench.types import UNSEEN
+
+OVERALL = "ranking AP"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model with all its cells of a comparison; `tables` hold one row a case each."""
+
+    name: str
+    results: tuple[Result, ...]
+    tables: tuple[pd.DataFrame, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on one measure; `p` is Holm-adjusted over all pairs and measures of the comparison."""
+
+    measure: str
+    first: str
+    second: str
+    comparison: Comparison
+    p: float | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the two differ."""
+        return self.comparison.decided(self.p)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        told = {"measure": self.measure, "first": self.first, "second": self.second}
+        return {**told, "p": self.p, "decided": self.decided, **asdict(self.comparison)}
+
+
+def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
+    """Cells to models, which differ by name or options.
+
+    Raises InputError if fewer than two models are left.
+    """
+    grouped: dict[tuple[str, str], list[tuple[Result, pd.DataFrame]]] = {}
+    for result, table in zip(results, tables, strict=True):
+        key = result.model.name, str(sorted(result.model.options.items()))
+        grouped.setdefault(key, []).append((result, table))
+    names = [name for name, _ in grouped]
+    found = []
+    for (name, options), cells in grouped.items():
+        label = name if names.count(name) == 1 else f"{name} {options}"
+        found.append(Contender(label, tuple(r for r, _ in cells), tuple(t for _, t in cells)))
+    if len(found) < 2:
+        raise InputError("all results are of one model; give results of two models at least")
+    return found
+
+
+def compare(models: Sequence[Contender]) -> list[Pair]:
+    """Every pair of models: the ranking AP, then AP over the ranking severities in every dementia and unseen blobs.
+
+    Raises InputError if their participants are not the same.
+    """
+    result = models[0].results[0]
+    measures = [OVERALL, *result.dementias, UNSEEN]
+    scores = {(model.name, measure): _scores(model, measure) for model in models for measure in measures}
+    people = [list(scores[model.name, OVERALL].columns) for model in models]
+    if any(each != people[0] for each in people):
+        raise InputError(f"{models[0].name} and others were not tested on the same participants")
+    pairs = [(measure, a.name, b.name) for measure in measures for a, b in combinations(models, 2)]
+    compared = [compare_paired(_values(scores[a, measure]), _values(scores[b, measure])) for measure, a, b in pairs]
+    adjusted = holm([comparison.p for comparison in compared])
+    return [Pair(*pair, comparison, p) for pair, comparison, p in zip(pairs, compared, adjusted, strict=True)]
+
+
+def _scores(model: Contender, measure: str) -> pd.DataFrame:
+    """(seeds, participants), folds averaged within participant."""
+    cells: dict[tuple[int, int], pd.Series[float]] = {}
+    for result, table in zip(model.results, model.tables, strict=True):
+        severities = result.headline.severities
+        if measure == OVERALL:
+            own = ranking_scores(table, severities)
+        else:
+            rows = table[(table["anomaly"] == measure) & table["severity"].isin(severities)]
+            own = rows.groupby("participant_id")["ap.standard"].mean()
+        cells[result.seed, result.fold] = own
+    return pd.DataFrame(cells).sort_index().T.groupby(level=0).mean()
+
+
+def _values(frame: pd.DataFrame) -> Values:
+    return np.asarray(frame.to_numpy(), dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Committed results, and what is generated from them."""

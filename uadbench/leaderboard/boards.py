@@ -1,0 +1,245 @@
+"""Committed results as boards: one for all results that may stand side by side, a row for each model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.errors import InputError
+from uadbench.leaderboard.entries import Entry
+from uadbench.leaderboard.tolerance import incomparable
+from uadbench.resampling import Interval, Values, mean_intervals
+from uadbench.results import Result
+from uadbench.scores import ranking_scores
+from uadbench.statistics import rank_intervals, tie_groups
+from uadbench.store import canonical, file_name
+from uadbench.types import PATIENTS
+
+BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")
+"""Models that learn nothing that deserves the name; a deep model that does not beat them has shown nothing."""
+
+REPRODUCED = "reproduced.json"
+"""Score hash -> how a rerun agreed; written by `leaderboard verify --rerun`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model with all of its cells on a board.
+
+    `scores` is (seeds, participants), the ranking AP, folds averaged within participant; `ranking`, `dementias`,
+    `unseen` and `native` are its means with their intervals over participants and seeds.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    scores: Values
+    parts: dict[str, Interval]
+    reproduced: bool
+    rank: tuple[int, int] = (0, 0)
+    group: int = 0
+
+    @property
+    def result(self) -> Result:
+        """Its first cell, which tells what all have in common."""
+        return self.entries[0].result
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is one of the trivial baselines."""
+        return self.result.model.name in BASELINES
+
+    @property
+    def slug(self) -> str:
+        """Its name in files and addresses."""
+        plain = file_name(self.name.replace(" ", "_"))[:80]
+        return plain if plain == self.name else f"{plain}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Board:
+    """Results of one protocol on one cohort's test sets; only these are ranked against each other.
+
+    `apart` says why they are not shown with others of the same protocol and cohort; "" for the newest.
+    """
+
+    protocol: str
+    cohort: str
+    rows: tuple[Row, ...]
+    apart: str = ""
+
+    @property
+    def result(self) -> Result:
+        """Any result: protocol, cohort and test sets are those of all."""
+        return self.rows[0].result
+
+    @property
+    def slug(self) -> str:
+        """Its name in files and addresses."""
+        result = self.result
+        cohort = result.cohort.tested_version or result.cohort.version
+        version = f"-{result.protocol.hash[:8]}-{cohort}-{result.testset.recipe[:8]}" if self.apart else ""
+        return file_name(f"{self.protocol}-{self.cohort}{version}")
+
+
+@dataclass
+class _Pile:
+    """Results that may stand side by side."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def newest(self) -> str:
+        """When the last of them was finished."""
+        return max(entry.result.provenance.finished for entry in self.entries)
+
+
+def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
+    """All boards, protocols from the quickest to the slowest, the newest of a protocol and cohort first.
+
+    Raises InputError for a table of cases that cannot be read, or two results of one cell.
+    """
+    reproduced = read_reproduced(root)
+    by_name: dict[tuple[str, str], list[_Pile]] = {}
+    for entry in entries:
+        people = entry.result.cohort
+        name = people.name if people.tested_on is None else f"{people.name} -> {people.tested_on}"
+        piles = by_name.setdefault((entry.result.protocol.name, name), [])
+        home = next((p for p in piles if not incomparable(entry.result, p.entries[0].result)), None)
+        if home is None:
+            piles.append(home := _Pile())
+        home.entries.append(entry)
+    found = []
+    for (protocol, cohort), piles in sorted(by_name.items(), key=lambda item: (_protocol_order(item[0][0]), item[0])):
+        piles.sort(key=lambda pile: pile.newest, reverse=True)
+        for pile in piles:
+            first = piles[0].entries[0].result
+            apart = "" if pile is piles[0] else incomparable(pile.entries[0].result, first)
+            found.append(Board(protocol, cohort, _ranked(_rows(pile.entries, reproduced)), apart))
+    return found
+
+
+def read_reproduced(root: Path) -> dict[str, Any]:
+    """What reruns have confirmed, by score hash. Raises InputError for a damaged file."""
+    file = root / REPRODUCED
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is no object")
+        if not all(isinstance(each, dict) and isinstance(each.get("result"), str) for each in content.values()):
+            raise ValueError("it tells of a result without its file")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())})") from None
+    return content
+
+
+def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
+    """A row for every model and its options."""
+    by_model: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        model = entry.result.model
+        by_model.setdefault((model.name, canonical(model.options)), []).append(entry)
+    names = [name for name, _ in by_model]
+    rows = []
+    for (name, _), own in by_model.items():
+        own.sort(key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
+        cells = [(entry.result.fold, entry.result.seed) for entry in own]
+        if len(set(cells)) != len(cells):
+            twice = next(cell for cell in cells if cells.count(cell) > 1)
+            raise InputError(f"{own[0].file.parent}: two results of fold {twice[0]}, seed {twice[1]}; remove one")
+        label = name if names.count(name) == 1 else f"{name} ({_telling(own[0].result, name, by_model)})"
+        parts = _parts(own)
+        confirmed = all(entry.result.score_hash in reproduced for entry in own)
+        intervals = {part: _interval(values) for part, values in parts.items()}
+        rows.append(Row(label, tuple(own), parts["both"], intervals, confirmed))
+    return rows
+
+
+def _telling(result: Result, name: str, models: dict[tuple[str, str], list[Entry]]) -> str:
+    """The options by which a row differs from others of its model."""
+    others = [entries[0].result.model.options for (other, _), entries in models.items() if other == name]
+    differing = [key for key in result.model.options if len({canonical(o.get(key)) for o in others}) > 1]
+    return ", ".join(f"{key}={result.model.options[key]}" for key in differing)
+
+
+def _parts(entries: Sequence[Entry]) -> dict[str, Values]:
+    """Per seed and participant: what ranks, its halves, and the native map; folds averaged within participant."""
+    columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
+    found: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
+    for entry in entries:
+        table = entry.scores(columns)
+        severities = entry.result.headline.severities
+        cell = entry.result.seed, entry.result.fold
+        try:
+            table = table[table["severity"].isin(severities)]
+            for halves in ("both", "dementias", "unseen"):
+                found.setdefault(halves, {})[cell] = ranking_scores(table, severities, "ap.standard", halves)
+            found.setdefault("native", {})[cell] = ranking_scores(table, severities, "ap.native")
+            sound = len(found["both"][cell]) > 0 and bool(np.isfinite(found["both"][cell]).all())
+        except (KeyError, ValueError, TypeError):
+            sound = False
+        if not sound:
+            raise InputError(f"{entry.scores_file}: lacks scores that rank; run 'uadbench leaderboard verify'")
+    parts = {}
+    for name, cells in found.items():
+        frame = pd.DataFrame(cells).sort_index()
+        parts[name] = frame.T.groupby(level=0).mean().to_numpy(dtype=np.float64)
+    return parts
+
+
+def _interval(values: Values) -> Interval:
+    return mean_intervals(values[..., None])[0]
+
+
+def _ranked(rows: list[Row]) -> tuple[Row, ...]:
+    """Best first, with groups that cannot be told apart from their best, and ranks (95 %)."""
+    people = {row.scores.shape[1] for row in rows}
+    if len(people) > 1:
+        files = ", ".join(str(row.entries[0].file) for row in rows[:2])
+        raise InputError(f"results with {sorted(people)} test participants cannot be ranked together ({files}, ...)")
+    scores = [row.scores for row in rows]
+    placed = [
+        Row(row.name, row.entries, row.scores, row.parts, row.reproduced, rank, group)
+        for row, rank, group in zip(rows, rank_intervals(scores), tie_groups(scores), strict=True)
+    ]
+    return tuple(sorted(placed, key=lambda row: (row.group, -(np.nanmean(row.scores)), row.name)))
+
+
+def _protocol_order(name: str) -> tuple[bool, int]:
+    order = ("quick", "paper", "paper-cv", "smoke")
+    return name not in order, order.index(name) if name in order else 0
+
+
+def over_cells(row: Row, value: Any) -> float | None:
+    """The mean over a row's cells of what `value` gives of a result; None if it is n/a in one."""
+    known = [value(entry.result) for entry in row.entries]
+    return None if any(each is None for each in known) else float(np.mean(known))
+
+
+def detectable(result: Result) -> list[float | None]:
+    """The minimum detectable severity of each dementia."""
+    return [each.minimum_detectable for each in result.detection.severities if each.anomaly in result.dementias]
+
+
+def auroc(result: Result, anomaly: str, severity: float) -> float | None:
+    """The AUROC of the scans of a test set."""
+    found = result.detected(anomaly, severity)
+    return None if found is None else found.auroc.value
+
+
+def lowest_ranked(result: Result) -> float:
+    """The lowest severity that ranks."""
+    return min(result.headline.severities)
+
+
+def patients(result: Result) -> float | None:
+    """The AUROC of patients against healthy test scans."""
+    return auroc(result, PATIENTS, 0.0)

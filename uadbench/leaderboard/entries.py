@@ -1,0 +1,255 @@
+"""A committed result: what is kept of one, where it lies, and reading it back without believing it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from uadbench.errors import InputError
+from uadbench.results import DIGITS, Result, check_result
+from uadbench.scores import KEYS, TRAITS
+from uadbench.store import file_name, write_text
+from uadbench.types import GIVEN
+
+RESULTS = "results"
+
+KEPT = (
+    *("ap.standard", "ap.native", "ap.ceiling", "prevalence", "auroc.standard", "correlation.standard"),
+    *("effective_reduction", "dice.oracle", "subject.score", "recovered", "damage", "identified"),
+    *(f"healthiness.{image}" for image in ("healthy", "altered", "from_healthy", "from_altered")),
+    *(f"{pair}.whole.{metric}" for pair in ("residual", "restoration") for metric in ("mse", "mae", "psnr", "ssim")),
+    "consistency.whole.ssim",
+)
+"""The metrics that the board and the paper's exhibits need; regions and other pairs stay with whoever ran it."""
+
+KEPT_BEGINNINGS = ("recall.", "dice.fpr", "exceeding.")
+
+LARGEST_JSON, LARGEST_TABLE = 4 << 20, 64 << 20
+"""Bytes beyond which a file is no result."""
+
+LARGEST_NUMBER = 1e15
+LONGEST_MESSAGE = 400
+
+NEEDED = ("ap.standard", "ap.native", "ap.ceiling", "prevalence", "effective_reduction", "subject.score", "mmse")
+"""The columns that every table of cases has."""
+
+SHARES = ("ap.", "auroc.", "dice.", "recall.", "exceeding.", "prevalence", "identified", "severity")
+"""Columns that begin like this hold numbers from 0 to 1."""
+
+HASH = re.compile(r"[0-9a-f]{64}")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,=+-]{0,79}")
+"""What a model, cohort, protocol or participant may be called."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A committed result with its file; the scores of every case lie beside it."""
+
+    file: Path
+    result: Result
+
+    @property
+    def scores_file(self) -> Path:
+        """The table of the cases."""
+        return self.file.with_suffix(".parquet")
+
+    def scores(self, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+        """One row a case; some columns, or all. Raises InputError for a table that cannot be read."""
+        return read_cases(self.scores_file, columns)
+
+
+def slim(table: pd.DataFrame) -> pd.DataFrame:
+    """What is committed of a table of cases: the metrics that count, to as many digits as results hold.
+
+    Test sets that were given to this run alone are left out.
+    """
+    kept = [name for name in table.columns if name in (*KEYS, *TRAITS, *KEPT) or name.startswith(KEPT_BEGINNINGS)]
+    rows = table.loc[~table["anomaly"].str.startswith(GIVEN), kept].reset_index(drop=True)
+    numbers = rows.select_dtypes("number").columns.difference(["severity"])
+    return rows.assign(**{name: _rounded(rows[name].to_numpy(dtype=np.float64)) for name in numbers})
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """To DIGITS significant digits, by way of their decimal spelling, so that a second rounding changes nothing."""
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values])
+
+
+def place(result: Result) -> Path:
+    """Where a result lies under `leaderboard/results`: protocol, cohort, model, one file a cell."""
+    cohort = file_name(result.cohort.name)
+    if result.cohort.tested_on is not None:
+        cohort += f"--{file_name(result.cohort.tested_on)}"
+    stem = f"fold{result.fold}-seed{result.seed}-{result.fit_key[:8]}-{result.protocol.hash[:8]}"
+    return Path(file_name(result.protocol.name), cohort, file_name(result.model.name), f"{stem}.json")
+
+
+def write_json_line(file: Path, result: Result) -> None:
+    """Write a result in little room: one test set a line, so that a change shows as one."""
+    content = result.model_dump(mode="json")
+    scores = content.pop("scores")
+    head = json.dumps(content, ensure_ascii=False, indent=1)[:-2]
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in scores)
+    write_text(file, f'{head},\n "scores": [\n{lines}\n]}}\n')
+
+
+def read_entries(root: Path) -> Iterator[Entry]:
+    """All results under a leaderboard folder, in the order of their names.
+
+    Raises InputError, naming the file and the reason, for one that is no result, or lies where it does not belong.
+    """
+    folder = root / RESULTS
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; 'uadbench leaderboard add RUN' makes it")
+    for file in sorted(folder.rglob("*.json")):
+        result = read_untrusted(file)
+        if file.relative_to(folder) != place(result):
+            raise InputError(f"{file}: this result belongs into {place(result)}")
+        yield Entry(file, result)
+
+
+def read_untrusted(file: Path) -> Result:
+    """Read a result that anybody may have written. Raises InputError, with the reason, for one that is not sound."""
+    try:
+        return _sound(file)
+    except InputError as error:
+        raise InputError(_in_a_line(str(error))) from None
+
+
+def _sound(file: Path) -> Result:
+    try:
+        if file.stat().st_size > LARGEST_JSON:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a result has fewer than {LARGEST_JSON}")
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except FileNotFoundError:
+        raise InputError(f"{file}: no result here; give a run folder or a result file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not a readable JSON file ({error})") from None
+    result = check_result(content, str(file))
+    _require_sense(file, result)
+    return result
+
+
+def _require_sense(file: Path, result: Result) -> None:
+    """Raises InputError for names that are none, numbers that are no scores, and parts that contradict each other."""
+    for what, name in _names(result):
+        if not NAME.fullmatch(name):
+            raise InputError(f"{file}: {what} is called {name[:80]!r}; use letters, digits and . _ : , = + -")
+    for what, name in _hashes(result):
+        if not HASH.fullmatch(name):
+            raise InputError(f"{file}: {what} is {name[:80]!r}; that is no SHA-256")
+    for what, number in _numbers(result.model_dump(mode="python"), ""):
+        if not abs(number) <= LARGEST_NUMBER:  # nor is NaN
+            raise InputError(f"{file}: {what} is {number:g}; that is no score")
+    if min([*result.cost.model_dump(exclude_none=True).values()]) < 0:
+        raise InputError(f"{file}: it cost less than nothing")
+    keys = [(scores.anomaly, scores.severity) for scores in result.scores]
+    if len(set(keys)) != len(keys):
+        raise InputError(f"{file}: a test set is there twice")
+    if not result.dementias or not set(result.headline.severities) <= set(result.severities):
+        raise InputError(f"{file}: has no dementias, or not the severities that rank")
+    if not result.headline.severities:
+        raise InputError(f"{file}: no severity ranks")
+
+
+def _in_a_line(text: str) -> str:
+    """A message in which a key or value of the file cannot break lines or go on for pages."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= LONGEST_MESSAGE else f"{plain[: LONGEST_MESSAGE - 3]}..."
+
+
+def read_cases(file: Path, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """Read a table of cases that anybody may have written. Raises InputError for one that is not sound."""
+    try:
+        if file.stat().st_size > LARGEST_TABLE:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a table has fewer than {LARGEST_TABLE}")
+        table = pd.read_parquet(file, columns=None if columns is None else list(columns))
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow has its own exception for each way in which a file can be broken
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    texts = ["participant_id", "session_id", "anomaly", *TRAITS[1:]]
+    for name in table.columns:
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        if numeric == (name in texts) and not (name in TRAITS and table[name].isna().all()):
+            raise InputError(f"{file}: column {name} holds {table[name].dtype}")
+    return table
+
+
+def check_cases(entry: Entry, table: pd.DataFrame) -> None:
+    """Raises InputError for rows that are there twice, ids that are none, and numbers that are no scores."""
+    file = entry.scores_file
+    missing = [name for name in (*KEYS, *NEEDED) if name not in table]
+    if missing:
+        raise InputError(f"{file}: has no column {missing[0]}")
+    for name in ("participant_id", "session_id", "anomaly"):
+        for value in table[name]:
+            if not isinstance(value, str) or not NAME.fullmatch(value):
+                raise InputError(
+                    _in_a_line(f"{file}: {name} {str(value)[:80]!r}; use letters, digits and . _ : , = + -")
+                )
+    twice = table.duplicated(list(KEYS))
+    if twice.any():
+        first = table[twice].iloc[0]
+        raise InputError(f"{file}: {first['participant_id']}, {first['anomaly']}, {first['severity']:g} is there twice")
+    for column in table.select_dtypes("number"):
+        values = table[column].to_numpy(dtype=np.float64)
+        known = values[np.isfinite(values)]
+        low, high = _range(str(column))
+        if ((known < low) | (known > high)).any():
+            raise InputError(f"{file}: column {column} has numbers outside {low:g} to {high:g}; those are no scores")
+
+
+def _range(column: str) -> tuple[float, float]:
+    """Between which the numbers of a column lie."""
+    if column.startswith("correlation."):
+        return -1.0, 1.0
+    return (0.0, 1.0) if column.startswith(SHARES) else (-LARGEST_NUMBER, LARGEST_NUMBER)
+
+
+def _names(result: Result) -> Iterator[tuple[str, str]]:
+    yield "the model", result.model.name
+    yield "the protocol", result.protocol.name
+    yield "the cohort", result.cohort.name
+    if result.cohort.tested_on is not None:
+        yield "the test cohort", result.cohort.tested_on
+    yield from ((f"option {name!r:.40} of the model", name) for name in result.model.options)
+    yield from (("a test set", scores.anomaly) for scores in result.scores)
+    yield from (("a metric", name) for scores in result.scores for name in scores.metrics)
+
+
+def _hashes(result: Result) -> Iterator[tuple[str, str]]:
+    yield "fit_key", result.fit_key
+    yield "eval_key", result.eval_key
+    yield "score_hash", result.score_hash
+    yield "the protocol's hash", result.protocol.hash
+    yield "the fingerprint of the test sets", result.testset.recipe
+    yield "the split", result.cohort.split
+
+
+def _numbers(value: Any, where: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _numbers(inner, f"{where}[{index}]")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            yield where, float(value)
+        except OverflowError:
+            yield where, math.inf
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")

@@ -1,0 +1,403 @@
+"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from uadbench.leaderboard.boards import (
+    Board,
+    Row,
+    auroc,
+    detectable,
+    lowest_ranked,
+    over_cells,
+    patients,
+)
+from uadbench.resampling import Interval
+from uadbench.results import Result
+from uadbench.types import UNSEEN
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
+"""Between these marks the head of the board stands in the project's README."""
+
+HEAD_ROWS = 10
+
+Values = dict[str, Any]
+
+
+def files(boards: Sequence[Board]) -> dict[str, str]:
+    """Everything that is generated, by its path in the leaderboard's folder."""
+    described = [_described(board) for board in boards]
+    found = {
+        "index.html": _index(described),
+        "README.md": markdown(boards, described),
+        "leaderboard.json": json.dumps({"boards": described}, indent=1, ensure_ascii=False) + "\n",
+        "leaderboard.csv": _csv(described),
+    }
+    for board, content in zip(boards, described, strict=True):
+        for row, values in zip(board.rows, content["rows"], strict=True):
+            found[values["page"]] = _model_page(board, row, content, values)
+    return found
+
+
+def head(boards: Sequence[Board]) -> str:
+    """What stands in the project's README: the first board's first rows."""
+    if not boards:
+        return "No results yet."
+    content = _described(boards[0])
+    lines = [f"{content['title']}. {content['about']}", "", *_table(content, content["rows"][:HEAD_ROWS])]
+    left = len(content["rows"]) - HEAD_ROWS
+    more = f"{left} more rows, " if left > 0 else ""
+    return "\n".join([*lines, "", f"{more}every column, plots and pages: [leaderboard](leaderboard/README.md)."])
+
+
+def _described(board: Board) -> Values:
+    """A board as it is told to programs and to the page."""
+    result = board.result
+    severities = result.severities
+    testsets = [*result.dementias, UNSEEN]
+    cohort = result.cohort
+    ranking = ", ".join(f"{severity:.0%}" for severity in result.headline.severities)
+    about = (
+        f"Ranking AP over severities {ranking}; chance {_short(result.headline.prevalence)}, the true reduction itself "
+        f"{_short(result.headline.ceiling)}. {cohort.test} healthy test participants, {cohort.patients} patients, grid "
+        f"and scale of protocol {board.protocol} version {result.protocol.version}; intervals are 95 % over "
+        "participants and, where there are several, seeds."
+    )
+    version = f" · version {result.protocol.version}, {result.testset.recipe[:8]}" if board.apart else ""
+    told = {
+        "id": board.slug,
+        "title": f"{board.protocol} · {board.cohort}{version}",
+        "protocol": board.protocol,
+        "protocolVersion": result.protocol.version,
+        "protocolHash": result.protocol.hash,
+        "ranked": result.protocol.ranked,
+        "cohort": board.cohort,
+        "cohortVersion": cohort.tested_version or cohort.version,
+        "testset": result.testset.recipe,
+        "apart": board.apart,
+        "about": about,
+        "severities": severities,
+        "lowest": lowest_ranked(result),
+        "testsets": testsets,
+        "chance": _rounded(result.headline.prevalence),
+        "ceiling": _rounded(result.headline.ceiling),
+    }
+    return {**told, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
+
+
+def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Values:
+    result = row.result
+    at = max(result.headline.severities)
+    lowest = lowest_ranked(result)
+    known = [detectable(entry.result) for entry in row.entries]
+    inference = over_cells(row, lambda r: r.cost.inference_seconds_per_scan)
+    devices = sorted({entry.result.provenance.device.partition(":")[0] for entry in row.entries})
+    return {
+        "name": row.name,
+        "model": result.model.name,
+        "group": row.group,
+        "rank": list(row.rank),
+        "ap": _bounds(row.parts["both"]),
+        "dementias": _bounds(row.parts["dementias"]),
+        "unseen": _bounds(row.parts["unseen"]),
+        "native": _bounds(row.parts["native"]),
+        "detectable": _range([value for each in known for value in each], result.detection.threshold is None),
+        "detectableAt": _rounded(_mean_or_none([value for each in known for value in each])),
+        "recovered": _mean_of(row, "recovered", at),
+        "damage": _mean_of(row, "damage", at),
+        "healthiness": _ratio(row, at),
+        "identified": _mean_of(row, "identified", at),
+        "auroc": _rounded(over_cells(row, lambda r: _mean_or_none([auroc(r, name, lowest) for name in r.dementias]))),
+        "aurocUnseen": _rounded(over_cells(row, lambda r: auroc(r, UNSEEN, lowest))),
+        "patients": _rounded(over_cells(row, patients)),
+        "healthyMse": _rounded(over_cells(row, lambda r: r.headline.healthy_mse)),
+        "parameters": result.cost.parameters,
+        "train": _rounded(over_cells(row, lambda r: r.cost.train_seconds)),
+        "inference": _rounded(None if inference is None else 1000 * inference),
+        "device": ", ".join(devices),
+        "baseline": row.baseline,
+        "reproduced": row.reproduced,
+        "seeds": len({entry.result.seed for entry in row.entries}),
+        "folds": len({entry.result.fold for entry in row.entries}),
+        "curves": {name: [_point(row, name, severity) for severity in severities] for name in testsets},
+        "page": f"models/{board.slug}/{row.slug}.html",
+    }
+
+
+def _point(row: Row, name: str, severity: float) -> list[float | None]:
+    """Mean and interval over participants of one test set, each the mean over cells."""
+    parts = ("mean", "low", "high")
+    estimates = [entry.result.estimate(name, severity, "ap.standard") for entry in row.entries]
+    means = [_mean_or_none([None if e is None else getattr(e, part) for e in estimates]) for part in parts]
+    return [None if mean is None else round(mean, 3) for mean in means]
+
+
+def _mean_of(row: Row, metric: str, severity: float) -> float | None:
+    """A metric's mean over dementias and cells; None if it is n/a somewhere."""
+    return _rounded(
+        over_cells(row, lambda r: _mean_or_none([r.metric(name, severity, metric) for name in r.dementias]))
+    )
+
+
+def _ratio(row: Row, severity: float) -> float | None:
+    """Healthiness of the reconstruction over that of the healthy scan."""
+    restored = _mean_of(row, "healthiness.from_altered", severity)
+    healthy = _mean_of(row, "healthiness.healthy", severity)
+    return None if restored is None or not healthy else _rounded(restored / healthy)
+
+
+def _range(known: Sequence[float | None], without_threshold: bool) -> str:
+    if without_threshold:
+        return "n/a"
+    found = sorted(value for value in known if value is not None)
+    if not found:
+        return "never"
+    low, high = f"{found[0]:.0%}", "never" if len(found) < len(known) else f"{found[-1]:.0%}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [_rounded(interval.mean), _rounded(interval.low), _rounded(interval.high)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _short(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+COLUMNS = (
+    *("group", "rank", "model", "ranking AP [95 %]", "dementias", "unseen", "native", "detectable from"),
+    *("recovered", "damage", "AUROC, lowest", "AUROC, patients", "parameters", "train, s", "ms a scan", "device", ""),
+)
+
+
+def _table(board: Values, rows: Sequence[Values]) -> list[str]:
+    """Rows as a table of Markdown."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        mean, low, high = row["ap"]
+        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        first, last = row["rank"]
+        cells = [
+            str(row["group"]),
+            f"{first}" if first == last else f"{first}–{last}",
+            f"**{_escaped(row['name'])}**" + (" (baseline)" if row["baseline"] else ""),
+            f"{_fixed(mean)}{interval}",
+            *(_fixed(row[name][0]) for name in ("dementias", "unseen", "native")),
+            row["detectable"],
+            *(_short(row[name]) for name in ("recovered", "damage", "auroc", "patients")),
+            f"{row['parameters']:,}",
+            *(_short(row[name]) for name in ("train", "inference")),
+            _escaped(row["device"]),
+            "reproduced" if row["reproduced"] else "self-reported",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _fixed(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    plain = html.escape(" ".join(text.split()))
+    marked = "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~" else c for c in plain)
+    # or GitHub makes links of them
+    return marked.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
+    """The board as GitHub shows it."""
+    lines = [
+        "# Leaderboard",
+        "",
+        "Made by `uadbench leaderboard build` from the results in this folder; [index.html](index.html) is the same "
+        "with plots, sorting and a page for every model.",
+        "",
+        "Nobody in a *group* can be told apart from the best of it (paired tests over participants, Holm-adjusted); a "
+        "*rank* is an interval. *reproduced*: trained and evaluated again, with an equal outcome.",
+    ]
+    for board, content in zip(boards, described, strict=True):
+        lines += ["", f"## {_escaped(content['title'])}", ""]
+        if board.apart:
+            lines += [f"*Shown apart from newer results: {_escaped(board.apart)}*", ""]
+        lines += [_escaped_about(content["about"]), "", *_table(content, content["rows"])]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped_about(text: str) -> str:
+    return html.escape(text)
+
+
+def _csv(described: Sequence[Values]) -> str:
+    """One row a model and board."""
+    buffer = io.StringIO()
+    names = [
+        "name",
+        "model",
+        "group",
+        "rank_low",
+        "rank_high",
+        "ap",
+        "ap_low",
+        "ap_high",
+        "dementias",
+        "unseen",
+        "native",
+    ]
+    rest = ["detectable", "recovered", "damage", "healthiness", "identified", "auroc", "aurocUnseen", "patients"]
+    rest += ["healthyMse", "parameters", "train", "inference", "device", "baseline", "reproduced", "seeds", "folds"]
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["protocol", "protocol_hash", "cohort", "cohort_version", "testset", "apart", *names, *rest])
+    for board in described:
+        common = [board[key] for key in ("protocol", "protocolHash", "cohort", "cohortVersion", "testset", "apart")]
+        for row in board["rows"]:
+            parts = [row["dementias"][0], row["unseen"][0], row["native"][0]]
+            own = [row["name"], row["model"], row["group"], *row["rank"], *row["ap"], *parts]
+            cells = [_harmless(value) for value in [*common, *own, *(row[key] for key in rest)]]
+            writer.writerow(cells)
+    return buffer.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """A text that begins like a formula would be computed by a spreadsheet."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+
+
+def _index(described: Sequence[Values]) -> str:
+    return _page("index.html", boards=described, data=_inlined({"boards": described}))
+
+
+def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
+    result = row.result
+    alone = {**content, "rows": [values]}
+    first, last = row.rank
+    columns = ("fold", "seed", "ranking AP", "train, s", "device", "score hash", "weights key", "finished")
+    cells = [_cell(entry.result) for entry in row.entries]
+    return _page(
+        "model.html",
+        row=row,
+        title=content["title"],
+        ranks=f"{first}" if first == last else f"{first} to {last}",
+        count=len(board.rows),
+        facts=_facts(result, content, values),
+        options=[(name, json.dumps(value)) for name, value in result.model.options.items()],
+        command=command(row),
+        cell_columns=columns,
+        cells=cells,
+        data=_inlined({"boards": [alone], "model": row.name, "training": _training(row)}),
+    )
+
+
+def _training(row: Row) -> list[Values]:
+    """The healthy validation error of every cell that learnt by gradients, by epoch."""
+    return [
+        {"fold": r.fold, "seed": r.seed, "errors": [_rounded(error) for error in r.training.validation_mse]}
+        for r in (entry.result for entry in row.entries)
+        if r.training is not None and any(error for error in r.training.validation_mse)
+    ]
+
+
+def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, str]]:
+    """The card of a model: what it is, what it scored, what it cost, and by what it can be known again."""
+    mean, low, high = values["ap"]
+    interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    made = result.provenance
+    packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
+    outputs = "reconstruction and anomaly map" if result.model.reconstructs else "anomaly map only"
+    return [
+        ("paper", result.model.reference or "none"),
+        ("gives", outputs),
+        ("ranking AP", f"{_fixed(mean)}{interval}"),
+        ("AUROC", f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest ranking "
+         f"severity; patients {_short(values['patients'])}"),
+        ("parameters", f"{result.cost.parameters:,}"),
+        ("cost", f"{_short(values['train'])} s to train, {_short(values['inference'])} ms a scan, on {made.device}, "
+         f"{made.threads} threads, at most {result.cost.peak_memory_mib:.0f} MiB"),
+        ("trained in", result.training.precision if result.training else "closed form"),
+        ("made with", f"uadbench {made.uadbench} ({made.commit or 'no commit'}), Python {made.python}, {packages}"),
+        ("cohort", f"{result.cohort.name} version {result.cohort.version}: {result.cohort.train} training scans, split "
+         f"{result.cohort.split[:16]} ({result.cohort.origin})"),
+        ("protocol", f"{content['protocol']} version {content['protocolVersion']}, hash {content['protocolHash']}"),
+        ("test sets", content["testset"]),
+        ("model's code", made.model_source),
+    ]  # fmt: skip
+
+
+def _cell(result: Result) -> list[str]:
+    finished = result.provenance.finished[:10]
+    cost = f"{result.cost.train_seconds:.0f}"
+    device = result.provenance.device.partition(":")[0]
+    numbers = [str(result.fold), str(result.seed), _fixed(result.headline.ap_standard), cost, device]
+    return [*numbers, result.score_hash[:16], result.fit_key[:16], finished]
+
+
+def command(row: Row) -> str:
+    """The command that makes a row's cells again."""
+    result = row.result
+    cohort = result.cohort.name if result.cohort.public else "YOUR_COPY_OF_THE_COHORT"
+    words = ["uadbench", "run", "--model", result.model.name, "--protocol", result.protocol.name, "--cohort", cohort]
+    if result.cohort.tested_on is not None:
+        words += ["--test-cohort", result.cohort.tested_on if result.cohort.public else "YOUR_COPY_OF_THE_TEST_COHORT"]
+    for option, numbers in (
+        ("--fold", {entry.result.fold for entry in row.entries}),
+        ("--seed", {entry.result.seed for entry in row.entries}),
+    ):
+        words += [option, ",".join(map(str, sorted(numbers)))]
+    for name, value in result.model.options.items():
+        if value is not None:
+            words += ["--set", f"{result.model.name}.{name}={value}"]
+    return shlex.join(words)
+
+
+def _page(template: str, **values: Any) -> str:
+    from markupsafe import Markup
+
+    style, script = Markup(_source("board.css").strip()), Markup(_source("board.js").strip())
+    return _environment().get_template(template).render(css=style, js=script, **values)
+
+
+def _inlined(value: Any) -> Any:
+    """JSON that nothing can break out of: no <, > or & is left in it."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return htmlsafe_json_dumps(value, dumps=_compact)
+
+
+def _compact(value: Any, **_: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("uadbench.leaderboard", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@cache
+def _source(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
