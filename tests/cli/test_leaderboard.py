@@ -28,11 +28,6 @@ from uadbench.results import RESULT, Result, read_result, write_result
 from uadbench.scores import SCORES
 
 
-def known(reason: str) -> pytest.MarkDecorator:
-    """A bug that was reported."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """Run the command line in this process: exit code, stdout, stderr."""
     with pytest.raises(SystemExit) as stopped:
@@ -165,7 +160,6 @@ def test_a_readme_without_marks(built, tmp_path, capsys) -> None:
     assert "**mean**" in other.read_text()
 
 
-@known("leaderboard.build: a README that is asked for and is not there is left out without a word")
 def test_a_readme_that_is_not_there(built, tmp_path, capsys) -> None:
     code, _, err = call(capsys, "leaderboard", "build", "--root", built, "--readme", tmp_path / "none.md")
     assert code == 2 and "none.md" in one_error(err)
@@ -192,7 +186,6 @@ def test_verify_names_every_fault(root, capsys) -> None:
     assert out.endswith("0 of 2 committed results are what their cases say\n")
 
 
-@known("leaderboard.verify: a result that is none ends it with one error, and the others are not looked at")
 def test_verify_names_faults_of_the_json_beside_others(root, capsys) -> None:
     the(root, "mean").file.write_text("{")
     code, out, _ = call(capsys, "leaderboard", "verify", "--root", root)
@@ -254,7 +247,6 @@ def test_check_against_a_leaderboard_takes_its_seeds(root, mean_run, capsys) -> 
     assert code == 0
 
 
-@known("check._files: every JSON in a folder is taken for a result")
 def test_check_against_run_folders(mean_run, zscore_run, tmp_path, capsys) -> None:
     """What is no result in a run folder is passed over."""
     for run in (mean_run, zscore_run):
@@ -265,7 +257,6 @@ def test_check_against_run_folders(mean_run, zscore_run, tmp_path, capsys) -> No
     assert "baseline of 1 trainings" in out
 
 
-@known("check: baselines of the model with other options are taken for its seeds")
 def test_check_does_not_mix_options(root, capsys) -> None:
     entry = the(root, "mean")
     for by, option in ((-0.3, 1), (0.3, 2)):

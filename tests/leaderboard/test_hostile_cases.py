@@ -248,7 +248,7 @@ def test_somebody_swapped_for_another(root, mean, table) -> None:
 def test_cases_of_a_test_set_that_is_not_the_protocols(root, mean, table) -> None:
     for name in ("lesions", "given-lesions", "AD"):
         more = pd.concat([table, table[table["anomaly"] == "hyper"].assign(anomaly=name)], ignore_index=True)
-        assert "has cases that are not the protocol's" in refused(forged(root, mean, more), root)
+        assert "has cases that are not the protocol's" in refused(with_cases(root, mean, more), root)
 
 
 def test_everything_left_out(root, mean, table) -> None:

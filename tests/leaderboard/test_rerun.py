@@ -21,6 +21,7 @@ from tests.leaderboard.builder import (
     the,
 )
 from uadbench.cli.main import main
+from uadbench.cli.reruns import print_rerun
 from uadbench.errors import InputError
 from uadbench.leaderboard.boards import REPRODUCED, boards
 from uadbench.leaderboard.committing import add
@@ -59,7 +60,7 @@ def badges(root: Path) -> dict[str, bool]:
 
 def test_a_rerun_that_agrees_gives_the_badge(root, output, capsys) -> None:
     entry = the(root, "zscore")
-    code, out, err = verify(capsys, root, output, "--rerun", "zscore")
+    code, out, err = verify(capsys, root, output, "--rerun", "zscore", "--protocol", "smoke", "--seed", "0")
     assert code == 0, err
     assert "2 of 2 committed results are what their cases say" in out
     ap = f"ranking AP {entry.result.headline.ap_standard:.4f}"
@@ -70,9 +71,6 @@ def test_a_rerun_that_agrees_gives_the_badge(root, output, capsys) -> None:
     known_by = told[entry.result.score_hash]
     assert known_by["result"] == entry.file.relative_to(root).as_posix()
     assert abs(known_by["difference"]) <= known_by["tolerance"] and known_by["device"].startswith("cpu")
-    again = verify(capsys, root, output, "--rerun", "zscore", "--protocol", "smoke", "--seed", "0", "--json")
-    (found,) = json.loads(again[1])
-    assert found["holds"] and {change["verdict"] for change in found["changes"]} == {"same"}
 
 
 def test_a_forged_result_is_sound_but_is_not_made_again(lone, output, capsys) -> None:
@@ -90,8 +88,13 @@ def test_a_forged_result_is_sound_but_is_not_made_again(lone, output, capsys) ->
 
 def test_what_is_better_than_committed_is_no_reproduction_either(lone, output, capsys) -> None:
     entry = the(lone, "zscore")
-    consistent(lone, entry.result, shifted(entry.scores(), -0.1))
-    assert verify(capsys, lone, output, "--rerun", "zscore")[0] == 1
+    forged = consistent(lone, entry.result, shifted(entry.scores(), -0.1))
+    code, out, _ = verify(capsys, lone, output, "--rerun", "zscore", "--json")
+    (found,) = json.loads(out)
+    assert code == 1 and not found["holds"] and found["file"] == str(forged.file)
+    changes_by_name = {change["metric"]: change for change in found["changes"]}
+    assert changes_by_name["ranking AP"]["verdict"] == "better"
+    assert changes_by_name["AUROC patients"]["verdict"] == "same"
     assert badges(lone) == {"zscore": False}
 
 
@@ -100,11 +103,11 @@ def test_seeds_of_a_row_widen_what_agrees(lone, output) -> None:
     entry = the(lone, "zscore")
     moved = [made_up(lone, entry, "zscore", by, seed=seed, noise=0) for seed, by in ((1, 0.05), (2, -0.05))]
     moved.append(consistent(lone, entry.result, shifted(entry.scores(), 0.03)))
-    alone = rerun(moved[-1], moved[-1:], lone, output, CPU, Silent())
     together = rerun(moved[-1], moved, lone, output, CPU, Silent())
-    assert not alone.holds and "ranking AP" in {change.metric for change in alone.moved}
+    alone = changes(together.result, [moved[-1].result])
+    assert next(change.verdict for change in alone if change.metric == "ranking AP") == "worse"
     assert "ranking AP" not in {change.metric for change in together.moved}
-    for one, other in zip(alone.changes, together.changes, strict=True):
+    for one, other in zip(alone, together.changes, strict=True):
         assert other.tolerance is None or other.tolerance >= one.tolerance
 
 
@@ -131,13 +134,19 @@ def test_on_other_people_intervals_meet_or_do_not(lone, output, capsys) -> None:
     assert f"{entry.result.headline.ap_standard:.4f}" in out
     assert {path: path.read_bytes() for path in before} == before
     assert badges(lone) == {"zscore": False}, "other people are no reproduction"
-    for by in (-0.5, 0.5):
-        forged = consistent(lone, entry.result, shifted(table, by))
-        code, out, _ = verify(capsys, lone, output, "--rerun", "zscore", "--cohort-seed", "7")
-        assert code == 1 and "on phantom:seed=7: the intervals do not meet" in out
-        assert f"ranking AP {forged.result.headline.ap_standard:.4f}" in out
-    told = json.loads(verify(capsys, lone, output, "--rerun", "zscore", "--cohort-seed", "7", "--json")[1])
-    assert [(each["holds"], each["changes"]) for each in told] == [(False, [])]
+    consistent(lone, entry.result, shifted(table, -0.5))
+    code, out, _ = verify(capsys, lone, output, "--rerun", "zscore", "--cohort-seed", "7", "--json")
+    (told,) = json.loads(out)
+    assert (code, told["holds"], told["changes"]) == (1, False, [])
+    assert told["interval"][0] <= told["ap_standard"] <= told["interval"][1]
+
+
+@pytest.mark.parametrize(("holds", "words"), [(True, "the intervals meet"), (False, "the intervals do not meet")])
+def test_what_is_printed_of_other_people(holds: bool, words: str, lone, capsys) -> None:
+    entry = the(lone, "zscore")
+    print_rerun(Rerun(entry, entry.result, (), holds))
+    out = capsys.readouterr().out
+    assert out.startswith("zscore smoke fold 0 seed 0: ranking AP 0.") and out.endswith(f"on phantom: {words}\n")
 
 
 # --- refused

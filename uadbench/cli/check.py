@@ -35,6 +35,8 @@ def check(
         baselines = [read_untrusted(file) for file in _files(against, RESULT)]
         own = read_untrusted(result / RESULT if result.is_dir() else result)
         same = [b for b in baselines if (b.model.name, b.fold) == (own.model.name, own.fold)]
+        alike = [b for b in same if b.model.options == own.model.options]
+        same = alike or same  # a changed default is to be judged, too
         if not same:
             raise InputError(f"{against}: has no result of {own.model.name}, fold {own.fold}")
         found = changes(own, same)
@@ -60,7 +62,7 @@ def _files(reference: Path, name: str) -> list[Path]:
     if (reference / name).is_file():
         return [reference / name]
     inside = reference / RESULTS if (reference / RESULTS).is_dir() else reference
-    found = sorted(inside.rglob("*.json"))
+    found = sorted(inside.rglob(name)) or sorted(inside.rglob("*.json"))
     if not found:
         raise InputError(f"{reference}: no result here; give a run folder, a result file, or a folder of them")
     return found

@@ -33,6 +33,8 @@ def build(
 
     boards, wanted = generated(root)
     home = readme or root.parent / "README.md"
+    if readme is not None and not readme.is_file():
+        raise InputError(f"--readme {readme}: no such file")
     if home.is_file():
         wanted[home] = with_head(home, boards)
     if check:
@@ -87,18 +89,19 @@ def verify(
     """
     from uadbench.cli.reruns import print_rerun, run_again
     from uadbench.leaderboard.checks import require_sound
-    from uadbench.leaderboard.entries import read_entries
+    from uadbench.leaderboard.entries import read_entry, result_files
     from uadbench.leaderboard.rerun import dumps, keep
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
         raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")
-    entries = list(read_entries(root))
-    faults = []
-    for entry in entries:
+    entries, faults = [], []
+    for file in result_files(root):
         try:
-            require_sound(entry, root)
+            entries.append(read_entry(file, root))
+            require_sound(entries[-1], root)
         except InputError as error:
             faults.append(str(error))
+    total = len(result_files(root))
     done = run_again(entries, rerun or [], protocol, seed, cohort_seed, root, output, device) if not faults else []
     if done:
         keep(done, root)
@@ -107,7 +110,7 @@ def verify(
     else:
         for fault in faults:
             print(f"not sound: {fault}")
-        print(f"{len(entries) - len(faults)} of {len(entries)} committed results are what their cases say")
+        print(f"{total - len(faults)} of {total} committed results are what their cases say")
         for each in done:
             print_rerun(each)
     if faults or not all(each.holds for each in done):

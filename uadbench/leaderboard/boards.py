@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
+from uadbench.protocol import load_protocol, protocol_names
 from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.results import Result
 from uadbench.scores import ranking_scores
@@ -44,6 +45,7 @@ class Row:
     reproduced: bool
     rank: tuple[int, int] = (0, 0)
     group: int = 0
+    people: tuple[str, ...] = ()
 
     @property
     def result(self) -> Result:
@@ -95,9 +97,17 @@ class _Pile:
     entries: list[Entry] = field(default_factory=list)
 
     @property
-    def newest(self) -> str:
-        """When the last of them was finished."""
-        return max(entry.result.provenance.finished for entry in self.entries)
+    def standing(self) -> tuple[bool, int, str, str]:
+        """By which the pile that is shown first is chosen: today's protocol, the latest cohort, the latest result."""
+        result = self.entries[0].result
+        version = result.cohort.tested_version or result.cohort.version
+        today = result.protocol.hash in _shipped(result.protocol.name)
+        return today, result.protocol.version, version, max(e.result.provenance.finished for e in self.entries)
+
+
+def _shipped(name: str) -> tuple[str, ...]:
+    """The hash of the protocol that ships under a name, if one does."""
+    return (load_protocol(name).hash,) if name in protocol_names() else ()
 
 
 def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
@@ -107,7 +117,7 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
     """
     reproduced = read_reproduced(root)
     by_name: dict[tuple[str, str], list[_Pile]] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.file):
         people = entry.result.cohort
         name = people.name if people.tested_on is None else f"{people.name} -> {people.tested_on}"
         piles = by_name.setdefault((entry.result.protocol.name, name), [])
@@ -117,7 +127,7 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
         home.entries.append(entry)
     found = []
     for (protocol, cohort), piles in sorted(by_name.items(), key=lambda item: (_protocol_order(item[0][0]), item[0])):
-        piles.sort(key=lambda pile: pile.newest, reverse=True)
+        piles.sort(key=lambda pile: pile.standing, reverse=True)
         for pile in piles:
             first = piles[0].entries[0].result
             apart = "" if pile is piles[0] else incomparable(pile.entries[0].result, first)
@@ -156,22 +166,24 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
             twice = next(cell for cell in cells if cells.count(cell) > 1)
             raise InputError(f"{own[0].file.parent}: two results of fold {twice[0]}, seed {twice[1]}; remove one")
         label = name if names.count(name) == 1 else f"{name} ({_telling(own[0].result, name, by_model)})"
-        parts = _parts(own)
+        parts, people = _parts(own)
         confirmed = all(entry.result.score_hash in reproduced for entry in own)
         intervals = {part: _interval(values) for part, values in parts.items()}
-        rows.append(Row(label, tuple(own), parts["both"], intervals, confirmed))
+        rows.append(Row(label, tuple(own), parts["both"], intervals, confirmed, people=people))
     return rows
 
 
 def _telling(result: Result, name: str, models: dict[tuple[str, str], list[Entry]]) -> str:
     """The options by which a row differs from others of its model."""
     others = [entries[0].result.model.options for (other, _), entries in models.items() if other == name]
-    differing = [key for key in result.model.options if len({canonical(o.get(key)) for o in others}) > 1]
-    return ", ".join(f"{key}={result.model.options[key]}" for key in differing)
+    keys = dict.fromkeys(key for options in others for key in options)
+    differing = [key for key in keys if len({canonical([o.get(key), key in o]) for o in others}) > 1]
+    own = result.model.options
+    return ", ".join(f"{key}={own[key]}" if key in own else f"no {key}" for key in differing)
 
 
-def _parts(entries: Sequence[Entry]) -> dict[str, Values]:
-    """Per seed and participant: what ranks, its halves, and the native map; folds averaged within participant."""
+def _parts(entries: Sequence[Entry]) -> tuple[dict[str, Values], tuple[str, ...]]:
+    """Per seed and participant: what ranks, its halves, and the native map, folds averaged; and the participants."""
     columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
     found: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
     for entry in entries:
@@ -188,11 +200,12 @@ def _parts(entries: Sequence[Entry]) -> dict[str, Values]:
             sound = False
         if not sound:
             raise InputError(f"{entry.scores_file}: lacks scores that rank; run 'uadbench leaderboard verify'")
-    parts = {}
+    parts, people = {}, tuple[str, ...]()
     for name, cells in found.items():
         frame = pd.DataFrame(cells).sort_index()
+        people = tuple(map(str, frame.index))
         parts[name] = frame.T.groupby(level=0).mean().to_numpy(dtype=np.float64)
-    return parts
+    return parts, people
 
 
 def _interval(values: Values) -> Interval:
@@ -201,13 +214,13 @@ def _interval(values: Values) -> Interval:
 
 def _ranked(rows: list[Row]) -> tuple[Row, ...]:
     """Best first, with groups that cannot be told apart from their best, and ranks (95 %)."""
-    people = {row.scores.shape[1] for row in rows}
-    if len(people) > 1:
-        files = ", ".join(str(row.entries[0].file) for row in rows[:2])
-        raise InputError(f"results with {sorted(people)} test participants cannot be ranked together ({files}, ...)")
+    for row in rows[1:]:
+        if row.people != rows[0].people:
+            files = f"{rows[0].entries[0].file} and {row.entries[0].file}"
+            raise InputError(f"{files} have other test participants, and cannot be ranked together")
     scores = [row.scores for row in rows]
     placed = [
-        Row(row.name, row.entries, row.scores, row.parts, row.reproduced, rank, group)
+        replace(row, rank=rank, group=group)
         for row, rank, group in zip(rows, rank_intervals(scores), tie_groups(scores), strict=True)
     ]
     return tuple(sorted(placed, key=lambda row: (row.group, -(np.nanmean(row.scores)), row.name)))

@@ -107,14 +107,24 @@ def read_entries(root: Path) -> Iterator[Entry]:
 
     Raises InputError, naming the file and the reason, for one that is no result, or lies where it does not belong.
     """
+    for file in result_files(root):
+        yield read_entry(file, root)
+
+
+def result_files(root: Path) -> list[Path]:
+    """Where results lie in a leaderboard folder, in the order of their names. Raises InputError without one."""
     folder = root / RESULTS
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; 'uadbench leaderboard add RUN' makes it")
-    for file in sorted(folder.rglob("*.json")):
-        result = read_untrusted(file)
-        if file.relative_to(folder) != place(result):
-            raise InputError(f"{file}: this result belongs into {place(result)}")
-        yield Entry(file, result)
+    return sorted(folder.rglob("*.json"))
+
+
+def read_entry(file: Path, root: Path) -> Entry:
+    """One committed result. Raises InputError for one that is none, or lies where it does not belong."""
+    result = read_untrusted(file)
+    if file.relative_to(root / RESULTS) != place(result):
+        raise InputError(f"{file}: this result belongs into {place(result)}")
+    return Entry(file, result)
 
 
 def read_untrusted(file: Path) -> Result:

@@ -115,6 +115,7 @@ def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.devi
         raise InputError(f"{entry.file}: no model is called {committed.model.name}; install the package that has it")
     material = plan_material(source, protocol, committed.fold, progress, roles)
     cell = Cell(committed.model.name, material, committed.seed, committed.model.options)
+    output = output / "reruns"  # whoever says --output runs has other uses for what lies there
     (cell.folder(output) / RESULT).unlink(missing_ok=True)  # what was begun may go on, what was finished is no rerun
     if cell.state(output) == "trained":
         shutil.rmtree(cell.folder(output))
