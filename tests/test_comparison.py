@@ -137,7 +137,6 @@ def test_somebody_without_a_score_is_left_out(result) -> None:
     assert (overall.comparison.subjects, pca.comparison.subjects) == (PEOPLE - 1, PEOPLE)
 
 
-@pytest.mark.xfail(strict=True, reason="comparison._scores: a severity that is n/a is skipped, and others count for it")
 def test_somebody_without_a_severity_is_left_out_of_the_test_set(result) -> None:
     first, second = drawn(1), drawn(2)
     first[3, 0, 0] = np.nan
@@ -166,7 +165,6 @@ def test_other_participants_are_refused(result, other: pd.DataFrame) -> None:
         compare(models)
 
 
-@pytest.mark.xfail(strict=True, reason="comparison._scores: of two results of one cell the last counts, without a word")
 def test_two_results_of_one_cell_are_refused(result) -> None:
     models = [
         Contender("a", (told(result, "a"), told(result, "a")), (table(drawn(1)), table(drawn(2)))),
@@ -176,9 +174,6 @@ def test_two_results_of_one_cell_are_refused(result) -> None:
         compare(models)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Pair.to_json: the p of the comparison, which is not adjusted, overwrites the pair's"
-)
 def test_as_json_p_is_the_adjusted_one(result) -> None:
     scores = {"a": drawn(1, by=0.02), "b": drawn(2)}
     pairs = compare(contenders([told(result, name) for name in scores], [table(each) for each in scores.values()]))

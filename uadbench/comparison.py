@@ -47,7 +47,7 @@ class Pair:
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         told = {"measure": self.measure, "first": self.first, "second": self.second}
-        return {**told, "p": self.p, "decided": self.decided, **asdict(self.comparison)}
+        return {**told, **asdict(self.comparison), "p": self.p, "p_alone": self.comparison.p, "decided": self.decided}
 
 
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
@@ -95,7 +95,9 @@ def _scores(model: Contender, measure: str) -> pd.DataFrame:
             own = ranking_scores(table, severities)
         else:
             rows = table[(table["anomaly"] == measure) & table["severity"].isin(severities)]
-            own = rows.groupby("participant_id")["ap.standard"].mean()
+            own = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
+        if (result.seed, result.fold) in cells:
+            raise InputError(f"{model.name}: two results of fold {result.fold}, seed {result.seed}; give one")
         cells[result.seed, result.fold] = own
     return pd.DataFrame(cells).sort_index().T.groupby(level=0).mean()
 

@@ -159,6 +159,12 @@ def test_an_earlier_version_of_the_cohort_does_not_stand_before_todays(root, mea
     assert {row.name for row in all_boards(root)[0].rows} == {"mean", "zscore"}
 
 
+def test_versions_of_the_phantom_are_numbers(root, mean) -> None:
+    for version in ("9", "10"):
+        made_up(root, mean, f"net{version}", sound=False, cohort__version=version)
+    assert [board.rows[0].name for board in all_boards(root)][:2] == ["net10", "net9"]
+
+
 # --- groups and ranks
 
 

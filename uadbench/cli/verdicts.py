@@ -83,7 +83,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
-        return {"model": self.model, "baseline": BASELINE, "word": self.word, "p": self.p, **asdict(self.comparison)}
+        told = {"model": self.model, "baseline": BASELINE, "word": self.word}
+        return {**told, **asdict(self.comparison), "p": self.p, "p_alone": self.comparison.p}
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,22 @@ class _Pile:
     entries: list[Entry] = field(default_factory=list)
 
     @property
-    def standing(self) -> tuple[bool, int, str, str]:
+    def standing(self) -> tuple[bool, int, tuple[int, str], str]:
         """By which the pile that is shown first is chosen: today's protocol, the latest cohort, the latest result."""
         result = self.entries[0].result
         version = result.cohort.tested_version or result.cohort.version
         today = result.protocol.hash in _shipped(result.protocol.name)
-        return today, result.protocol.version, version, max(e.result.provenance.finished for e in self.entries)
+        return (
+            today,
+            result.protocol.version,
+            version_key(version),
+            max(e.result.provenance.finished for e in self.entries),
+        )
+
+
+def version_key(version: str) -> tuple[int, str]:
+    """By which versions of a cohort are put in order: numbers as numbers."""
+    return (int(version) if version.isdecimal() and len(version) < 10 else -1), version
 
 
 def _shipped(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
+from uadbench.leaderboard.boards import version_key
 from uadbench.leaderboard.entries import Entry, check_cases
 from uadbench.leaderboard.facts import FACTS
 from uadbench.leaderboard.tolerance import SKETCH
@@ -131,7 +132,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     versions = (result.cohort.version, result.cohort.tested_version)
     now = (cohort.version, None if other is None else other.version)
     if versions != now:
-        if any(str(told) > str(there) for told, there in zip(versions, now, strict=True)):
+        if any(version_key(told or "") > version_key(there or "") for told, there in zip(versions, now, strict=True)):
             raise InputError(f"{label}: cohort {cohort.name} has no version {versions[0]}")
         return
     roles = Selection(tuple(result.cohort.healthy), tuple(result.cohort.ill), test_cohort=other)
