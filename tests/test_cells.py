@@ -37,7 +37,7 @@ def files_of(folder: Path) -> set[str]:
 def test_a_run_leaves_what_it_should(trained) -> None:
     outcome, output = trained
     expected = {"result.json", "scores.parquet", "model.safetensors", "model.json", "curve.json"}
-    expected |= {"examples.npz", "draws.json", "protocol.json"}
+    expected |= {"examples.npz", "draws.json", "people.json", "protocol.json"}
     drawn_and_logged_by_others = {name for name in files_of(outcome.folder) if name.startswith(("figures/", "mlflow"))}
     assert files_of(outcome.folder) - drawn_and_logged_by_others == expected
     result = read_result(outcome.folder)
