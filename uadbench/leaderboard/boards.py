@@ -87,7 +87,8 @@ class Board:
         result = self.result
         cohort = result.cohort.tested_version or result.cohort.version
         version = f"-{result.protocol.hash[:8]}-{cohort}-{result.testset.recipe[:8]}" if self.apart else ""
-        return file_name(f"{self.protocol}-{self.cohort}{version}")
+        plain = file_name(f"{self.protocol}-{self.cohort}{version}")
+        return plain if len(plain) <= 150 else f"{plain[:120]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
 @dataclass

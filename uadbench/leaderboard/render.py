@@ -280,8 +280,11 @@ def _csv(described: Sequence[Values]) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """A text that begins like a formula would be computed by a spreadsheet."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+    """Text in one line; one that begins like a formula would be computed by a spreadsheet."""
+    if not isinstance(value, str):
+        return value
+    plain = " ".join(value.split())
+    return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) else plain
 
 
 def _index(described: Sequence[Values]) -> str:
