@@ -288,7 +288,7 @@ def with_nine_severities(board: Board) -> Board:
     return replace(board, rows=tuple(replace(row, entries=tuple(map(full, row.entries))) for row in board.rows))
 
 
-@pytest.mark.parametrize(("models", "seeds"), [(100, 5), (500, 1)])
+@pytest.mark.parametrize(("models", "seeds"), [(100, 5), pytest.param(500, 1, marks=pytest.mark.slow)])
 def test_five_hundred_results(models: int, seeds: int, mean, tmp_path) -> None:
     many(tmp_path, mean, models, seeds)
     started = time.process_time()  # what else the machine does is not counted

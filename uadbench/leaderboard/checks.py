@@ -96,6 +96,9 @@ def require_complete(label: str, result: Result, table: pd.DataFrame, protocol: 
             raise InputError(f"{label}: {name} at {severity:.0%} has {len(there)} cases of {len(people)} participants")
     if len(counted) != len(people) * len(expected):
         raise InputError(f"{label}: has cases that are not the protocol's")
+    ranking = counted["severity"].isin(protocol.ranking.severities) & (counted["anomaly"] != HYPER)
+    if unscored := int(counted.loc[ranking, "ap.standard"].isna().sum()):
+        raise InputError(f"{label}: {unscored} cases that rank have no average precision")
     varied = table[table["anomaly"] == VARIED].groupby("participant_id").size()
     if list(varied.index) != people or set(varied) != {section.varied.draws}:
         raise InputError(f"{label}: {VARIED} has not {section.varied.draws} cases for everybody")

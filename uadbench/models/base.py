@@ -25,11 +25,13 @@ class Model(nn.Module):
     ----------------
     reference : the publication the model follows
     recipes : protocol name -> options that this protocol's budget calls for; what the user sets wins
+    extra : the extra of pyproject.toml without which the model cannot be made (see `extras`), or ""
     registered_name : the name it is registered under, set by the registry
     """
 
     reference: ClassVar[str] = ""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    extra: ClassVar[str] = ""
     registered_name: ClassVar[str] = ""
 
     def __init__(self, grid: Grid) -> None:

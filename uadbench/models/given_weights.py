@@ -1,0 +1,99 @@
+"""Weights from a file: found, hashed, and read into a model, or refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from uadbench.errors import InputError
+from uadbench.models.base import Model
+from uadbench.models.checkpoint import CARD, WEIGHTS
+
+PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
+"""Endings of files that torch.load reads by running what is in them."""
+
+CONVERT = (
+    "from safetensors.torch import save_file; "
+    "save_file({name: value.contiguous() for name, value in model.state_dict().items()}, 'weights.safetensors')"
+)
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights that somebody else trained.
+
+    `digest` is the SHA-256 of the file. `options` are those that the run folder tells of, where one was given: the
+    model is built with them unless the user sets others.
+    """
+
+    file: Path
+    digest: str
+    options: Mapping[str, Any]
+
+
+def find_weights(reference: Path) -> GivenWeights:
+    """The weights of a safetensors file, or of a run folder that holds one.
+
+    Raises InputError if there are none, or they lie in a pickle, which runs whatever code is in it when it is read.
+    """
+    file = reference / WEIGHTS if reference.is_dir() else reference
+    if not file.is_file():
+        raise InputError(f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}")
+    if file.suffix.lower() in PICKLES:
+        raise InputError(
+            f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "
+            f"your model and write safetensors: {CONVERT}"
+        )
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return GivenWeights(file, digest, _told_options(reference) if reference.is_dir() else {})
+
+
+def load_given(model: Model, weights: GivenWeights) -> None:
+    """Read the weights into a model.
+
+    Raises InputError if the file is damaged, holds what is not finite, was changed since it was found, or has other
+    tensors than the model: the first is named, with the two shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = weights.file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != weights.digest:
+        raise InputError(f"{weights.file}: was changed while this ran; run again")
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise InputError(f"{weights.file}: not a whole safetensors file ({error})") from None
+    _require_fit(weights.file, tensors, model)
+    model.load_state_dict(tensors)
+
+
+def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> None:
+    own = model.state_dict()
+    advice = f"are {model.registered_name or type(model).__name__} and its options (--set) those that were trained?"
+    for name, value in own.items():
+        if name not in tensors:
+            raise InputError(f"{file}: has no tensor '{name}', which the model has; {advice}")
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)} in the file and {tuple(value.shape)} in the model"
+            raise InputError(f"{file}: '{name}' is {shapes}; {advice}")
+        if not tensors[name].isfinite().all():
+            raise InputError(f"{file}: '{name}' holds numbers that are not finite")
+    if extra := sorted(set(tensors) - set(own)):
+        raise InputError(f"{file}: holds '{extra[0]}', which the model has not; {advice}")
+
+
+def _told_options(folder: Path) -> dict[str, Any]:
+    """The options that a run folder's card tells of; none where there is no card, or a damaged one."""
+    try:
+        options = json.loads((folder / CARD).read_text(encoding="utf-8"))["options"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return options if isinstance(options, dict) else {}
