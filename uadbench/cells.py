@@ -30,6 +30,7 @@ from uadbench.models.checkpoint import (
     parameter_count,
     save_model,
 )
+from uadbench.models.given_weights import GivenWeights, load_given
 from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance, source_digest
@@ -64,13 +65,15 @@ SAVE_EVERY_S = 10.0
 class Cell:
     """One (model, options, cohort, protocol, fold, seed): the unit of training, caching and resuming.
 
-    `options` are what the user set; the recipe of the protocol and the defaults fill in the rest.
+    `options` are what the user set; the recipe of the protocol and the defaults fill in the rest. With
+    `weights` nothing is trained: they are evaluated, and the result is unranked.
     """
 
     model: str
     material: Material
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    weights: GivenWeights | None = None
 
     @cached_property
     def plugin(self) -> type[Model]:
@@ -91,6 +94,11 @@ class Cell:
         return defaults | dict(recipe) | registry.check_options(self.name, self.plugin, self.options)
 
     @cached_property
+    def source(self) -> str:
+        """The hash of the model's code, and of the models that it is made of."""
+        return source_digest(self.plugin, *self.plugin.parts(self.all_options))
+
+    @cached_property
     def fit_key(self) -> str:
         """What the weights depend on; equal keys need no second training."""
         material = self.material
@@ -98,12 +106,13 @@ class Cell:
         return content_hash(
             self.name,
             self.all_options,
-            source_digest(self.plugin),
+            self.source,
             recipe,
             TRAINING_REVISION,
             [material.cohort.name, material.cohort.version],
             material.content(TRAINING),
             self.seed,
+            *([] if self.weights is None else [self.weights.digest]),
         )
 
     @cached_property
@@ -135,6 +144,14 @@ class Cell:
             return "trained"
         return "begun" if (folder / STATE).exists() else "to do"
 
+    def fitted(self, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
+        """The model, ready to be evaluated, and how it was trained."""
+        return _fitted(self, folder, device, progress)
+
+    def amended(self, result: Result) -> Result:
+        """The result with what the harness cannot know of this cell; one of another kind overrides it."""
+        return result
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -161,17 +178,18 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     with phase("training, the rest"):
         if not fresh:
             _take_weights(cell, output)
-        model, curve = _fitted(cell, folder, device, progress)
+        model, curve = cell.fitted(folder, device, progress)
     with phase("measures"):
         evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
-        started = time.monotonic()
+        started, computed = time.monotonic(), time.process_time()
         table = _evaluated(cell, evaluator, folder, progress)
+        cpu_seconds = curve.cpu_seconds + time.process_time() - computed
     with phase("statistics"):
         _save_draws(evaluator, folder)
         store_protocol(cell.material.protocol, folder)
         write_json(folder / PEOPLE, cell.material.people())
         write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
-        result = _result(cell, evaluator, curve, table, time.monotonic() - started)
+        result = cell.amended(_result(cell, evaluator, curve, table, time.monotonic() - started, cpu_seconds))
         write_table(table, folder / SCORES)
         write_result(result, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -212,7 +230,7 @@ def _validation(cell: Cell, device: torch.device) -> Batches:
 
 
 def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
-    """The trained model: loaded where its weights are there, else trained and saved."""
+    """The model with its weights: loaded where they are there, else given or trained, and saved."""
     seed = keyed_seed("weights", cell.seed)
     model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed).to(device)
     if has_model(folder, cell.fit_key):
@@ -220,7 +238,10 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
         load_weights(model, folder / WEIGHTS)
         return model, _read_curve(folder)
     training = cell.material.batches("train", cell.seed, device)
-    if model.learns_by_gradients:
+    if cell.weights is not None:
+        load_given(model, cell.weights)
+        curve = Curve()
+    elif model.learns_by_gradients:
         section = cell.material.protocol.training
         curve = train(
             model,
@@ -234,11 +255,11 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
             save_every_s=SAVE_EVERY_S,
         )
     else:
-        started = time.monotonic()
+        started, computed = time.monotonic(), time.process_time()
         torch.manual_seed(keyed_seed("fit", cell.seed))
         with torch.no_grad():
             model.fit(training)
-        curve = Curve(seconds=time.monotonic() - started)
+        curve = Curve(seconds=time.monotonic() - started, cpu_seconds=time.process_time() - computed)
     write_json(folder / CURVE, asdict(curve))
     save_model(model, folder, name=cell.model, options=cell.all_options, fit_key=cell.fit_key)
     (folder / STATE).unlink(missing_ok=True)
@@ -307,7 +328,9 @@ def _examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> Examples
     return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)
 
 
-def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, evaluation_s: float) -> Result:
+def _result(
+    cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, evaluation_s: float, cpu_s: float
+) -> Result:
     material, protocol = cell.material, cell.material.protocol
     return Result(
         model=ModelCard(
@@ -315,6 +338,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             options=cell.all_options,
             reconstructs=evaluator.model.reconstructs,
             reference=cell.plugin.reference,
+            weights=None if cell.weights is None else cell.weights.digest,
         ),
         cohort=CohortCard(
             name=material.cohort.name,
@@ -334,7 +358,7 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
             version=protocol.version,
             hash=protocol.hash,
             intensity=protocol.intensity.kind,
-            ranked=is_shipped(protocol),
+            ranked=is_shipped(protocol) and cell.weights is None,
         ),
         fold=material.fold,
         seed=cell.seed,
@@ -346,13 +370,15 @@ def _result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame,
         ),
         training=_training(curve),
         cost=Cost(
-            train_seconds=round(curve.seconds, 2),
+            train_seconds=None if cell.weights else round(curve.seconds, 2),
             inference_seconds_per_scan=evaluator.watch.per_scan and float(f"{evaluator.watch.per_scan:.3g}"),
             evaluation_seconds=round(evaluation_s, 2),
+            cpu_minutes=round(cpu_s / 60, 2) if evaluator.device.type == "cpu" else None,
+            budget_minutes=protocol.cells.cpu_minutes,
             peak_memory_mib=peak_memory_mib(evaluator.device),
             parameters=parameter_count(evaluator.model),
         ),
-        provenance=provenance(cell.plugin, evaluator.device, {**REVISIONS, "analysis": analysis.REVISION}),
+        provenance=provenance(cell.source, evaluator.device, {**REVISIONS, "analysis": analysis.REVISION}),
     )
 
 

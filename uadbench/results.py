@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
 from uadbench.errors import InputError
 from uadbench.store import write_json
@@ -26,12 +26,21 @@ class _Section(BaseModel):
 
 
 class ModelCard(_Section):
-    """Which model, with which options."""
+    """Which model, with which options.
+
+    `weights`: None where they were trained for this result. Else the SHA-256 of the file that they were read from: on
+    which scans they were trained, and with which budget, nobody here knows.
+
+    `answers`: None for a model that ran here. Else the hash of the files in which a tool gave its answers to the
+    images that it was shown (`uadbench score`): it ran elsewhere, and cannot be run again from here.
+    """
 
     name: str
     options: dict[str, JsonValue]
     reconstructs: bool
     reference: str
+    weights: str | None = None
+    answers: str | None = None
 
 
 class CohortCard(_Section):
@@ -62,6 +71,7 @@ class CohortCard(_Section):
 class ProtocolCard(_Section):
     """Under which protocol; `ranked` is false where it was changed from what ships with uadbench.
 
+    Nor is a result ranked whose weights were not trained under it (see `ModelCard`).
     `intensity`: "minmax" is the paper's scale, each healthy scan's own range at full resolution; "suvr" a fixed one.
     """
 
@@ -232,13 +242,24 @@ class Training(_Section):
 
 
 class Cost(_Section):
-    """What the result cost on the machine that made it: no part of the scores or their hash."""
+    """What the result cost on the machine that made it: no part of the scores or their hash. None is unknown."""
 
-    train_seconds: float
+    train_seconds: float | None
     inference_seconds_per_scan: float | None
     evaluation_seconds: float
     peak_memory_mib: float
-    parameters: int
+    parameters: int | None
+    cpu_minutes: float | None = None
+    """Training and evaluation, of all cores together."""
+    budget_minutes: float | None = None
+    """What the protocol grants a cell of it."""
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the cell took more processor time than its protocol grants."""
+        return (
+            self.cpu_minutes is not None and self.budget_minutes is not None and self.cpu_minutes > self.budget_minutes
+        )
 
 
 class Provenance(_Section):
@@ -276,6 +297,19 @@ class Result(_Section):
     training: Training | None
     cost: Cost
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _given_weights_are_unranked(self) -> Result:
+        if self.model.weights is not None and self.protocol.ranked:
+            raise ValueError("weights that were read from a file are not ranked")
+        return self
+
+    @property
+    def unranked(self) -> str:
+        """Why the result stands in no ranking, in words; "" for one that does."""
+        if self.model.weights is not None:
+            return "the weights came from a file, and were not trained under this protocol"
+        return "" if self.protocol.ranked else "the protocol was changed from what ships with uadbench"
 
     def estimate(self, anomaly: str, severity: float | None, name: str) -> Estimate | None:
         """A metric on one test set; None where it is n/a."""

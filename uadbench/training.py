@@ -29,7 +29,8 @@ REVISION = 2
 
 @dataclass
 class Curve:
-    """What happened in each finished epoch; lists are aligned. Seconds are summed over resumed runs.
+    """What happened in each finished epoch; lists are aligned. Seconds, of the clock and of all processor cores, are
+    summed over resumed runs.
 
     `precision` is what the last epochs were computed in: see `precision.available`.
     """
@@ -37,6 +38,7 @@ class Curve:
     losses: list[dict[str, float]] = field(default_factory=list)
     validation_mse: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     precision: Precision = "float32"
 
     @property
@@ -61,7 +63,7 @@ def train(
     """Train a model; it leaves with the weights of its best validation epoch.
 
     The validation error is the MSE of the reconstruction of healthy validation scans; a model that
-    reconstructs nothing keeps its last weights. The loop writes its whole state to `state_file`
+    reconstructs nothing, or is not `monitored`, keeps its last weights. The loop writes its whole state to `state_file`
     every `save_every_s` seconds at the end of an epoch and continues from one it finds there: all
     randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
     `precision` "bf16" computes losses in mixed precision where the device can; the validation error is always float32.
@@ -81,14 +83,16 @@ def train(
             progress.notice(f"{model.registered_name}: training continues after epoch {state.epoch}")
             task.advance(state.epoch)
         while state.epoch < epochs and not _is_stale(state.curve, patience):
-            started = time.monotonic()
+            started, computed = time.monotonic(), time.process_time()
+            state.anneal(epochs)
             losses = _one_epoch(model, state.optimisers, training.shuffled(state.epoch), precision)
-            error = validation_mse(model, validation)
+            error = validation_mse(model, validation) if model.monitored else None
             if error is not None and math.isnan(error):
                 raise Unfinished(f"{model.registered_name}: the validation error is NaN after epoch {state.epoch + 1}")
             state.curve.losses.append(losses)
             state.curve.validation_mse.append(error)
             state.curve.seconds += time.monotonic() - started
+            state.curve.cpu_seconds += time.process_time() - computed
             if error is None or state.curve.best_epoch == state.epoch:
                 state.keep_best()
             state.epoch += 1
@@ -97,6 +101,9 @@ def train(
                 state.save()
                 saved_at = time.monotonic()
     model.load_state_dict(state.best)
+    model.eval()
+    with torch.no_grad():
+        model.finish(training)
     return state.curve
 
 
@@ -164,6 +171,14 @@ class _State:
         self.best: dict[str, Tensor] = {}
         self.curve = Curve()
         self.epoch = 0
+        self.rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimisers.items()}
+
+    def anneal(self, epochs: int) -> None:
+        """Set the learning rates of the next epoch, a function of its number alone."""
+        factor = self.model.learning_rate_factor(self.epoch / epochs)
+        for name, optimiser in self.optimisers.items():
+            for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
+                group["lr"] = factor * rate
 
     def keep_best(self) -> None:
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -36,55 +37,44 @@ def list_plugins(
 
 def show(
     name: Annotated[str, typer.Argument(help="A model, a protocol, or PATH.py:Class.")],
+    protocol: Annotated[str, typer.Option(help="On whose grid a model is measured, or its TOML file.")] = "quick",
+    leaderboard: Annotated[
+        Path | None, typer.Option(help="Leaderboard to look a model up in. Default: the folder of that name, if any.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's card or a protocol's content."""
+    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol's content."""
     from uadbench import registry
     from uadbench.protocol import load_protocol, protocol_names
 
     if name in protocol_names() or name.endswith(".toml"):
-        protocol = load_protocol(name)
-        print(json.dumps({"hash": protocol.hash, **protocol.model_dump(mode="json")}, indent=2))
+        shown = load_protocol(name)
+        print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
         return
     known = registry.models.names() + protocol_names()
     if name not in known and ".py:" not in name:
         raise InputError(f"no model or protocol is called '{name}'; {did_you_mean(name, known)}")
-    card = _card(registry.models.get(name))
+    from uadbench.cli.model_card import print_card, read_card
+
+    card = read_card(name, load_protocol(protocol), leaderboard)
     if as_json:
-        print(json.dumps(card, indent=2))
-        return
-    print(f"{card['name']}\n\n{card['description']}\n")
-    if card["reference"]:
-        print(f"Reference: {card['reference']}")
-    print(f"Gives: {card['gives']}")
-    for option, value in card["options"].items():
-        print(f"  --set {card['name']}.{option}={value}")
-    for recipe, options in card["recipes"].items():
-        print(f"Recipe for {recipe}: {options}")
-
-
-def _card(plugin: type) -> dict[str, Any]:
-    import inspect
-
-    from uadbench import registry
-    from uadbench.models.base import ReconstructionModel
-
-    reconstructs = issubclass(plugin, ReconstructionModel)
-    return {
-        "name": plugin.registered_name,  # type: ignore[attr-defined]
-        "description": inspect.getdoc(plugin) or "",
-        "reference": getattr(plugin, "reference", ""),
-        "gives": "reconstruction and anomaly map" if reconstructs else "anomaly map only (restoration is n/a)",
-        "options": {option: p.default for option, p in registry.options_of(plugin).items()},
-        "recipes": {recipe: dict(options) for recipe, options in getattr(plugin, "recipes", {}).items()},
-    }
+        print(json.dumps(card, indent=2, default=str))
+    else:
+        print_card(card)
 
 
 def _plugins(kind: str) -> list[dict[str, str]]:
     from uadbench import registry
+    from uadbench.models.extras import missing_packages
 
     chosen: Registry = getattr(registry, kind)
-    return [{"name": o.name, "from": o.source, "summary": o.summary} for o in chosen.origins().values()]
+    rows = []
+    for origin in chosen.origins().values():
+        row = {"name": origin.name, "from": origin.source}
+        if kind == "models":
+            row |= {"extra": origin.extra, "missing": ", ".join(missing_packages(origin.extra))}
+        rows.append({**row, "summary": origin.summary})
+    return rows
 
 
 def _protocols() -> list[dict[str, str]]:

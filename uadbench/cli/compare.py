@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or result files, of two models at least.")],
     figure: Annotated[Path | None, typer.Option(help="Draw the differences into this PNG or SVG.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Draw what each run makes of the same altered scan into this PNG, SVG, or PDF of pages."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every comparison as JSON.")] = False,
 ) -> None:
     """Paired differences with intervals and Holm-adjusted p, overall and for every dementia.
@@ -30,16 +34,21 @@ def compare(
     from uadbench.results import read_result
     from uadbench.store import atomic_path
 
+    _require_suffix("--figure", figure, ".png", ".svg")
+    _require_suffix("--pictures", pictures, ".png", ".svg", ".pdf")
     results = [read_result(run) for run in runs]
     for run, result in zip(runs[1:], results[1:], strict=True):
         if reason := incomparable(results[0], result):
             raise InputError(f"{runs[0]} and {run} cannot be compared: {reason}")
-    pairs = compare_models(contenders(results, [_cases(run) for run in runs]))
+    tables = [_cases(run) for run in runs]
+    pairs = compare_models(contenders(results, tables))
+    if pictures is not None:
+        from uadbench.report.lineup import draw_lineup, read_entries
+
+        draw_lineup(read_entries(runs, results, tables), pictures)
     if figure is not None:
         from uadbench.report.forest import forest
 
-        if figure.suffix.lower() not in (".png", ".svg"):
-            raise InputError(f"--figure {figure}: give a .png or .svg file")
         with atomic_path(figure) as partial:
             forest(pairs).savefig(partial, dpi=150)
     if as_json:
@@ -53,8 +62,15 @@ def compare(
     if not console.is_terminal:
         console = Console(width=140, highlight=False)
     console.print(comparison_table(pairs))
-    if figure is not None:
-        print(f"figure {figure}")
+    for label, file in (("figure", figure), ("pictures", pictures)):
+        if file is not None:
+            print(f"{label} {file}")
+
+
+def _require_suffix(option: str, file: Path | None, *suffixes: str) -> None:
+    """Before anything is computed."""
+    if file is not None and file.suffix.lower() not in suffixes:
+        raise InputError(f"{option} {file}: give a {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
 
 
 def _cases(run: Path) -> pd.DataFrame:

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli import catalogue, check, cohort, compare, leaderboard, report, run, share, simulate, track
+from uadbench.cli import (
+    catalogue,
+    check,
+    cohort,
+    compare,
+    examine,
+    leaderboard,
+    new,
+    report,
+    run,
+    score,
+    share,
+    simulate,
+    testset,
+    track,
+)
 from uadbench.errors import UadbenchError, Unfinished
 
 app = typer.Typer(
@@ -28,9 +43,13 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("check")(check.check)
 app.command("share")(share.share)
+app.command("score")(score.score)
 app.command("track")(track.track)
+app.command("test-model")(examine.test_model)
+app.add_typer(new.app, name="new")
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(leaderboard.app, name="leaderboard")
+app.add_typer(testset.app, name="testset")
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
     from uadbench.launch import Sweep
+    from uadbench.progress import Progress
 
 
 def run(
@@ -46,6 +47,10 @@ def run(
         list[str] | None,
         typer.Option("--set", help="MODEL.OPTION=VALUE, or protocol.SECTION.KEY=VALUE (the result is then unranked)."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Weights to score instead of training: a .safetensors file, or a run folder (unranked)."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these cells have, and start anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and their state, and do nothing.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
@@ -56,19 +61,20 @@ def run(
     Finished cells are reused; a killed run continues where it was.
     """
     with phase("start"):
-        from uadbench import registry
         from uadbench.cli.display import TerminalProgress
         from uadbench.cli.words import words
         from uadbench.cohorts.given_split import read_split
         from uadbench.cohorts.opening import open_cohort
         from uadbench.launch import choose_device, plan_cells, run_cells
         from uadbench.material import Selection
+        from uadbench.models.checkpoint import build_model
+        from uadbench.models.given_weights import find_weights, load_given
         from uadbench.protocol import load_protocol
         from uadbench.store import require_writable
         from uadbench.tracking import Tracker, default_uri
 
         progress = TerminalProgress()
-        names = [n for m in model for n in (sorted(registry.models.load_all()) if m == "all" else [m])]
+        names = [n for m in model for n in (_all_models(progress) if m == "all" else [m])]
         names = list(dict.fromkeys(names))
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
@@ -82,12 +88,17 @@ def run(
         there = len(selection.split.folds) if selection.split else chosen.split.folds
         folds = _numbers("--fold", fold, chosen.cells.folds, there)
         seeds = _numbers("--seed", seed, chosen.cells.seeds, there)
-        by_model = _options_of_models(names, options)
+        weights = None if checkpoint is None else find_weights(checkpoint)
+        if weights is not None:
+            folds, seeds = _only_one(names, fold, folds, seed, seeds)
+        by_model = _options_of_models(names, options, {} if weights is None else weights.options)
         where = choose_device(device)
         uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
         tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
         source = open_cohort(cohort or chosen.cohort)
-        cells = list(plan_cells(source, chosen, names, by_model, folds, seeds, progress, selection))
+        cells = list(plan_cells(source, chosen, names, by_model, folds, seeds, progress, selection, weights))
+        if weights is not None:  # whether they fit is said before any scan is read
+            load_given(build_model(cells[0].model, chosen.lattice, cells[0].all_options, seed=0), weights)
     if dry_run:
         _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
         return
@@ -111,6 +122,22 @@ def run(
         raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
 
 
+def _all_models(progress: Progress) -> list[str]:
+    """Every registered model that can be made here; one whose extra is missing is told and left out."""
+    from uadbench import registry
+    from uadbench.models.extras import missing_packages
+
+    names = []
+    for name, plugin in sorted(registry.models.load_all().items()):
+        extra = str(getattr(plugin, "extra", ""))
+        if missing := missing_packages(extra):
+            install = f"pip install 'uadbench[{extra}]'"
+            progress.warning(f"{name} is left out: it needs {' and '.join(missing)}; install with: {install}")
+        else:
+            names.append(name)
+    return names
+
+
 def _parse_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Divide `--set` into overrides of the protocol and options of models."""
     overrides: dict[str, str] = {}
@@ -127,8 +154,27 @@ def _parse_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, 
     return overrides, options
 
 
-def _options_of_models(names: Sequence[str], options: dict[str, dict[str, str]]) -> dict[str, dict[str, Any]]:
-    """Check models and their options before any scan is read; `--set` may use a file's class name."""
+def _only_one(
+    names: Sequence[str], fold: str | None, folds: list[int], seed: str | None, seeds: list[int]
+) -> tuple[list[int], list[int]]:
+    """Fold and seed of given weights, the protocol's first where none is said: they are of one training."""
+    if len(names) != 1:
+        raise InputError(f"--checkpoint: weights are of one model, and not of {', '.join(names)}")
+    for option, text, numbers in (("--fold", fold, folds), ("--seed", seed, seeds)):
+        if text is not None and len(numbers) > 1:
+            raise InputError(
+                f"{option} {text}: weights that are given are the same for each; name one with --checkpoint"
+            )
+    return folds[:1], seeds[:1]
+
+
+def _options_of_models(
+    names: Sequence[str], options: dict[str, dict[str, str]], told: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Check models and their options before any scan is read; `--set` may use a file's class name.
+
+    `told` are the options that given weights were trained with; what the user set wins.
+    """
     from uadbench import registry
     from uadbench.models.base import Model
 
@@ -138,7 +184,9 @@ def _options_of_models(names: Sequence[str], options: dict[str, dict[str, str]])
         if not issubclass(plugin, Model):
             raise InputError(f"{name}: class {plugin.__name__} is not a uadbench.models.base.Model")
         label = str(getattr(plugin, "registered_name", name))
-        checked[name] = registry.check_options(label, plugin, options.pop(label, {}) | options.pop(name, {}))
+        checked[name] = registry.check_options(
+            label, plugin, {**told, **options.pop(label, {}), **options.pop(name, {})}
+        )
     if options:
         stray = next(iter(options))
         raise InputError(f"--set {stray}.…: '{stray}' is not among the models of this run ({', '.join(names)})")
@@ -163,7 +211,12 @@ def _one_line(outcome: Any) -> str:
     from uadbench.report.words import number
 
     result = outcome.result
-    done = "was done already" if outcome.reused else f"trained in {result.cost.train_seconds:.0f} s"
+    if outcome.reused:
+        done = "was done already"
+    elif result.model.weights is not None:
+        done = f"weights from a file, SHA-256 {result.model.weights[:12]}: unranked"
+    else:
+        done = f"trained in {result.cost.train_seconds:.0f} s"
     return f"{result.model.name}: ranking AP {number(result.headline.ap_standard)} ({done})"
 
 

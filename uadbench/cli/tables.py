@@ -49,7 +49,7 @@ def models_table(results: Sequence[Result]) -> Group:
             *(number(value) for value in (head.ap_dementias, head.ap_unseen, head.ap_native)),
             *(number(over_dementias(result, severity, "ap.standard")) for severity in severities),
             number(head.healthy_mse),
-            f"{result.cost.train_seconds:.0f}",
+            "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
             "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
         )
     cohort, protocol = first.cohort, first.protocol
@@ -63,8 +63,14 @@ def models_table(results: Sequence[Result]) -> Group:
         f"{ranked}, half dementias, half unseen blobs; chance {number(first.headline.prevalence)}, the true reduction "
         f"itself {number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: dementias.",
     ]
-    if not all(result.protocol.ranked for result in results):
-        notes.append("Unranked: the protocol was changed from what ships with uadbench.")
+    notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
+    over = [
+        f"{_name(r, results)} ({r.cost.cpu_minutes:.0f} of {r.cost.budget_minutes:g})"
+        for r in results
+        if r.cost.over_budget
+    ]
+    if over:
+        notes.append(f"Over the protocol's budget of processor minutes a cell: {', '.join(over)}.")
     notes += about(cohort)
     return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
 

@@ -36,13 +36,16 @@ class Image:
     affine: Affine
 
 
-def read_volume(path: Path, nan: Literal["refuse", "zero"] = "refuse") -> Image:
+def read_volume(
+    path: Path, nan: Literal["refuse", "zero"] = "refuse", constant: Literal["refuse", "keep"] = "refuse"
+) -> Image:
     """Read a 3D NIfTI file.
 
     Parameters
     ----------
     path : a .nii or .nii.gz file; a fourth axis of length 1 is dropped
     nan : what to do with voxels that are NaN or infinite: refuse the file, or set them to 0
+    constant : what to do with a volume of one value: as a scan it is empty, as an anomaly map it may be meant
 
     Raises ScanError, naming the file, the value and what to do, for a file that is missing,
     damaged, not 3D, constant, with NaN or infinite voxels, or whose affine cannot be inverted.
@@ -57,13 +60,13 @@ def read_volume(path: Path, nan: Literal["refuse", "zero"] = "refuse") -> Image:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         _refuse("truncated", path, f"damaged or cut short ({_one_line(error)})", "copy or make the file again")
     data, affine = _turn_to_ras(data, np.asarray(image.affine, dtype=np.float64))
-    return Image(path, _check_values(path, data, nan), affine)
+    return Image(path, _check_values(path, data, nan, constant), affine)
 
 
 def write_volume(path: Path, data: Volume, affine: Affine) -> None:
-    """Write (X, Y, Z) float32 as .nii.gz, atomically, in MNI space (sform and qform code 4).
+    """Write (X, Y, Z) float32 as .nii.gz or .nii, atomically, in MNI space (sform and qform code 4).
 
-    Compressed lightly: PET is noise to gzip, and a higher level only costs time.
+    A .gz is compressed lightly: PET is noise to gzip, and a higher level only costs time.
     The bytes depend on the content alone (no time stamp).
     """
     import nibabel
@@ -75,7 +78,7 @@ def write_volume(path: Path, data: Volume, affine: Affine) -> None:
     image.header.set_xyzt_units("mm")
     raw = image.to_bytes()
     with store.atomic_path(path) as partial:
-        partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0))
+        partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0) if path.suffix == ".gz" else raw)
 
 
 def _refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
@@ -166,8 +169,8 @@ def _turn_to_ras(data: Volume, affine: Affine) -> tuple[Volume, Affine]:
     return turned, np.asarray(affine @ turn.inv_ornt_aff(order, data.shape), dtype=np.float64)
 
 
-def _check_values(path: Path, data: Volume, nan: str) -> Volume:
-    """Refuse (or mend) voxels that are no numbers; refuse a volume that shows nothing."""
+def _check_values(path: Path, data: Volume, nan: str, constant: str) -> Volume:
+    """Refuse (or mend) voxels that are no numbers; refuse (or keep) a volume that shows nothing."""
     low, high = float(data.min()), float(data.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         wrong = ~np.isfinite(data)
@@ -178,7 +181,7 @@ def _check_values(path: Path, data: Volume, nan: str) -> Volume:
             _refuse("NaN", path, f"{count} {verb} NaN or infinite", advice)
         data = np.where(wrong, np.float32(0), data)
         low, high = float(data.min()), float(data.max())
-    if low == high:
+    if low == high and constant == "refuse":
         _refuse("constant", path, f"every voxel is {low:g}", "the volume is empty, make the file again")
     return data
 

@@ -17,7 +17,7 @@ from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
 from uadbench.protocol import load_protocol, protocol_names
 from uadbench.resampling import Interval, Values, mean_intervals
-from uadbench.results import Result
+from uadbench.results import ModelCard, Result
 from uadbench.scores import ranking_scores
 from uadbench.statistics import rank_intervals, tie_groups
 from uadbench.store import canonical, file_name
@@ -56,6 +56,11 @@ class Row:
     def baseline(self) -> bool:
         """Whether it is one of the trivial baselines."""
         return self.result.model.name in BASELINES
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether one of its cells took more processor time than its protocol grants."""
+        return any(entry.result.cost.over_budget for entry in self.entries)
 
     @property
     def slug(self) -> str:
@@ -167,7 +172,7 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
     by_model: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         model = entry.result.model
-        by_model.setdefault((model.name, canonical(model.options)), []).append(entry)
+        by_model.setdefault((_called(model), canonical(model.options)), []).append(entry)
     names = [name for name, _ in by_model]
     rows = []
     for (name, _), own in by_model.items():
@@ -182,6 +187,11 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
         intervals = {part: _interval(values) for part, values in parts.items()}
         rows.append(Row(label, tuple(own), parts["both"], intervals, confirmed, people=people))
     return rows
+
+
+def _called(model: ModelCard) -> str:
+    """What a row is called: a tool that ran elsewhere bears a mark wherever its name stands."""
+    return model.name if model.answers is None else f"{model.name} (answers in files)"
 
 
 def _telling(result: Result, name: str, models: dict[tuple[str, str], list[Entry]]) -> str:

@@ -111,6 +111,8 @@ def require_known_protocol(label: str, result: Result, protocol: Protocol) -> No
     """Raises InputError unless a protocol ships, or did once, and the result tells of it as it is."""
     if not has_shipped(protocol):
         raise InputError(f"{label}: protocol {protocol.name} was changed for this run; only others are ranked")
+    if result.model.weights is not None:
+        raise InputError(f"{label}: {result.unranked}; only models that were trained under it are ranked")
     told = result.protocol
     expected = (protocol.name, protocol.version, protocol.hash, protocol.intensity.kind, True)
     if (told.name, told.version, told.hash, told.intensity, told.ranked) != expected:

@@ -128,6 +128,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "device": ", ".join(devices),
         "baseline": row.baseline,
         "reproduced": row.reproduced,
+        "overBudget": row.over_budget,
         "seeds": len({entry.result.seed for entry in row.entries}),
         "folds": len({entry.result.fold for entry in row.entries}),
         "curves": {name: [_point(row, name, severity) for severity in severities] for name in testsets},
@@ -180,6 +181,10 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
+def _whole(value: int | None) -> str:
+    return "n/a" if value is None else f"{value:,}"
+
+
 def _short(value: float | None) -> str:
     return "n/a" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
@@ -205,10 +210,10 @@ def _table(board: Values, rows: Sequence[Values]) -> list[str]:
             *(_fixed(row[name][0]) for name in ("dementias", "unseen", "native")),
             row["detectable"],
             *(_short(row[name]) for name in ("recovered", "damage", "auroc", "patients")),
-            f"{row['parameters']:,}",
+            _whole(row["parameters"]),
             *(_short(row[name]) for name in ("train", "inference")),
             _escaped(row["device"]),
-            "reproduced" if row["reproduced"] else "self-reported",
+            ("reproduced" if row["reproduced"] else "self-reported") + (", over budget" if row["overBudget"] else ""),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -235,7 +240,9 @@ def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
         "with plots, sorting and a page for every model.",
         "",
         "Nobody in a *group* can be told apart from the best of it (paired tests over participants, Holm-adjusted); a "
-        "*rank* is an interval. *reproduced*: trained and evaluated again, with an equal outcome.",
+        "*rank* is an interval. *reproduced*: trained and evaluated again, with an equal outcome. *over budget*: "
+        "a cell took more processor time than its protocol grants. *answers in files*: "
+        "the tool ran elsewhere, and cannot be run again from here.",
     ]
     for board, content in zip(boards, described, strict=True):
         lines += ["", f"## {_escaped(content['title'])}", ""]
@@ -266,7 +273,8 @@ def _csv(described: Sequence[Values]) -> str:
         "native",
     ]
     rest = ["detectable", "recovered", "damage", "healthiness", "identified", "auroc", "aurocUnseen", "patients"]
-    rest += ["healthyMse", "parameters", "train", "inference", "device", "baseline", "reproduced", "seeds", "folds"]
+    rest += ["healthyMse", "parameters", "train", "inference", "device", "baseline", "reproduced", "overBudget"]
+    rest += ["seeds", "folds"]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["protocol", "protocol_hash", "cohort", "cohort_version", "testset", "apart", *names, *rest])
     for board in described:
@@ -334,10 +342,10 @@ def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, s
         ("ranking AP", f"{_fixed(mean)}{interval}"),
         ("AUROC", f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest ranking "
          f"severity; patients {_short(values['patients'])}"),
-        ("parameters", f"{result.cost.parameters:,}"),
+        ("parameters", _whole(result.cost.parameters)),
         ("cost", f"{_short(values['train'])} s to train, {_short(values['inference'])} ms a scan, on {made.device}, "
          f"{made.threads} threads, at most {result.cost.peak_memory_mib:.0f} MiB"),
-        ("trained in", result.training.precision if result.training else "closed form"),
+        ("trained in", _trained_in(result)),
         ("made with", f"uadbench {made.uadbench} ({made.commit or 'no commit'}), Python {made.python}, {packages}"),
         ("cohort", f"{result.cohort.name} version {result.cohort.version}: {result.cohort.train} training scans, split "
          f"{result.cohort.split[:16]} ({result.cohort.origin})"),
@@ -349,15 +357,23 @@ def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, s
 
 def _cell(result: Result) -> list[str]:
     finished = result.provenance.finished[:10]
-    cost = f"{result.cost.train_seconds:.0f}"
+    cost = "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}"
     device = result.provenance.device.partition(":")[0]
     numbers = [str(result.fold), str(result.seed), _fixed(result.headline.ap_standard), cost, device]
     return [*numbers, result.score_hash[:16], result.fit_key[:16], finished]
 
 
+def _trained_in(result: Result) -> str:
+    if result.model.answers is not None:
+        return f"unknown: it ran elsewhere, and its answers in files were scored ({result.model.answers[:16]})"
+    return result.training.precision if result.training else "closed form"
+
+
 def command(row: Row) -> str:
     """The command that makes a row's cells again."""
     result = row.result
+    if result.model.answers is not None:
+        return _exchange(row)
     cohort = result.cohort.name if result.cohort.public else "YOUR_COPY_OF_THE_COHORT"
     words = ["uadbench", "run", "--model", result.model.name, "--protocol", result.protocol.name, "--cohort", cohort]
     if result.cohort.tested_on is not None:
@@ -371,6 +387,18 @@ def command(row: Row) -> str:
         if value is not None:
             words += ["--set", f"{result.model.name}.{name}={value}"]
     return shlex.join(words)
+
+
+def _exchange(row: Row) -> str:
+    """The commands by which a tool that ran elsewhere took part."""
+    result = row.result
+    cohort = result.cohort.name if result.cohort.public else "YOUR_COPY_OF_THE_COHORT"
+    lines = []
+    for fold in sorted({entry.result.fold for entry in row.entries}):
+        made = ["--protocol", result.protocol.name, "--cohort", cohort, "--fold", str(fold)]
+        lines.append(shlex.join(["uadbench", "testset", "export", f"fold{fold}", *made]))
+        lines.append(shlex.join(["uadbench", "score", f"fold{fold}", "--name", result.model.name]))
+    return "\n".join(lines)
 
 
 def _page(template: str, **values: Any) -> str:

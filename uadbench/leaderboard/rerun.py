@@ -100,6 +100,8 @@ def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.devi
     from uadbench.scores import read_scores
 
     committed = entry.result
+    if committed.model.answers is not None:
+        raise InputError(f"{entry.file}: {committed.model.name} answered in files; it cannot be run again from here")
     if not committed.cohort.public:
         raise InputError(f"{entry.file}: cohort {committed.cohort.name} is private; only its owner can run it again")
     protocol = protocol_of(root, committed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,12 +27,16 @@ class Model(nn.Module):
     reference : the publication the model follows
     recipes : protocol name -> options that this protocol's budget calls for; what the user sets wins
     extra : the extra of pyproject.toml without which the model cannot be made (see `extras`), or ""
+    monitored : whether the reconstruction error of healthy validation scans is computed after every
+        epoch and chooses the weights. False where it says little of what is learnt (a denoiser
+        copies a scan without noise) or costs more than the training (diffusion): the last weights stay.
     registered_name : the name it is registered under, set by the registry
     """
 
     reference: ClassVar[str] = ""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extra: ClassVar[str] = ""
+    monitored: ClassVar[bool] = True
     registered_name: ClassVar[str] = ""
 
     def __init__(self, grid: Grid) -> None:
@@ -47,6 +52,18 @@ class Model(nn.Module):
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Look at the healthy training scans once, before the first gradient step (optional)."""
+
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Look at the healthy training scans once more, in eval mode, after the last gradient step (optional)."""
+
+    def learning_rate_factor(self, share: float) -> float:
+        """What every learning rate is multiplied by when this share (0..1) of the epochs is done."""
+        return 1.0
+
+    @classmethod
+    def parts(cls, options: Mapping[str, Any]) -> tuple[type[Model], ...]:
+        """Other models that one with these options is made of: their code counts as its own."""
+        return ()
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Yield (optimiser name, scalar loss); the loop steps that optimiser before asking for the next."""
@@ -92,6 +109,11 @@ def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...], device: torch.de
     """Standard normal noise (N, *shape) in which row i depends on seeds[i] alone."""
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows).to(device)
+
+
+def cosine(share: float) -> float:
+    """Half a cosine from 1 to 0 over a training (Loshchilov and Hutter 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:

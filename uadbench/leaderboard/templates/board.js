@@ -20,7 +20,7 @@
   const number = (value, digits = 3) => (value === null || value === undefined ? NA : Number(value.toPrecision(digits)).toString());
   const fixed = (value) => (value === null || value === undefined ? NA : value.toFixed(3));
   const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
-  const size = (value) => value >= 1e6 ? `${number(value / 1e6)} M` : value >= 1e3 ? `${number(value / 1e3)} k` : `${value}`;
+  const size = (value) => value === null ? NA : value >= 1e6 ? `${number(value / 1e6)} M` : value >= 1e3 ? `${number(value / 1e3)} k` : `${value}`;
   const style = (index) => ({ colour: COLOURS[index % COLOURS.length], dash: DASHES[Math.floor(index / COLOURS.length) % DASHES.length] });
 
   function intervalBar(estimate, board) {
@@ -75,7 +75,7 @@
   function visible(board) {
     const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = board.rows.filter((row) => (state.baselines || !row.baseline)
-      && words.every((word) => `${row.name} ${row.device} ${row.reproduced ? "reproduced" : "self-reported"}`.toLowerCase().includes(word)));
+      && words.every((word) => `${row.name} ${row.device} ${row.reproduced ? "reproduced" : "self-reported"} ${row.overBudget ? "over budget" : ""}`.toLowerCase().includes(word)));
     const column = COLUMNS.find((each) => each.key === state.sort);
     return rows.map((row, place) => [column.sort(row), place, row]).sort(([a, i], [b, j]) => {
       const none = (v) => v === null || v === undefined;
@@ -107,7 +107,8 @@
         if (column.bar) return el("td", {}, intervalBar(row.ap, board));
         if (!column.name) return el("td", { class: column.main ? "main" : null }, column.text(row));
         return el("td", { class: "name" }, el("b", { title: row.name }, row.name), row.baseline ? el("span", { class: "tag" }, "baseline") : null,
-          el("span", { class: row.reproduced ? "tag reproduced" : "tag" }, row.reproduced ? "reproduced" : "self-reported"));
+          el("span", { class: row.reproduced ? "tag reproduced" : "tag" }, row.reproduced ? "reproduced" : "self-reported"),
+          row.overBudget ? el("span", { class: "tag" }, "over budget") : null);
       });
       const line = el("tr", {
         class: byGroup && place > 0 && rows[place - 1].group !== row.group ? "row groupstart" : "row",

@@ -1,0 +1,163 @@
+"""Choose the recipe of every family on healthy *validation* scans under `varied`; killed, it continues.
+
+    python benchmarks/recipes/search.py runs/recipes                      # all of trials.toml, one after the other
+    python benchmarks/recipes/search.py runs/recipes --model vae3d       # one family; several may run side by side
+    python benchmarks/recipes/search.py runs/recipes --table             # writes quick.csv, and nothing is trained
+
+A trial trains under the protocol with a seed that no result uses. Its score is the mean average precision of the
+standard map over the `varied` cases of the validation scans, of which one half is standardised with the healthy scans
+of the other. No dementia, no `unseen` blob, no test scan and no patient is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from uadbench import registry
+from uadbench.allocator import keep_freed_memory
+from uadbench.batches import Batches, make_batch
+from uadbench.cli.display import TerminalProgress
+from uadbench.cohorts.opening import open_cohort
+from uadbench.evaluation import Evaluator
+from uadbench.material import Material, plan_material
+from uadbench.metrics import localisation
+from uadbench.models.base import Model
+from uadbench.models.checkpoint import build_model
+from uadbench.observation import observe
+from uadbench.protocol import load_protocol
+from uadbench.provenance import source_digest
+from uadbench.store import content_hash, keyed_seed, write_json, write_text
+from uadbench.testset import SimulatedCases
+from uadbench.training import train
+from uadbench.types import VARIED
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+SEED = 1000
+"""Of no committed result."""
+
+
+def trials(names: list[str] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Family and whole options of every trial in trials.toml."""
+    told = tomllib.loads((HERE / "trials.toml").read_text(encoding="utf-8"))
+    return [
+        (name, told["fixed"].get(name, {}) | options)
+        for name, tried in told["trials"].items()
+        if names is None or name in names
+        for options in tried
+    ]
+
+
+def fitted(name: str, options: dict[str, Any], material: Material, progress: TerminalProgress) -> tuple[Model, float]:
+    """A model trained as a cell is, and how long it took."""
+    section = material.protocol.training
+    model = build_model(name, material.protocol.lattice, options, keyed_seed("weights", SEED))
+    training, validation = (material.batches(part, SEED, CPU) for part in ("train", "validation"))
+    started = time.monotonic()
+    if model.learns_by_gradients:
+        with tempfile.TemporaryDirectory() as folder:
+            state = Path(folder) / "state.safetensors"
+            train(
+                model,
+                training,
+                validation,
+                epochs=section.epochs,
+                patience=section.patience,
+                state_file=state,
+                progress=progress,
+                precision=section.precision,
+                save_every_s=math.inf,
+            )
+    else:
+        torch.manual_seed(keyed_seed("fit", SEED))
+        with torch.no_grad():
+            model.fit(training)
+    return model.eval(), time.monotonic() - started
+
+
+def scores(model: Model, material: Material) -> list[float]:
+    """Average precision of every `varied` case of the validation scans, each half standardised with the other."""
+    whole = material.batches("validation", SEED, CPU)
+    found = []
+    for half in (0, 1):
+        scans, others = whole.scans[half::2], whole.scans[1 - half :: 2]
+        cases = SimulatedCases(material.protocol, scans)
+        apart = Batches(others, whole.intensities[1 - half :: 2], whole.batch_size, SEED)
+        evaluator = Evaluator(model, cases, apart, CPU)
+        for scan in scans:
+            varied = [case for case in cases.cases(scan) if case.anomaly == VARIED]
+            seed = keyed_seed("inference", material.protocol.split.seed, *scan.key)
+            count = len(varied)
+            images = [case.altered for case in varied]
+            batch = make_batch(images, [cases.intensity(scan)] * count, [scan] * count, [seed] * count)
+            maps = evaluator.standard_map(observe(model, batch).anomaly_map)
+            for found_map, case in zip(maps, varied, strict=True):
+                truth = evaluator.in_brain(torch.from_numpy(case.truth))[0]
+                found.append(float(localisation.rank(found_map[None], truth).average_precision[0]))
+    return found
+
+
+def write_table(table: pd.DataFrame, protocol: str) -> None:
+    """Every trial as CSV, and as the table of README.md, where the chosen ones are bold."""
+    best = table.groupby("model")["ap_varied"].transform("max")
+    told = table.assign(options=[json.dumps(options) for options in table["options"]])
+    write_text(HERE / f"{protocol}.csv", told.to_csv(index=False))
+    lines = ["| model | options | AP, varied, validation | train, s |", "|---|---|---|---|"]
+    for row, top in zip(table.itertuples(), best, strict=True):
+        options = ", ".join(f"{name} {value}" for name, value in row.options.items())  # type: ignore[union-attr]
+        score = f"{row.ap_varied:.3f}" if not row.failure else str(row.failure)
+        lines.append(
+            f"| {row.model} | {options} | {f'**{score}**' if row.ap_varied == top else score} | {row.train_s} |"
+        )
+    begin, end = "<!-- trials: begin -->", "<!-- trials: end -->"
+    readme = (HERE / "README.md").read_text(encoding="utf-8")
+    head, tail = readme.partition(begin)[0], readme.partition(end)[2]
+    write_text(HERE / "README.md", "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"]))
+
+
+def main() -> None:
+    """Run what has not been run, then write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where each finished trial is kept")
+    parser.add_argument("--model", action="append", help="a family of trials.toml; may be repeated (default: all)")
+    parser.add_argument("--protocol", default="quick")
+    parser.add_argument("--table", action="store_true", help="write the table of finished trials, train nothing")
+    given = parser.parse_args()
+    protocol = load_protocol(given.protocol)
+    progress = TerminalProgress()
+    keep_freed_memory()
+    material = plan_material(open_cohort(protocol.cohort), protocol, 0, progress)
+    rows = []
+    for name, options in trials(given.model):
+        plugin = registry.models.get(name)
+        source = source_digest(plugin, *plugin.parts(options))
+        key = content_hash(name, options, [source], protocol.hash, material.testset_recipe, SEED)
+        file = given.folder / f"{name}-{key[:12]}.json"
+        if not file.is_file() and not given.table:
+            try:
+                model, seconds = fitted(name, options, material, progress)
+                found = scores(model, material)
+                row = {"ap_varied": round(float(np.mean(found)), 4), "train_s": round(seconds, 1), "failure": ""}
+            except Exception as error:  # what one trial does must not stop the others, and is told in the table
+                row = {"ap_varied": None, "train_s": None, "failure": " ".join(str(error).split())}
+            write_json(file, {"model": name, "options": options, **row})
+        if file.is_file():
+            rows.append(json.loads(file.read_text(encoding="utf-8")))
+            print(rows[-1], flush=True)
+    if given.model is None:
+        write_table(pd.DataFrame(rows), protocol.name)
+
+
+if __name__ == "__main__":
+    main()

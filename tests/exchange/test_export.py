@@ -1,0 +1,162 @@
+"""The export: what a model is shown, whole, and nothing that tells what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from uadbench.cli.main import main
+from uadbench.errors import InputError
+from uadbench.evaluation import Evaluator
+from uadbench.exchange import export as exporting
+from uadbench.exchange.export import export_testset
+from uadbench.exchange.inputs import PARTS, shown_scans, voxel_digest
+from uadbench.exchange.manifest import manifest_of, read_manifest
+from uadbench.models.base import Model
+from uadbench.progress import Silent
+
+
+def voxels(file: Path) -> np.ndarray:
+    return np.asarray(nibabel.load(file).dataobj, dtype=np.float32)
+
+
+class Witness(Model):
+    """Remembers what it was shown."""
+
+    def __init__(self, grid) -> None:
+        super().__init__(grid)
+        self.seen: list[tuple[str, float, float]] = []
+
+    def anomaly_map(self, batch):
+        people = zip(batch.images[:, 0].numpy(), batch.age.tolist(), batch.sex.tolist(), strict=True)
+        self.seen += [(voxel_digest(image), age, sex) for image, age, sex in people]
+        return torch.rand_like(batch.images)
+
+
+def test_a_tool_is_shown_what_a_model_is_shown(material, exported: Path) -> None:
+    """Image by image, with age and sex, in validation and test: the very voxels that the evaluator gives a model."""
+    witness = Witness(material.protocol.lattice)
+    cpu = torch.device("cpu")
+    evaluator = Evaluator(witness, material.cases, material.batches("validation", 0, cpu), cpu)
+    validation, witness.seen = witness.seen[: len(evaluator.validation.scans)], []
+    for scan in material.cases.scans:
+        evaluator.score_scan(scan)
+    for scan in material.scans("patients"):
+        evaluator.score_patient(scan)
+    for part, seen in (("validation", validation), ("test", witness.seen)):
+        table = pd.read_csv(exported / f"{part}.tsv", sep="\t")
+        sexes = table["sex"].map({"F": 0.0, "M": 1.0})
+        files = [voxel_digest(voxels(exported / name)) for name in table["file"]]
+        told = zip(files, table["age"].astype(np.float32).astype(float), sexes, strict=True)
+        assert sorted(told) == sorted(seen)
+        assert sorted(table["file"]) == sorted(f"{part}/{file.name}" for file in (exported / part).iterdir())
+
+
+def test_every_image_has_the_affine_of_the_grid(material, exported: Path) -> None:
+    for file in [exported / "brain_mask.nii.gz", *(next((exported / part).iterdir()) for part in PARTS)]:
+        image = nibabel.load(file)
+        np.testing.assert_allclose(image.affine, material.protocol.lattice.affine)
+        assert image.shape == material.protocol.lattice.shape and image.header["sform_code"] == 4
+    assert np.array_equal(voxels(exported / "brain_mask.nii.gz") > 0, material.cases.brain)
+
+
+def test_nothing_tells_which_image_is_what(material, exported: Path) -> None:
+    """No id, no anomaly beside the protocol, no order, no time of change."""
+    everybody = [name for part in material.people().values() for key in part for name in key]
+    manifest = json.loads((exported / "manifest.json").read_text())
+    told = {key: value for key, value in manifest.items() if key != "protocol"}
+    texts = [json.dumps(told), *((exported / f"{part}.tsv").read_text() for part in PARTS)]
+    names = [file.name for file in exported.rglob("*")]
+    for secret in {*everybody, "bvftd", "unseen", "patients/"}:
+        assert not any(secret in text for text in [*texts, *names]), secret
+    assert list(manifest["files"]) == sorted(manifest["files"])
+    assert len({file.stat().st_mtime for part in PARTS for file in (exported / part).iterdir()}) == 1
+    place = {
+        f"test/{name}.nii.gz": i
+        for i, name in enumerate(sorted(file.name[:16] for file in (exported / "test").iterdir()))
+    }
+    for shown in shown_scans(material, "test"):
+        if shown.cases is not None:  # the versions of a scan lie scattered over all names
+            positions = np.sort([place[f"test/{name}.nii.gz"] for name in shown.names])
+            assert positions[-1] - positions[0] > len(place) / 2
+
+
+def test_a_killed_export_is_completed(exported: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "killed"
+    command = ["testset", "export", str(folder), "--protocol", "smoke"]
+    code = f"from uadbench.cli.main import main; main({command!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and len(list((folder / "test").glob("*.nii.gz"))) < 25:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert read_manifest(folder).files == {}
+    first = next((folder / "test").glob("*.nii.gz"))
+    kept = {file: file.stat().st_ino for file in (folder / "train").iterdir()}
+    first.write_bytes(first.read_bytes()[:-100])  # one that a crash of the machine has cut short
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    assert stopped.value.code in (0, None), capsys.readouterr().err
+    assert read_manifest(folder) == read_manifest(exported)
+    assert {file: file.stat().st_ino for file in (folder / "train").iterdir()} == kept
+    for name in ("README.md", "test.tsv"):
+        assert (folder / name).read_bytes() == (exported / name).read_bytes()
+    assert np.array_equal(voxels(first), voxels(exported / "test" / first.name))
+
+
+def test_the_dry_run_counts_and_writes_nothing(exported: Path, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["testset", "export", str(tmp_path / "new"), "--protocol", "smoke", "--dry-run"])
+    said = capsys.readouterr().out
+    counts = [len(list((exported / part).iterdir())) for part in PARTS]
+    assert "{} images to train, {} to validate, {} to test".format(*counts) in said and "GB" in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_written(
+    material, exported: Path, tmp_path: Path, monkeypatch
+) -> None:
+    manifest = manifest_of(material, "phantom", ".nii.gz")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty, and no export"):
+        export_testset(material, manifest, tmp_path, Silent())
+    with pytest.raises(InputError, match=r"holds another export \(protocol smoke .*, fold 0, .nii.gz\)"):
+        export_testset(material, manifest.model_copy(update={"fold": 1}), exported, Silent())
+    full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(exporting.shutil.os, "statvfs", lambda path: full)
+    with pytest.raises(InputError, match=r"the export takes up to 0.0 GB, and 0.0 GB are free"):
+        export_testset(material, manifest, tmp_path / "new", Silent())
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match=r"notes\.txt: is a file"):
+        export_testset(material, manifest, tmp_path / "notes.txt", Silent())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--severities", "0.3,0.4"], "protocol smoke has 0.3, 0.5"),
+        (["--severities", "0.5"], "give at least one of 0.3, from which models are ranked"),
+        (["--severities", "much"], "give numbers, such as 0.1,0.3"),
+        (["--anomalies", "alzheimer"], "no 'alzheimer' in protocol smoke"),
+        (["--anomalies", "unseen"], "give at least one dementia of ad, bvftd"),
+        (["--fold", "9"], "fold 9"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_a_line(options, complaint, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["testset", "export", str(tmp_path / "new"), "--protocol", "smoke", *options])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.startswith("error: ") and complaint in said and said.count("\n") == 1

@@ -1,0 +1,160 @@
+"""A model's card: gathered for programs, printed for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from uadbench.protocol import Protocol
+
+LEADERBOARD = Path("leaderboard")
+OWN_LINES = ("reference", "recipes", "extra", "registered_name")
+"""Class attributes that the card tells in words."""
+
+
+def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[str, Any]:
+    """Everything about a model; `size` is None, with a `fault`, where it cannot be made here.
+
+    `standings` is None where there is no leaderboard to look in.
+    """
+    from uadbench import modelcard
+    from uadbench.errors import UadbenchError
+    from uadbench.leaderboard.standing import BOARDS, standings
+    from uadbench.models.extras import missing_packages
+    from uadbench.protocol import load_protocol, protocol_names
+
+    plugin = modelcard.model_class(name)
+    size, fault = None, ""
+    try:
+        size = modelcard.measure(name, protocol)
+    except UadbenchError as error:
+        fault = str(error)
+    except Exception as error:  # a constructor may be anybody's code, and the rest of the card needs none of it
+        fault = f"it cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+    root = leaderboard or LEADERBOARD
+    looked = leaderboard is not None or (root / BOARDS).is_file()
+    attributes = modelcard.attributes(plugin)
+    recipes = {known: load_protocol(known).training.recipe for known in protocol_names()}
+    return {
+        "name": plugin.registered_name,
+        "description": modelcard.description(plugin),
+        "reference": plugin.reference,
+        "gives": modelcard.outputs(plugin),
+        "learns": modelcard.learning(plugin),
+        "extra": {"name": plugin.extra, "missing": missing_packages(plugin.extra)},
+        "attributes": attributes,
+        "options": [asdict(option) for option in modelcard.options(plugin)],
+        "recipes": {known: dict(plugin.recipes.get(recipe, {})) for known, recipe in recipes.items()},
+        "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
+        "size": None if size is None else asdict(size),
+        "fault": fault,
+        "standings": [asdict(row) for row in standings(root, plugin.registered_name)] if looked else None,
+    }
+
+
+def print_card(card: Mapping[str, Any]) -> None:
+    """The card in a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=140, highlight=False)
+    console.print(Text(card["name"], style="bold"))
+    console.print(f"\n{escape(card['description'])}\n")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True, style="bold")
+    for label, text in _facts(card):
+        facts.add_row(label, escape(text))
+    console.print(facts)
+    if not card["options"]:
+        return
+    told = _recipes(card["recipes"])
+    table = Table("option and default", "type", *told, "meaning", box=SIMPLE_HEAD, pad_edge=False)
+    for option in card["options"]:
+        value = "VALUE" if option["required"] else option["default"]
+        chosen = [str(recipe.get(option["name"], "")) for recipe in told.values()]
+        row = [f"--set {card['name']}.{option['name']}={value}", option["type"], *chosen, option["meaning"]]
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text, line by line."""
+    others = {name: value for name, value in card["attributes"].items() if name not in OWN_LINES}
+    return [
+        ("paper", card["reference"] or "none"),
+        ("gives", card["gives"]),
+        ("learns", card["learns"]),
+        ("needs", _needs(card["extra"])),
+        *((name, str(value)) for name, value in others.items()),
+        *_size(card),
+        *_standings(card),
+    ]
+
+
+def _needs(extra: Mapping[str, Any]) -> str:
+    if not extra["name"]:
+        return "no extra"
+    if not extra["missing"]:
+        return f"extra {extra['name']}, installed"
+    missing = " and ".join(extra["missing"])
+    return f"extra {extra['name']}, of which {missing} is missing: pip install 'uadbench[{extra['name']}]'"
+
+
+def _size(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How large it is, and what a scan costs."""
+    where = f"{card['protocol']['grid']}, protocol {card['protocol']['name']}"
+    size = card["size"]
+    if size is None:
+        return [("size", f"n/a: {card['fault']}")]
+    held = f"{size['trainable']:,} trainable parameters, {size['frozen']:,} frozen, {size['buffers']:,} in buffers"
+    if size["flops"] is None:
+        return [("size", f"{held} ({where})"), ("one scan", f"n/a: untrained, it fails ({size['fault']})")]
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in size["flops"].items())
+    total = sum(size["flops"].values())
+    counted = f"{total / 1e9:.3g} GFLOPs ({kinds})" if total else "0 FLOPs (no matrix product, no convolution)"
+    rest = ", ".join(["element-wise operations", *size["not_counted"]])
+    return [
+        ("size", f"{held}, untrained ({where})"),
+        ("one scan", f"{counted}; a multiply-add is two"),
+        ("not counted", f"{rest}; whatever is not torch's"),
+    ]
+
+
+def _standings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where it stands, a line a board."""
+    if card["standings"] is None:
+        return [("scores", "no leaderboard here; give one with --leaderboard")]
+    lines = [(row["board"], _standing(row, card["name"])) for row in card["standings"]]
+    return lines or [("scores", "not on the board")]
+
+
+def _standing(row: Mapping[str, Any], name: str) -> str:
+    from uadbench.report.words import number
+
+    low, high = row["rank"]
+    rank = f"{low}" if low == high else f"{low} to {high}"
+    mean, lower, upper = row["ap"]
+    parts = ", ".join(f"{part} {number(row[part][0])}" for part in ("dementias", "unseen", "native"))
+    label = "" if row["row"] == name else f"{row['row']}: "
+    verified = "reproduced" if row["reproduced"] else "self-reported"
+    return (
+        f"{label}rank {rank} of {row['rows']}, ranking AP {number(mean)} [{number(lower)}, {number(upper)}] ({parts}); "
+        f"seeds {row['seeds']}, folds {row['folds']}, {verified}"
+    )
+
+
+def _recipes(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Column heading (the protocols with the same recipe) -> what they set instead of the defaults."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    for protocol, chosen in recipes.items():
+        same = next((names for names, own in columns.items() if own == chosen), None)
+        names = protocol if same is None else f"{same}, {protocol}"
+        columns = {key: own for key, own in columns.items() if key != same} | {names: chosen}
+    return {names: own for names, own in columns.items() if own}

@@ -1,0 +1,77 @@
+"""`uadbench score`: the answers of a tool in any language, scored like a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uadbench.errors import Unfinished
+
+if TYPE_CHECKING:
+    from uadbench.cells import Outcome
+
+
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export, with reconstructions/, maps/ or both.")],
+    name: Annotated[str, typer.Option(help="What the tool is called, such as spm12.")],
+    reference: Annotated[str, typer.Option(help="The tool's publication.")] = "",
+    cohort: Annotated[
+        str | None, typer.Option(help="Where the export's cohort lies now. Default: where it lay then.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: sqlite in OUTPUT.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Score what a tool wrote back into the folder of 'uadbench testset export'.
+
+    Every file is checked before anything is scored. A scoring that was stopped continues where it was.
+    """
+    import torch
+
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.exchange.scoring import answered_cell
+    from uadbench.launch import run_cells
+    from uadbench.store import require_writable
+    from uadbench.tracking import Tracker, default_uri
+
+    progress = TerminalProgress()
+    require_writable(output)
+    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+    tracker = None if uri is None else Tracker(uri, f"{name} (answers in files)", output / "mlartifacts")
+    try:
+        cell = answered_cell(folder, name, progress, reference, cohort)
+        sweep = run_cells([cell], output, torch.device("cpu"), tracker, progress)
+    except KeyboardInterrupt:
+        raise Unfinished("stopped; give the same command again to continue where it was") from None
+    (outcome,) = sweep.outcomes
+    if as_json:
+        told = {"folder": str(outcome.folder), "result": outcome.result.model_dump(mode="json")}
+        print(json.dumps(told, indent=2))
+        return
+    _print(outcome, None if sweep.untracked else uri)
+
+
+def _print(outcome: Outcome, uri: str | None) -> None:
+    from rich.console import Console
+
+    from uadbench.cli.display import whereabouts
+    from uadbench.cli.tables import detection_table, models_table, people_tables, restoration_table, severity_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    result = outcome.result
+    console.print(models_table([result]))
+    console.print(restoration_table([result]))
+    console.print(detection_table([result]))
+    console.print(severity_table(result))
+    console.print(people_tables([result]))
+    for line in whereabouts(outcome.folder, uri):
+        if not line.startswith("checkpoint"):
+            print(line)
+    print(f"score hash  {result.score_hash[:16]}  {result.model.name}, answers in files, fold {result.fold}")

@@ -1,0 +1,122 @@
+"""The export: every image that a model is shown, as NIfTI files under names that tell nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from uadbench.cohorts.findings import ScanError
+from uadbench.cohorts.nifti import HEADER_BYTES, read_volume, write_volume
+from uadbench.errors import InputError, Unfinished
+from uadbench.exchange.inputs import PARTS, Shown, counted, shown_scans, voxel_digest
+from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from uadbench.exchange.readme import readme
+from uadbench.material import Material
+from uadbench.progress import Progress
+from uadbench.store import require_writable, write_text
+from uadbench.types import Affine, Volume
+
+README = "README.md"
+BRAIN = "brain_mask"
+
+TIME_OF_CHANGE = 946_684_800
+"""Of every image, in seconds (1 January 2000): times would tell which were made of one scan."""
+
+
+def export_size(material: Material) -> int:
+    """Bytes that the images of an export take at most: uncompressed."""
+    return (sum(counted(material).values()) + 1) * (HEADER_BYTES + 4 * material.protocol.lattice.size)
+
+
+def export_testset(material: Material, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
+    """Write images, tables, brain mask and README, then the manifest that says they are whole.
+
+    Parameters
+    ----------
+    manifest : of this material, from `manifest_of`
+    folder : a new or empty folder, or an earlier export of the same, which is then completed
+
+    Raises InputError for a folder that holds anything else, and before anything is written if the disk lacks room;
+    Unfinished if the disk is full all the same.
+    """
+    _require_ours(folder, manifest)
+    _require_room(folder, material, manifest)
+    if not (folder / MANIFEST).is_file():
+        require_writable(folder)
+        write_manifest(manifest, folder)
+    affine, files = material.protocol.lattice.affine, dict[str, str]()
+    try:
+        write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), affine)
+        for part, count in counted(material).items():
+            shown = shown_scans(material, part)
+            write_text(folder / f"{part}.tsv", _table(shown, part, manifest.suffix))
+            with progress.task(f"export {part}", count) as task, ThreadPoolExecutor(2) as pool:
+                for each in shown:
+                    names = [f"{part}/{name}{manifest.suffix}" for name in each.names]
+                    found = _write(each, [folder / name for name in names], affine, pool)
+                    files |= dict(zip(names, found, strict=True))
+                    task.advance(len(names))
+        for name in files:
+            os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE))
+        write_text(folder / README, readme(manifest, counted(material)))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Unfinished(f"{folder}: cannot write ({reason}); give the same command again to complete it") from None
+    whole = manifest.model_copy(update={"files": dict(sorted(files.items()))})
+    write_manifest(whole, folder)
+    return whole
+
+
+def _write(shown: Shown, files: Sequence[Path], affine: Affine, pool: ThreadPoolExecutor) -> list[str]:
+    """Write the images of a scan, unless an earlier export has; returns the hashes of their voxels."""
+
+    def write(file: Path, image: Volume) -> str:
+        write_volume(file, image, affine)
+        return voxel_digest(image)
+
+    try:
+        if all(file.is_file() for file in files):
+            return list(pool.map(lambda file: voxel_digest(read_volume(file).data), files))
+    except ScanError:  # damaged since; write it again
+        pass
+    return list(pool.map(write, files, shown.images()))
+
+
+def _table(shown: Sequence[Shown], part: str, suffix: str) -> str:
+    """File, age and sex of every image of a part, as a model is told them."""
+    rows = [(f"{part}/{name}{suffix}", each.scan.age, each.scan.sex or "n/a") for each in shown for name in each.names]
+    table = pd.DataFrame(rows, columns=["file", "age", "sex"]).sort_values("file")
+    return table.to_csv(sep="\t", index=False, na_rep="n/a")
+
+
+def _require_ours(folder: Path, manifest: Manifest) -> None:
+    """Raises InputError unless a folder is new, empty, or holds the same export."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a new or empty folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: is not empty, and no export; give a new or empty folder")
+    there = read_manifest(folder)
+    if there.model_copy(update={"files": {}, "uadbench": manifest.uadbench}) != manifest:
+        raise InputError(f"{folder}: holds another export ({there.label}, {there.suffix}); give a new or empty folder")
+
+
+def _require_room(folder: Path, material: Material, manifest: Manifest) -> None:
+    """Raises InputError if the files that are not there yet would not fit on the disk."""
+    there = sum(1 for part in PARTS for _ in (folder / part).glob(f"*{manifest.suffix}"))
+    left = 1 - there / sum(counted(material).values())
+    disk = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    needed, free = math.ceil(export_size(material) * left), shutil.disk_usage(disk).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: the export takes up to {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; give a folder "
+            "on another disk, or fewer --severities"
+        )

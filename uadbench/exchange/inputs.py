@@ -1,0 +1,89 @@
+"""What a model is shown, image by image, under names that do not tell what an image is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from uadbench.material import Material
+from uadbench.protocol import Protocol
+from uadbench.store import content_hash
+from uadbench.testset import SimulatedCases
+from uadbench.types import Scan, Volume
+
+PARTS = ("train", "validation", "test")
+"""Folders of an export; `test` holds healthy scans, their altered versions and patients' scans, mixed."""
+
+ANSWERED = PARTS[1:]
+"""Parts that a tool answers: validation scans calibrate, test scans are scored."""
+
+NAME_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A scan as models are shown it, and after it its altered versions, if it has any.
+
+    Attributes
+    ----------
+    scan : on the protocol's grid, in SUVR
+    names : of the scan itself, then of its cases in the order of the test sets
+    protocol : fixes the intensity scale
+    cases : the test sets that the scan is altered for; None for one that is not
+    """
+
+    scan: Scan
+    names: tuple[str, ...]
+    protocol: Protocol
+    cases: SimulatedCases | None = None
+
+    def images(self) -> Iterator[Volume]:
+        """The images in the order of `names`, (X, Y, Z) float32, in the models' unit."""
+        intensity = self.protocol.intensity_of(self.scan.extent)
+        yield intensity.normalise(self.scan.data)
+        if self.cases is not None:
+            for case in self.cases.cases(self.scan):
+                yield intensity.normalise(case.altered)
+
+
+def shown_scans(material: Material, part: str) -> list[Shown]:
+    """The scans of one of PARTS, in the order of their names, which is as good as shuffled."""
+    protocol = material.protocol
+    if part == "test":
+        count = 1 + cases_per_scan(protocol)
+        tested = [
+            Shown(scan, _names(material, part, scan, count), protocol, material.cases) for scan in material.scans(part)
+        ]
+        ill = material.scans("patients")
+        found = [*tested, *(Shown(scan, _names(material, part, scan, 1), protocol) for scan in ill)]
+    else:
+        found = [Shown(scan, _names(material, part, scan, 1), protocol) for scan in material.scans(part)]
+    return sorted(found, key=lambda shown: shown.names)
+
+
+def cases_per_scan(protocol: Protocol) -> int:
+    """How many altered versions a healthy test scan has."""
+    section = protocol.testsets
+    return (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 1  # unseen, varied, hyper
+
+
+def counted(material: Material) -> dict[str, int]:
+    """How many images each of PARTS has; needs no scan."""
+    count = {part: len(rows) for part, rows in material.rows.items()}
+    tested = count["test"] * (1 + cases_per_scan(material.protocol)) + count["patients"]
+    return {"train": count["train"], "validation": count["validation"], "test": tested}
+
+
+def voxel_digest(image: Volume) -> str:
+    """SHA-256 (hex) of an image's voxels as little-endian float32 in C order."""
+    return hashlib.sha256(np.asarray(image, dtype="<f4").tobytes()).hexdigest()
+
+
+def _names(material: Material, part: str, scan: Scan, count: int) -> tuple[str, ...]:
+    """A name for each image of a scan: a hash, which only who has protocol, cohort and fold can make again."""
+    cohort = material.cohort
+    where = [material.protocol.hash, cohort.name, cohort.version, material.fold, part, *scan.key]
+    return tuple(content_hash("shown", where, place)[:NAME_DIGITS] for place in range(count))

@@ -1,0 +1,129 @@
+"""The manifest of an export: of which protocol, cohort and fold it is, and what its files hold."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uadbench.cohorts.opening import open_cohort
+from uadbench.errors import InputError
+from uadbench.material import Material, Selection, plan_material
+from uadbench.progress import Progress
+from uadbench.protocol import Protocol
+from uadbench.store import write_text
+
+MANIFEST = "manifest.json"
+
+Suffix = Literal[".nii.gz", ".nii"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CohortSource(_Section):
+    """Where the scans are from: `reference` opens the cohort; the diagnoses that were taken as healthy and as ill."""
+
+    reference: str
+    name: str
+    version: str
+    healthy: tuple[str, ...]
+    patients: tuple[str, ...]
+
+
+class Manifest(_Section):
+    """An export, whole.
+
+    `testset` is the exact part of the test sets' fingerprint. `files` maps a file to the hash of its voxels
+    (`inputs.voxel_digest`); it is empty until the export is finished.
+    """
+
+    format: Literal[1] = 1
+    uadbench: str
+    protocol: Protocol
+    protocol_hash: str
+    cohort: CohortSource
+    fold: int
+    testset: str
+    suffix: Suffix
+    files: dict[str, str] = {}
+
+    @property
+    def label(self) -> str:
+        """What it is of, in a few words."""
+        return (
+            f"protocol {self.protocol.name} ({self.protocol_hash[:8]}), cohort {self.cohort.name} "
+            f"(version {self.cohort.version}), fold {self.fold}"
+        )
+
+
+def manifest_of(material: Material, reference: str, suffix: Suffix) -> Manifest:
+    """The manifest of an export of this material that is yet to be made; `reference` opened its cohort."""
+    cohort, roles = material.cohort, material.roles
+    place = Path(reference).expanduser()
+    return Manifest(
+        uadbench=version("uadbench"),
+        protocol=material.protocol,
+        protocol_hash=material.protocol.hash,
+        cohort=CohortSource(
+            reference=str(place.resolve()) if place.exists() else reference,
+            name=cohort.name,
+            version=cohort.version,
+            healthy=tuple(roles.healthy),
+            patients=tuple(roles.patients),
+        ),
+        fold=material.fold,
+        testset=material.testset_recipe,
+        suffix=suffix,
+    )
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write a manifest into the folder of its export."""
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in the folder of an export.
+
+    Raises InputError where there is none, or one that is damaged or of another version of uadbench.
+    """
+    file = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(file.read_bytes())
+    except OSError:
+        raise InputError(f"{folder}: no {MANIFEST} here; 'uadbench testset export {folder}' makes an export") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its JSON"
+        raise InputError(
+            f"{file}: is damaged, or of another version of uadbench: {where}: {first['msg']}; export again"
+        ) from None
+    if manifest.protocol.hash != manifest.protocol_hash:
+        raise InputError(f"{file}: its protocol was changed since the export, or is of another version; export again")
+    return manifest
+
+
+def material_of(folder: Path, manifest: Manifest, reference: str | None, progress: Progress) -> Material:
+    """The scans that the export in `folder` was made of; `reference` is their cohort now, if it has moved.
+
+    Raises InputError unless cohort and test sets are those of the export.
+    """
+    told = manifest.cohort
+    cohort = open_cohort(reference or told.reference)
+    if (cohort.name, cohort.version) != (told.name, told.version):
+        raise InputError(
+            f"{folder}: is of cohort {told.name}, version {told.version}; {reference or told.reference} is "
+            f"{cohort.name}, version {cohort.version}: export again, or give --cohort"
+        )
+    selection = Selection(told.healthy, told.patients)
+    material = plan_material(cohort, manifest.protocol, manifest.fold, progress, selection)
+    if material.testset_recipe != manifest.testset:
+        raise InputError(
+            f"{folder}: uadbench {manifest.uadbench} made it of test sets that this version ({version('uadbench')}) "
+            "does not make, or of other participants: export again"
+        )
+    return material

@@ -1,0 +1,65 @@
+"""Where a model stands, read back from a generated leaderboard."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from uadbench.errors import InputError
+
+BOARDS = "leaderboard.json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row of one board.
+
+    Attributes
+    ----------
+    board, row : the board's title; the row's name, which tells options where a model stands there twice
+    rows : how many the board has
+    rank, group : lowest and highest rank (95 %), and the group of models that cannot be told apart
+    ap, dementias, unseen, native : what ranks, its halves, and the same of the native map: mean, low, high
+    seeds, folds : how many
+    reproduced : whether a rerun has confirmed it
+    """
+
+    board: str
+    row: str
+    rows: int
+    rank: list[int]
+    group: int
+    ap: list[float | None]
+    dementias: list[float | None]
+    unseen: list[float | None]
+    native: list[float | None]
+    seeds: int
+    folds: int
+    reproduced: bool
+
+
+def standings(root: Path, model: str) -> list[Standing]:
+    """Every row of a model on the boards of a leaderboard folder.
+
+    Raises InputError where there is no leaderboard, or none that can be read.
+    """
+    file = root / BOARDS
+    try:
+        boards = json.loads(file.read_text(encoding="utf-8"))["boards"]
+        own = ("board", "row", "rows")
+        return [
+            Standing(
+                board["title"],
+                row["name"],
+                len(board["rows"]),
+                **{field.name: row[field.name] for field in fields(Standing) if field.name not in own},
+            )
+            for board in boards
+            for row in board["rows"]
+            if row["model"] == model
+        ]
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; make it with 'uadbench leaderboard build'") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: cannot be read ({type(error).__name__}: {error})") from None

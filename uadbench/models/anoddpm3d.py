@@ -1,0 +1,100 @@
+"""Anomaly detection by denoising diffusion to partial depth, on the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from uadbench.models.base import ReconstructionModel, adam, cosine
+from uadbench.models.blocks import require_divisible, to_blocks, to_voxels
+from uadbench.models.centring import Centring
+from uadbench.models.diffusion import STEPS, PartialDiffusion, Prediction, denoiser
+from uadbench.models.extras import require_extra
+from uadbench.models.noise import coarse_noise
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+LEVELS = 2
+
+
+@register_model("anoddpm3d")
+class AnoDDPM3D(ReconstructionModel):
+    """A diffusion model that noises a scan to partial depth with coarse noise, and removes the noise.
+
+    Wyatt et al. 2022, in 3D, with coarse instead of simplex noise (as Kascenas et al. 2022 draw it), MONAI's
+    U-Net on blocks of `patch` voxels along each axis (their voxels are its channels), few deterministic strides back
+    (DDIM) instead of every step, training at the depths that these pass through, and deviations from the
+    mean training scan (see `centring`). The noise at inference depends on the scan's seed alone.
+
+    Parameters
+    ----------
+    width : filters of the first level; doubled at the second
+    patch : voxels along each axis that become channels
+    depth : of 1000 steps, to which noise is added
+    passes : of the network from there back
+    grain_mm : distance at which the noise is drawn, in mm
+    prediction : what the network predicts: the noise ("epsilon") or the scan ("sample")
+    draws : how many reconstructions, each from its own noise, are averaged
+    learning_rate : of Adam, at the start of a cosine
+    """
+
+    reference = "Wyatt et al. 2022, CVPR Workshops"
+    extra = "networks"
+    monitored = False
+    recipes: ClassVar = {"quick": {"width": 24, "passes": 3, "learning_rate": 3e-3}}
+
+    def __init__(
+        self,
+        grid: Grid,
+        width: Annotated[int, Field(ge=1)] = 32,
+        patch: Annotated[int, Field(ge=1)] = 4,
+        depth: Annotated[int, Field(ge=1, lt=STEPS)] = 250,
+        passes: Annotated[int, Field(ge=1)] = 4,
+        grain_mm: Annotated[float, Field(gt=0)] = 24.0,
+        prediction: Prediction = "sample",
+        draws: Annotated[int, Field(ge=1)] = 1,
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
+    ) -> None:
+        super().__init__(grid)
+        require_extra(self.extra, "anoddpm3d")
+        require_divisible(grid, 2 * patch, "anoddpm3d")
+        self.patch = patch
+        self.grain_mm = grain_mm
+        self.draws = draws
+        self.learning_rate = learning_rate
+        self.centring = Centring(grid)
+        self.diffusion = PartialDiffusion(depth, passes, prediction)
+        self.network = denoiser(patch**3, width, LEVELS)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn what healthy scans have in common."""
+        self.centring.learn(batches)
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """The mean of what is left when the noise of each draw is gone."""
+        clean = to_blocks(self.centring(batch.images), self.patch)
+        total = torch.zeros_like(batch.images)
+        for draw in range(self.draws):
+            noise = self._noise([seed + draw for seed in batch.seeds], clean.device)
+            total += to_voxels(self.diffusion.restore(self.network, clean, noise), self.patch)
+        return self.centring.undo(total / self.draws)
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """The network's error at a depth drawn for each scan."""
+        clean = to_blocks(self.centring(batch.images), self.patch)
+        yield "diffusion", self.diffusion.loss(self.network, clean, self._noise(list(batch.seeds), clean.device))
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for all."""
+        return {"diffusion": adam(self.network.parameters(), self.learning_rate)}
+
+    def learning_rate_factor(self, share: float) -> float:
+        """A cosine to 0."""
+        return cosine(share)
+
+    def _noise(self, seeds: list[int], device: torch.device) -> Tensor:
+        return to_blocks(coarse_noise(seeds, self.grid, self.grain_mm, device), self.patch)

@@ -1,0 +1,44 @@
+"""The beta-VAE: the reference network with another weight of the prior."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from uadbench.models.vae3d import VAE3D
+from uadbench.registry import register_model
+from uadbench.types import Grid
+
+
+@register_model("beta_vae3d")
+class BetaVAE3D(VAE3D):
+    """`vae3d` whose KL term weighs `beta` times as much: more of it keeps less of the person in the code.
+
+    Higgins et al. 2017, Equation 4. Everything else is `vae3d`.
+
+    Parameters
+    ----------
+    width : filters of the first convolution
+    latent : size of the latent space
+    learning_rate : of Adam
+    from_mean : start the output from the mean training scan
+    beta : weight of the KL term
+    """
+
+    reference = "Higgins et al. 2017, ICLR"
+    recipes: ClassVar = {
+        "quick": {"width": 16, "learning_rate": 3e-3},
+        "paper": {"learning_rate": 1e-5, "from_mean": False},
+    }
+
+    def __init__(
+        self,
+        grid: Grid,
+        width: Annotated[int, Field(ge=1)] = 32,
+        latent: Annotated[int, Field(ge=1)] = 128,
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
+        from_mean: bool = True,
+        beta: Annotated[float, Field(ge=0)] = 4.0,
+    ) -> None:
+        super().__init__(grid, width, latent, learning_rate, from_mean, beta)

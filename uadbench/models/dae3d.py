@@ -1,0 +1,95 @@
+"""A denoising autoencoder with coarse noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from uadbench.atlas import brain_mask
+from uadbench.models.base import ReconstructionModel, adam, cosine
+from uadbench.models.blocks import require_divisible, to_blocks, to_voxels
+from uadbench.models.centring import Centring
+from uadbench.models.extras import require_extra
+from uadbench.models.noise import coarse_noise
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+PATCH = 2
+
+
+@register_model("dae3d")
+class DAE3D(ReconstructionModel):
+    """A U-Net that removes coarse noise, and with it whatever is as large and as unexpected.
+
+    Kascenas et al. 2022, in 3D: noise of low resolution is added to healthy scans inside the brain, the
+    network restores the scan, and at inference sees a scan without noise. The U-Net is MONAI's, with
+    residual units; it works on deviations from the mean training scan (see `centring`), in blocks of 2 x 2 x 2 voxels
+    that are its channels. Differs from
+    the paper in its size, in the noise's spread (a scale of each scan's own, up to `noise`), and in
+    training on volumes.
+
+    Parameters
+    ----------
+    width : filters of the first level, at a quarter of the resolution; doubled at each of three levels
+    noise : largest standard deviation of the noise, in units of healthy variation in the brain
+    grain_mm : distance at which the noise is drawn, in mm
+    learning_rate : of Adam, at the start of a cosine
+    """
+
+    reference = "Kascenas et al. 2022, MIDL"
+    extra = "networks"
+    monitored = False
+    recipes: ClassVar = {"quick": {"learning_rate": 3e-3}}
+    brain: Tensor
+
+    def __init__(
+        self,
+        grid: Grid,
+        width: Annotated[int, Field(ge=1)] = 32,
+        noise: Annotated[float, Field(gt=0)] = 2.0,
+        grain_mm: Annotated[float, Field(gt=0)] = 24.0,
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
+    ) -> None:
+        super().__init__(grid)
+        require_extra(self.extra, "dae3d")
+        from monai.networks.nets.unet import UNet
+
+        require_divisible(grid, 4 * PATCH, "dae3d")
+        self.noise = noise
+        self.grain_mm = grain_mm
+        self.learning_rate = learning_rate
+        self.centring = Centring(grid)
+        self.register_buffer("brain", torch.from_numpy(brain_mask(grid)).float(), persistent=False)
+        channels = (width, 2 * width, 4 * width)
+        self.network = UNet(3, PATCH**3, PATCH**3, channels, (2, 2), num_res_units=1, norm="BATCH")
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn what healthy scans have in common."""
+        self.centring.learn(batches)
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """What the network takes for the scan without noise."""
+        return self.centring.undo(self._restore(self.centring(batch.images)))
+
+    def _restore(self, deviations: Tensor) -> Tensor:
+        return to_voxels(self.network(to_blocks(deviations, PATCH)), PATCH).float()
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Mean squared error in the brain between a scan and what is restored of it with noise on."""
+        clean = self.centring(batch.images)
+        spread = torch.rand(len(batch), 1, 1, 1, 1, device=clean.device) * self.noise
+        noise = coarse_noise(batch.seeds, self.grid, self.grain_mm, clean.device) * spread * self.brain
+        error = (self._restore(clean + noise) - clean).square()
+        yield "denoiser", error.mean() / self.brain.mean()
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for all."""
+        return {"denoiser": adam(self.network.parameters(), self.learning_rate)}
+
+    def learning_rate_factor(self, share: float) -> float:
+        """A cosine to 0."""
+        return cosine(share)

@@ -1,0 +1,84 @@
+"""What PaDiM and PatchCore share: features of patches of slices in three planes, and a map of the patches' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uadbench.errors import InputError
+from uadbench.models.backbone import Backbone, Network, Weights
+from uadbench.models.base import Model
+from uadbench.models.slices import PLANES, Plane
+from uadbench.types import Batch, Grid
+
+LEVELS = (1, 2)
+"""Of the backbone: a patch every 4 pixels, described by features of strides 4 and 8."""
+
+SCANS_AT_ONCE = 8
+"""Bounds memory."""
+
+
+class PatchModel(Model):
+    """A model that scores the patches of slices in three planes.
+
+    Parameters
+    ----------
+    network, weights : see `Backbone`
+    spacing_mm, pixel_mm : see `Plane`
+    neighbourhood : side of the square, in patches, over which features are averaged; odd
+
+    Raises
+    ------
+    InputError
+        For an even neighbourhood, or weights that are not installed.
+
+    """
+
+    extra = "features"
+
+    def __init__(
+        self,
+        grid: Grid,
+        network: Network,
+        weights: Weights,
+        spacing_mm: float,
+        pixel_mm: float,
+        neighbourhood: int = 1,
+    ) -> None:
+        if neighbourhood % 2 == 0:
+            raise InputError(f"neighbourhood={neighbourhood} has no patch in its middle; give an odd number")
+        super().__init__(grid)
+        self.backbone = Backbone(network, weights, LEVELS)
+        self.neighbourhood = neighbourhood
+        sizes = (spacing_mm, pixel_mm, self.backbone.stride, self.backbone.coarsest)
+        self.planes = [Plane(grid, axis, *sizes) for axis in range(len(PLANES))]
+
+    def scores(self, plane: int, features: Tensor) -> Tensor:
+        """How far features (N, P, C) of the kept patches of a plane are from healthy ones, (N, P)."""
+        raise NotImplementedError
+
+    def features(self, plane: int, images: Tensor) -> Tensor:
+        """Features (N, P, C) of the kept patches of a plane, of images (N, 1, X, Y, Z)."""
+        slices = self.planes[plane].cut(images)
+        found = self.backbone(slices.flatten(0, 1))  # (N * S, C, h, w)
+        if self.neighbourhood > 1:
+            margin = self.neighbourhood // 2
+            found = F.avg_pool2d(found, self.neighbourhood, stride=1, padding=margin, count_include_pad=False)
+        patches: Tensor = found.unflatten(0, slices.shape[:2]).movedim(2, 4).flatten(1, 3)  # (N, S * h * w, C)
+        return patches.index_select(1, self.planes[plane].kept.to(patches.device))
+
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        """The patches' scores, interpolated between patches and slices, averaged over the planes."""
+        return torch.cat([self._map(images) for images in chunks(batch)])
+
+    def _map(self, images: Tensor) -> Tensor:
+        maps = [plane.lift(self.scores(i, self.features(i, images))) for i, plane in enumerate(self.planes)]
+        return torch.stack(maps).mean(dim=0)
+
+
+def chunks(batch: Batch) -> Iterator[Tensor]:
+    """The images of a batch, a few scans at once, (n, 1, X, Y, Z)."""
+    yield from torch.split(batch.images, SCANS_AT_ONCE)

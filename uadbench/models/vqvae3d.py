@@ -1,0 +1,123 @@
+"""A vector-quantised autoencoder: scans from a small vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from uadbench.models.base import ReconstructionModel, adam
+from uadbench.models.blocks import to_blocks, to_voxels
+from uadbench.models.centring import Centring
+from uadbench.models.convolutional import coarse
+from uadbench.models.extras import require_extra
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+PATCH = 2
+
+
+@register_model("vqvae3d")
+class VQVAE3D(ReconstructionModel):
+    """An autoencoder whose code is a grid of entries of a learnt codebook, with MONAI's network.
+
+    van den Oord et al. 2017, with the codebook as moving averages (their appendix A.1). It reconstructs
+    deviations from the mean training scan (see `centring`) in blocks of 2 x 2 x 2 voxels, which are its
+    channels. The code is normalised before it is quantised, and the codebook starts from codes of
+    training scans: otherwise one entry is used for everything. The autoregressive prior over the codes,
+    by which Pinaya et al. 2022 resample unlikely ones, is left out.
+
+    Parameters
+    ----------
+    width : filters of the first level, at a quarter of the resolution; doubled at the second
+    codes : entries of the codebook
+    size : of an entry
+    commitment : weight of the commitment term
+    learning_rate : of Adam
+    """
+
+    reference = "van den Oord et al. 2017, NeurIPS"
+    extra = "networks"
+    recipes: ClassVar = {"quick": {"learning_rate": 3e-3}}
+
+    def __init__(
+        self,
+        grid: Grid,
+        width: Annotated[int, Field(ge=1)] = 32,
+        codes: Annotated[int, Field(ge=2)] = 256,
+        size: Annotated[int, Field(ge=1)] = 32,
+        commitment: Annotated[float, Field(gt=0)] = 0.25,
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
+    ) -> None:
+        super().__init__(grid)
+        require_extra(self.extra, "vqvae3d")
+        from monai.networks.nets.vqvae import VQVAE
+
+        coarse(grid)
+        self.learning_rate = learning_rate
+        self.centring = Centring(grid)
+        self.network = VQVAE(
+            spatial_dims=3,
+            in_channels=PATCH**3,
+            out_channels=PATCH**3,
+            channels=(width, 2 * width),
+            num_res_channels=(width, 2 * width),
+            downsample_parameters=((2, 4, 1, 1),) * 2,
+            upsample_parameters=((2, 4, 1, 1, 0),) * 2,
+            num_res_layers=1,
+            num_embeddings=codes,
+            embedding_dim=size,
+            commitment_cost=commitment,
+            decay=0.9,
+        )
+
+        self.norm = nn.BatchNorm3d(size, affine=False)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn what healthy scans have in common, and start the codebook from codes of some of them.
+
+        A codebook far from the codes would be used at one entry only, for good.
+        """
+        self.centring.learn(batches)
+        quantizer = self.network.quantizer.quantizer
+        with torch.no_grad():
+            found = torch.cat([self._codes(batch) for batch in batches])
+            chosen = found[torch.randint(len(found), (len(quantizer.ema_w),), device=found.device)]
+            quantizer.embedding.weight.copy_(chosen)
+            quantizer.ema_w.copy_(chosen)
+            quantizer.ema_cluster_size.fill_(1.0)
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Encode, take the nearest entries, decode."""
+        return self.centring.undo(self._restore(self.centring(batch.images))[0])
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Mean squared error over voxels plus the commitment term; the codebook follows by itself."""
+        deviations = self.centring(batch.images)
+        restored, commitment = self._restore(deviations)
+        yield "autoencoder", (restored - deviations).square().mean() + commitment
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for encoder and decoder."""
+        learnt = (parameter for parameter in self.network.parameters() if parameter.requires_grad)
+        return {"autoencoder": adam(learnt, self.learning_rate)}
+
+    def _codes(self, batch: Batch) -> Tensor:
+        """The encoder's answer at every place of one scan in eight, (M, size)."""
+        code = self._encode(self.centring(batch.images[::8]))
+        return code.movedim(1, -1).flatten(0, -2)
+
+    def _encode(self, deviations: Tensor) -> Tensor:
+        """The encoder's answer, (N, size, X / 8, Y / 8, Z / 8), each of its channels with mean 0 and variance 1."""
+        code: Tensor = self.norm(self.network.encode(to_blocks(deviations, PATCH)).float())
+        return code
+
+    def _restore(self, deviations: Tensor) -> tuple[Tensor, Tensor]:
+        """The reconstruction and the commitment term; distances to the codebook are float32 in any precision."""
+        code = self._encode(deviations)
+        with torch.autocast(code.device.type, enabled=False):
+            entries, commitment = self.network.quantize(code)
+        return to_voxels(self.network.decode(entries), PATCH).float(), commitment

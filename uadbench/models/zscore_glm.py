@@ -1,0 +1,83 @@
+"""The z-score of what age and sex do not explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from uadbench.atlas import brain_mask
+from uadbench.models.base import Model
+from uadbench.registry import register_model
+from uadbench.types import Batch, Grid
+
+AGE, SEX = 70.0, 0.5
+"""Covariates are counted from here, age in decades: an unknown one is put at the mean of the training scans."""
+
+
+@register_model("zscore_glm")
+class ZScoreGLM(Model):
+    """Standard deviations below what a linear model of age and sex expects, voxel by voxel.
+
+    Uptake = b0 + b1 age + b2 sex + residual, by least squares over healthy training scans; the map is
+    (expected - x) / SD of the residual, as statistical parametric mapping does with one patient
+    against controls (Friston et al. 1994), without its test of the contrast. It has a map and no
+    reconstruction.
+
+    Parameters
+    ----------
+    sd_floor : smallest standard deviation, as a fraction of its median in the brain, so that
+        voxels which never vary cannot shout
+    """
+
+    reference = "Friston et al. 1994, Hum Brain Mapp 2:189-210"
+    coefficients: Tensor
+    usual: Tensor
+    sd: Tensor
+
+    def __init__(self, grid: Grid, sd_floor: Annotated[float, Field(ge=0, le=1)] = 0.5) -> None:
+        super().__init__(grid)
+        self.sd_floor = sd_floor
+        self.register_buffer("coefficients", torch.zeros(3, grid.size))
+        self.register_buffer("usual", torch.zeros(2))
+        self.register_buffer("sd", torch.ones(grid.shape))
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Least squares from the normal equations in float64, then the SD of the residuals, in two passes."""
+        known = torch.cat([_covariates(batch) for batch in batches])
+        self.usual.copy_(known.nanmean(dim=0).nan_to_num())
+        products = torch.zeros(3, 3, dtype=torch.float64, device=known.device)
+        sums = torch.zeros(3, self.grid.size, dtype=torch.float64, device=known.device)
+        for batch in batches:
+            design = self._design(batch).double()
+            products += design.T @ design
+            sums += design.T @ batch.images.flatten(1).double()
+        self.coefficients.copy_(torch.linalg.pinv(products, hermitian=True) @ sums)
+        squares = torch.zeros(self.grid.shape, dtype=torch.float64, device=known.device)
+        for batch in batches:
+            squares += (self._expected(batch) - batch.images)[:, 0].double().square().sum(0)
+        freedom = max(1, len(known) - int(torch.linalg.matrix_rank(products, hermitian=True)))
+        sd = (squares / freedom).sqrt()
+        brain = torch.from_numpy(brain_mask(self.grid)).to(sd.device)
+        self.sd.copy_(sd.clamp_min(self.sd_floor * float(sd[brain].median())).clamp_min(1e-6))
+
+    def anomaly_map(self, batch: Batch) -> Tensor:
+        """(expected - x) / SD of the residual."""
+        return (self._expected(batch) - batch.images) / self.sd
+
+    def _expected(self, batch: Batch) -> Tensor:
+        """What age and sex let expect, (N, 1, X, Y, Z)."""
+        return (self._design(batch) @ self.coefficients).view_as(batch.images)
+
+    def _design(self, batch: Batch) -> Tensor:
+        """A one, age and sex of every scan, (N, 3)."""
+        covariates = _covariates(batch)
+        covariates = torch.where(covariates.isnan(), self.usual, covariates)
+        return torch.cat([torch.ones_like(covariates[:, :1]), covariates], dim=1)
+
+
+def _covariates(batch: Batch) -> Tensor:
+    return torch.stack([(batch.age - AGE) / 10, batch.sex - SEX], dim=1).to(batch.images.device)

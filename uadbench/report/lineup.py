@@ -1,0 +1,154 @@
+"""What several models make of the same altered scan: one row a model, the truth above them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from uadbench.errors import InputError
+from uadbench.examples import EXAMPLES, Examples, read_examples
+from uadbench.report.brain_rows import BrainRows, Scale
+from uadbench.report.words import near, number
+from uadbench.results import Result
+from uadbench.store import atomic_path
+from uadbench.types import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS_A_PAGE = 10
+"""Of models on a page of a PDF: with the truth above them they fill the height of A4."""
+
+DPI = 300
+ALIKE = 5e-3
+"""Volumes are kept to 11 bits, and scans differ by about 1e-4 between machines."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run in the picture: what it kept of the case, and the average precision of its standard map there.
+
+    `telling` is what tells it from other runs of its model: seed, fold, options.
+    """
+
+    result: Result
+    telling: tuple[str, ...]
+    examples: Examples
+    average_precision: float | None
+
+
+def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Entry]:
+    """The runs of comparable results with the case that each of them keeps, in the order given.
+
+    Raises InputError for a run without pictures, or with those of another scan.
+    """
+    entries: list[Entry] = []
+    for run, result, telling, table in zip(runs, results, _telling(results), tables, strict=True):
+        file = (run if run.is_dir() else run.parent) / EXAMPLES
+        if not file.is_file():
+            raise InputError(f"{run}: has no {EXAMPLES} to draw; give the run folder that 'uadbench run' wrote")
+        try:
+            examples = read_examples(file)
+            case = examples.volumes["case"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{file}: cannot be read ({' '.join(str(error).split())}); run again with --fresh"
+            ) from None
+        if entries and not _alike(case, entries[0].examples.volumes["case"]):
+            raise InputError(f"{runs[0]} and {run} cannot be drawn together: their examples are of different scans")
+        # rows are in the order of the test scans, and the case is of the first of them
+        rows = table[(table["anomaly"] == result.dementias[0]) & (table["severity"] == near(result, 0.3))]
+        precision = float(rows["ap.standard"].iloc[0])
+        entries.append(Entry(result, telling, examples, None if np.isnan(precision) else precision))
+    return entries
+
+
+def draw_lineup(entries: Sequence[Entry], file: Path) -> None:
+    """Draw all rows into one tall PNG or SVG, or into the pages of a PDF."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    with atomic_path(file) as partial:
+        if file.suffix.lower() != ".pdf":
+            lineup(entries, entries).savefig(partial, dpi=DPI)
+            return
+        with PdfPages(partial) as pages:
+            for start in range(0, len(entries), ROWS_A_PAGE):
+                pages.savefig(lineup(entries[start : start + ROWS_A_PAGE], entries), dpi=DPI)
+
+
+def lineup(shown: Sequence[Entry], scaled_on: Sequence[Entry]) -> Figure:
+    """Reconstruction, difference and standard map of each entry, in three planes through the largest reduction.
+
+    Above them stand what a perfect model would give, and the altered scan. Red is missing uptake; the outline is half
+    of the largest reduction. Colour scales are common to all `scaled_on`, so that pages agree.
+    """
+    result, case = shown[0].result, shown[0].examples.volumes["case"]
+    taken = case["healthy"] - case["altered"]
+    most, limit = float(np.abs(taken).max()) or 1.0, _common_limit(scaled_on)
+    brightest, deepest_percent = float(np.percentile(case["healthy"], 99.8)), 100 * float(case["reduction"].max())
+    uptake = Scale("gray", 0.0, brightest, "uptake, in the models' unit", of_map=False)
+    difference = Scale("RdBu_r", -most, most, "difference, in the models' unit", cuts=True)
+    reduction = Scale("Reds", 0.0, deepest_percent, "true reduction r [%]")
+    standard = Scale("RdBu_r", -limit, limit, "standard map [SD of healthy scans]", cuts=True)
+
+    page = BrainRows(shown[0].examples, rows=2 + len(shown), headings=3)
+    page.headings(("healthy scan x", "uptake taken, x - x'", "true reduction r"))
+    page.row("truth")
+    page.volume(0, case["healthy"], uptake, signposts=True)
+    page.volume(1, taken, difference)
+    page.volume(2, 100 * case["reduction"], reduction)
+    page.headings(("altered scan x'", "", ""))
+    page.row("input", shown[0].examples.titles["case"])
+    page.volume(0, case["altered"], uptake)
+    page.colour_bars(1, uptake, difference)
+    page.colour_bars(2, reduction, standard)
+    page.headings(("reconstruction x̂'", "difference x̂' - x'", "standard map"))
+    for entry in shown:
+        own = entry.examples.volumes["case"]
+        page.row(entry.result.model.name, *entry.telling, f"AP {number(entry.average_precision)}")
+        restored = own.get("from_altered")
+        if restored is None:
+            page.missing(0)
+            page.missing(1)
+        else:
+            page.volume(0, restored, uptake)
+            page.volume(1, restored - own["altered"], difference)
+        page.volume(2, own["standard_map"], standard)
+    page.foot(
+        f"Protocol {result.protocol.name}, cohort {result.cohort.tested_on or result.cohort.name}; slices at MNI mm. "
+        "AP: average precision of the standard map, this case. Outline: half of the largest reduction. "
+        "Red: uptake is missing."
+    )
+    return page.figure
+
+
+def _telling(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """What differs between the runs of one model: seed, fold, options."""
+    facts = [{"seed": r.seed, "fold": r.fold, **r.model.options} for r in results]
+    told = []
+    for result, own in zip(results, facts, strict=True):
+        others = [fact for r, fact in zip(results, facts, strict=True) if r.model.name == result.model.name]
+        told.append(tuple(f"{key} {value}" for key, value in own.items() if any(o.get(key) != value for o in others)))
+    return told
+
+
+def _alike(one: dict[str, Volume], other: dict[str, Volume]) -> bool:
+    return all(
+        one[name].shape == other[name].shape and np.allclose(one[name], other[name], atol=ALIKE)
+        for name in ("healthy", "altered", "reduction")
+    )
+
+
+def _common_limit(entries: Sequence[Entry]) -> float:
+    """Where the colours of standard maps end: the median over models, so that one wild map does not fade the others."""
+    tops = [
+        float(np.percentile(np.abs(entry.examples.volumes["case"]["standard_map"][entry.examples.brain]), 99.8))
+        for entry in entries
+    ]
+    known = [top for top in tops if top > 0]
+    return float(np.median(known)) if known else 1.0

@@ -1,0 +1,87 @@
+"""Checks of how a model learns: gradients, seeds, and weights that survive being saved and continued."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from uadbench.models.base import Model
+from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
+from uadbench.progress import Silent
+from uadbench.testing.examples import answers_of, example_batches, fitted, new_model, require_losses, unseen_batch
+from uadbench.training import train
+
+
+def check_gradients_everywhere(model_class: type[Model]) -> None:
+    """Every parameter gets a finite gradient from some loss (models that learn by gradients)."""
+    model = new_model(model_class)
+    if not model.learns_by_gradients:
+        return
+    batches = example_batches()
+    require_losses(new_model(model_class), batches)
+    model.prepare(batches)
+    model.train()
+    optimisers = model.optimisers()
+    reached: set[str] = set()
+    for name, loss in model.losses(next(iter(batches))):
+        model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        owned = {id(p) for group in optimisers[name].param_groups for p in group["params"]}
+        for label, parameter in model.named_parameters():
+            if id(parameter) in owned and parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), f"the gradient of '{label}' is not finite"
+                reached.add(label)
+    left = [label for label, p in model.named_parameters() if p.requires_grad and label not in reached]
+    named = ", ".join(f"'{label}'" for label in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+    assert not left, f"no loss whose optimiser owns it reaches {named}"
+
+
+def check_save_load(model_class: type[Model]) -> None:
+    """Weights saved and loaded into a new model give bit-equal answers."""
+    model, batch = fitted(model_class), unseen_batch(2)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, Path(folder), name="model", options={}, fit_key="")
+        again = new_model(model_class, seed=1).eval()
+        load_weights(again, Path(folder) / WEIGHTS)
+    expected = answers_of(model, batch)
+    for label, answer in answers_of(again, batch).items():
+        same = torch.equal(answer.nan_to_num(), expected[label].nan_to_num())
+        assert same, f"the {label} differs after saving and loading; is what was learnt in parameters and buffers?"
+
+
+def check_resume(model_class: type[Model]) -> None:
+    """A training that is stopped after an epoch and continued ends as one that was not (models with gradients).
+
+    What `prepare` learns must live in buffers: plain attributes are lost when a training is continued.
+    """
+    if not new_model(model_class).learns_by_gradients:
+        return
+    from safetensors.torch import load_file
+
+    batches = example_batches()
+    require_losses(new_model(model_class), batches)
+    with tempfile.TemporaryDirectory() as folder:
+        for epochs, name in ((2, "whole"), (1, "state"), (2, "state")):
+            train(
+                new_model(model_class),
+                batches,
+                batches,
+                epochs=epochs,
+                patience=0,
+                state_file=Path(folder) / name,
+                progress=Silent(),
+                save_every_s=0.0,
+            )
+        # the last weights, not the best, which may be those of the first epoch in both
+        whole, continued = (load_file(Path(folder) / name) for name in ("whole", "state"))
+    for name, value in whole.items():
+        assert torch.equal(value, continued[name]), f"'{name}' differs after a training was continued"
+
+
+def check_seed(model_class: type[Model]) -> None:
+    """The same seed gives the same model."""
+    first, second = fitted(model_class), fitted(model_class)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), f"'{name}' differs between two equal trainings"
