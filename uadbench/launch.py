@@ -140,7 +140,7 @@ def _tell_cost(outcome: Outcome, progress: Progress) -> None:
     cost = outcome.result.cost
     if cost.over_budget:
         progress.warning(
-            f"{outcome.result.model.name}: took {cost.cpu_minutes:.1f} processor minutes, more than the "
+            f"{outcome.result.model.name}: took {cost.cpu_minutes:.3g} processor minutes, more than the "
             f"{cost.budget_minutes:g} that a cell of {outcome.result.protocol.name} may cost; its result is marked"
         )
 

@@ -65,7 +65,7 @@ def models_table(results: Sequence[Result]) -> Group:
     ]
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
-        f"{_name(r, results)} ({r.cost.cpu_minutes:.0f} of {r.cost.budget_minutes:g})"
+        f"{_name(r, results)} ({r.cost.cpu_minutes:.3g} of {r.cost.budget_minutes:g})"
         for r in results
         if r.cost.over_budget
     ]

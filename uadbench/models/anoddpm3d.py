@@ -23,12 +23,12 @@ LEVELS = 2
 
 @register_model("anoddpm3d")
 class AnoDDPM3D(ReconstructionModel):
-    """A diffusion model that noises a scan to partial depth with coarse noise, and removes the noise.
+    """A diffusion model that noises a scan to partial depth with smooth noise, and removes the noise.
 
-    Wyatt et al. 2022, in 3D, with coarse instead of simplex noise (as Kascenas et al. 2022 draw it), MONAI's
-    U-Net on blocks of `patch` voxels along each axis (their voxels are its channels), few deterministic strides back
-    (DDIM) instead of every step, training at the depths that these pass through, and deviations from the
-    mean training scan (see `centring`). The noise at inference depends on the scan's seed alone.
+    Wyatt et al. 2022, in 3D, with smoothed white instead of simplex noise, MONAI's U-Net on blocks of
+    `patch` voxels along each axis (their voxels are its channels), few deterministic strides back (DDIM)
+    instead of every step, training at the depths that these pass through, and deviations from the mean
+    training scan (see `centring`). The noise at inference depends on the scan's seed alone.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class AnoDDPM3D(ReconstructionModel):
     patch : voxels along each axis that become channels
     depth : of 1000 steps, to which noise is added
     passes : of the network from there back
-    grain_mm : distance at which the noise is drawn, in mm
+    grain_mm : to which the noise is smoothed, full width at half maximum in mm
     prediction : what the network predicts: the noise ("epsilon") or the scan ("sample")
     draws : how many reconstructions, each from its own noise, are averaged
     learning_rate : of Adam, at the start of a cosine
@@ -54,7 +54,7 @@ class AnoDDPM3D(ReconstructionModel):
         patch: Annotated[int, Field(ge=1)] = 4,
         depth: Annotated[int, Field(ge=1, lt=STEPS)] = 250,
         passes: Annotated[int, Field(ge=1)] = 4,
-        grain_mm: Annotated[float, Field(gt=0)] = 24.0,
+        grain_mm: Annotated[float, Field(ge=0)] = 24.0,
         prediction: Prediction = "sample",
         draws: Annotated[int, Field(ge=1)] = 1,
         learning_rate: Annotated[float, Field(gt=0)] = 1e-3,

@@ -23,20 +23,20 @@ PATCH = 2
 
 @register_model("dae3d")
 class DAE3D(ReconstructionModel):
-    """A U-Net that removes coarse noise, and with it whatever is as large and as unexpected.
+    """A U-Net that removes smooth noise, and with it whatever is as large and as unexpected.
 
-    Kascenas et al. 2022, in 3D: noise of low resolution is added to healthy scans inside the brain, the
-    network restores the scan, and at inference sees a scan without noise. The U-Net is MONAI's, with
-    residual units; it works on deviations from the mean training scan (see `centring`), in blocks of 2 x 2 x 2 voxels
-    that are its channels. Differs from
-    the paper in its size, in the noise's spread (a scale of each scan's own, up to `noise`), and in
-    training on volumes.
+    Kascenas et al. 2022, in 3D: smooth noise is added to healthy scans inside the brain, the network
+    restores the scan, and at inference sees a scan without noise. The U-Net is MONAI's, with residual
+    units; it works on deviations from the mean training scan (see `centring`), in blocks of 2 x 2 x 2
+    voxels that are its channels. Differs from the paper in its size, in noise that is smoothed instead
+    of drawn at a low resolution (see `coarse_noise`) and has a spread of its own in every scan, up to
+    `noise`, and in training on volumes.
 
     Parameters
     ----------
     width : filters of the first level, at a quarter of the resolution; doubled at each of three levels
     noise : largest standard deviation of the noise, in units of healthy variation in the brain
-    grain_mm : distance at which the noise is drawn, in mm
+    grain_mm : to which the noise is smoothed, full width at half maximum in mm
     learning_rate : of Adam, at the start of a cosine
     """
 
@@ -51,7 +51,7 @@ class DAE3D(ReconstructionModel):
         grid: Grid,
         width: Annotated[int, Field(ge=1)] = 32,
         noise: Annotated[float, Field(gt=0)] = 2.0,
-        grain_mm: Annotated[float, Field(gt=0)] = 24.0,
+        grain_mm: Annotated[float, Field(ge=0)] = 24.0,
         learning_rate: Annotated[float, Field(gt=0)] = 1e-3,
     ) -> None:
         super().__init__(grid)
