@@ -16,7 +16,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No test reads or writes the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["UADBENCH_CACHE"] = str(folder)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     return folder
 
 

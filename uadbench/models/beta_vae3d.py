@@ -28,7 +28,7 @@ class BetaVAE3D(VAE3D):
 
     reference = "Higgins et al. 2017, ICLR"
     recipes: ClassVar = {
-        "quick": {"width": 16, "learning_rate": 3e-3},
+        "quick": {"width": 16, "learning_rate": 3e-3, "beta": 2.0},
         "paper": {"learning_rate": 1e-5, "from_mean": False},
     }
 

@@ -57,7 +57,7 @@ class PartialDiffusion:
 
 
 def denoiser(channels: int, width: int, levels: int) -> nn.Module:
-    """MONAI's diffusion U-Net in 3D, one residual block a level, without attention."""
+    """MONAI's diffusion U-Net in 3D, one residual block a level, with attention in the middle alone."""
     from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
     network: nn.Module = DiffusionModelUNet(

@@ -30,12 +30,13 @@ class Ensemble(Model):
     recipe : whose options the members take, as under a protocol
     """
 
+    extra = "networks"
     reference = "Aggarwal and Sathe 2017, Outlier Ensembles, Springer"
     recipes: ClassVar = {"quick": {"recipe": "quick"}, "paper": {"recipe": "paper"}}
     sizes: Tensor
     brain: Tensor
 
-    def __init__(self, grid: Grid, members: str = "zscore_glm,pca_recon,vae3d", recipe: str = "") -> None:
+    def __init__(self, grid: Grid, members: str = "zscore_glm,pca_recon,vae3d,dae3d", recipe: str = "") -> None:
         super().__init__(grid)
         plugins = self.parts({"members": members})
         made = [plugin(grid, **plugin.recipes.get(recipe, {})) for plugin in plugins]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -39,6 +39,7 @@ class PaDiM(PatchModel):
 
     """
 
+    recipes: ClassVar = {"quick": {"regularisation": 0.1}}
     reference = "Defard et al. 2021, ICPR workshops, arXiv:2011.08785"
     chosen: Tensor
 

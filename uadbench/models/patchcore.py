@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -51,6 +51,7 @@ class PatchCore(PatchModel):
 
     """
 
+    recipes: ClassVar = {"quick": {"bank": 6000}}
     reference = "Roth et al. 2022, CVPR, arXiv:2106.08265"
     bank: Tensor
 

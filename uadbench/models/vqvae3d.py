@@ -41,7 +41,7 @@ class VQVAE3D(ReconstructionModel):
 
     reference = "van den Oord et al. 2017, NeurIPS"
     extra = "networks"
-    recipes: ClassVar = {"quick": {"learning_rate": 3e-3}}
+    recipes: ClassVar = {"quick": {"size": 4, "learning_rate": 3e-3}}
 
     def __init__(
         self,

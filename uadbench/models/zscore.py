@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -29,6 +29,7 @@ class ZScore(Model):
     """
 
     reference = "Minoshima et al. 1995, J Nucl Med 36:1238-1248"
+    recipes: ClassVar = {"quick": {"sd_floor": 1.0}}
     mean: Tensor
     sd: Tensor
 

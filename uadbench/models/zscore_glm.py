@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -34,6 +34,7 @@ class ZScoreGLM(Model):
     """
 
     reference = "Friston et al. 1994, Hum Brain Mapp 2:189-210"
+    recipes: ClassVar = {"quick": {"sd_floor": 1.0}}
     coefficients: Tensor
     usual: Tensor
     sd: Tensor
