@@ -14,7 +14,7 @@ from uadbench.models import extras
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without MONAI and without the weights."""
-    monkeypatch.setattr(extras, "EXTRAS", {extra: ("not_there",) for extra in extras.EXTRAS})
+    monkeypatch.setattr(extras, "EXTRAS", dict.fromkeys(extras.EXTRAS, ("not_there",)))
 
 
 def call(capsys, *arguments: str) -> tuple[int, str, str]:

@@ -261,7 +261,7 @@ WITH_EXTRA = sorted(name for name, plugin in registry.models.load_all().items() 
 def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = registry.models.get(name)
     assert issubclass(plugin, Model)
-    monkeypatch.setattr(extras, "EXTRAS", {extra: ("not_there",) for extra in extras.EXTRAS})
+    monkeypatch.setattr(extras, "EXTRAS", dict.fromkeys(extras.EXTRAS, ("not_there",)))
     with pytest.raises(InputError, match=rf"needs .*pip install 'uadbench\[{plugin.extra}\]'$"):
         plugin(SMALL)
 

@@ -23,8 +23,8 @@ def coarse_noise(seeds: Sequence[int], grid: Grid, grain_mm: float, device: torc
     sigma = grain_mm / grid.voxel_mm / math.sqrt(8 * math.log(2))
     if sigma > 0:
         x, y, z = (_smoothing(n, sigma).to(noise.device) for n in grid.shape)
-        noise = x @ noise.flatten(3)  # (N, 1, X, Y * Z)
-        noise = (y @ noise.unflatten(3, grid.shape[1:])) @ z
+        noise = (x @ noise.flatten(3)).view_as(noise)  # along X: (X, X) times (N, 1, X, Y * Z)
+        noise = y @ noise @ z
     return noise / noise.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt().clamp_min(1e-6)
 
 
