@@ -16,7 +16,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No test reads or writes the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["UADBENCH_CACHE"] = str(folder)
-    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+    threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for processes that tests start: their scores are to be equal
+    torch.set_num_threads(threads)
     return folder
 
 

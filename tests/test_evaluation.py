@@ -217,5 +217,5 @@ def test_cells_are_told_apart_by_what_matters(material) -> None:
     assert cell.fit_key == Cell("vae3d", material, 0).fit_key
     assert cell.fit_key != Cell("vae3d", material, 1).fit_key
     assert cell.fit_key != Cell("vae3d", material, 0, {"latent": 64}).fit_key
-    assert cell.fit_key == Cell("vae3d", material, 0, {"latent": "128"}).fit_key
+    assert cell.fit_key == Cell("vae3d", material, 0, {"latent": "32"}).fit_key
     assert cell.fit_key != Cell("ae3d", material, 0).fit_key

@@ -47,7 +47,7 @@ def test_a_nested_run_holds_everything(logged) -> None:
     assert parent.info.run_name == "title"
     assert parent.info.status == run.info.status == "FINISHED"
     assert run.data.params["model"] == "vae3d"
-    assert run.data.params["option.latent"] == "128"
+    assert run.data.params["option.latent"] == "32"
     assert run.data.params["protocol_hash"] == result.protocol.hash
     assert run.data.metrics["headline.ap_standard"] == pytest.approx(result.headline.ap_standard)
     assert {artifact.path for artifact in client.list_artifacts(run_id)} >= {

@@ -26,7 +26,7 @@ def load(file):
 train = np.stack([load(file) for file in sorted((folder / "train").iterdir())])
 brain = load(next(folder.glob("brain_mask.nii*"))) > 0
 mean, sd = train.mean(axis=0), train.std(axis=0, ddof=1)
-sd = np.maximum(sd, 0.5 * np.median(sd[brain]))
+sd = np.maximum(sd, np.median(sd[brain]))
 for part in ("validation", "test"):
     for file in sorted((folder / part).iterdir()):
         image = nibabel.load(file)

@@ -84,7 +84,7 @@ def test_from_mean_starts_at_the_mean() -> None:
 def test_autoencoders_learn(network: type[AE3D]) -> None:
     batches = example_batches()
     images = torch.cat([batch.images for batch in batches])
-    model = fitted(network, epochs=80)
+    model = fitted(network, epochs=150)
     restored = torch.cat([model.reconstruct(batch) for batch in batches]).detach()
     error = float((restored - images).square().mean())
     assert error < 0.9 * float((images - images.mean(0)).square().mean())
