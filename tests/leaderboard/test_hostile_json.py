@@ -201,11 +201,14 @@ def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
             yield from sections(inner, (*path, key))
 
 
+WITH_DEFAULT = {"schema_version", "weights", "answers", "cpu_minutes", "budget_minutes"}
+
+
 def test_every_missing_and_every_additional_field(content, tmp_path) -> None:
     checked = 0
     for path, section in list(sections(content)):
         for name in [*section, "more"]:
-            if name in ("schema_version", "weights", "answers", "cpu_minutes", "budget_minutes"):  # which have a default
+            if name in WITH_DEFAULT:
                 continue
             before = dict(section)
             section.pop(name, None) if name in section else section.update(more=1)
