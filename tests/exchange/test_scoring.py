@@ -84,8 +84,8 @@ def test_maps_of_another_process_score_like_the_model_of_code(models, answered: 
     assert result["model"]["name"] == "spm12" and result["model"]["reference"] == "Friston 1994"
     assert len(result["model"]["answers"]) == 64 and result["protocol"]["ranked"]
     assert not result["model"]["reconstructs"] and result["training"] is None
-    unknown = ("train_seconds", "inference_seconds_per_scan", "parameters")
-    assert [result["cost"][name] for name in unknown] == [None] * 3
+    unknown = ("train_seconds", "inference_seconds_per_scan", "parameters", "cpu_minutes")
+    assert [result["cost"][name] for name in unknown] == [None] * 4
     assert result["provenance"]["model_source"] == "unknown: it answered in files"
     assert (Path(told["folder"]) / "mlflow.json").is_file()
     code, out, err = call(capsys, "score", str(folder), *options[:-1])  # there already, and shown to people

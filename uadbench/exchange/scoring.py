@@ -77,7 +77,7 @@ class AnsweredCell(Cell):
 
     def amended(self, result: Result) -> Result:
         """The result says that it is of files, and does not tell what their reading cost as the tool's cost."""
-        unknown = {"train_seconds": None, "inference_seconds_per_scan": None, "parameters": None}
+        unknown = dict.fromkeys(("train_seconds", "inference_seconds_per_scan", "parameters", "cpu_minutes"))
         update = {
             "model": result.model.model_copy(update={"answers": self.digest}),
             "cost": result.cost.model_copy(update=unknown),

@@ -46,11 +46,15 @@ class ZScore(Model):
         for batch in batches:
             squares += (batch.images[:, 0] - mean).square().sum(0)
             count += len(batch)
-        sd = (squares / (count - 1)).sqrt()
-        brain = torch.from_numpy(brain_mask(self.grid)).to(sd.device)
         self.mean.copy_(mean)
-        self.sd.copy_(sd.clamp_min(self.sd_floor * float(sd[brain].median())).clamp_min(1e-6))
+        self.sd.copy_(floored((squares / (count - 1)).sqrt(), self.grid, self.sd_floor))
 
     def anomaly_map(self, batch: Batch) -> Tensor:
         """(mean - x) / SD."""
         return (self.mean - batch.images) / self.sd
+
+
+def floored(sd: Tensor, grid: Grid, floor: float) -> Tensor:
+    """Standard deviations (X, Y, Z), none below the fraction `floor` of their median in the brain, nor 0."""
+    brain = torch.from_numpy(brain_mask(grid)).to(sd.device)
+    return sd.clamp_min(floor * float(sd[brain].median())).clamp_min(1e-6)

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uadbench.atlas import brain_mask
 from uadbench.models.base import Model
+from uadbench.models.zscore import floored
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
@@ -61,9 +61,7 @@ class ZScoreGLM(Model):
         for batch in batches:
             squares += (self._expected(batch) - batch.images)[:, 0].double().square().sum(0)
         freedom = max(1, len(known) - int(torch.linalg.matrix_rank(products, hermitian=True)))
-        sd = (squares / freedom).sqrt()
-        brain = torch.from_numpy(brain_mask(self.grid)).to(sd.device)
-        self.sd.copy_(sd.clamp_min(self.sd_floor * float(sd[brain].median())).clamp_min(1e-6))
+        self.sd.copy_(floored((squares / freedom).sqrt(), self.grid, self.sd_floor))
 
     def anomaly_map(self, batch: Batch) -> Tensor:
         """(expected - x) / SD of the residual."""
