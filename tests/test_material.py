@@ -23,7 +23,7 @@ from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.roles import Roles
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError
-from uadbench.launch import run_cells
+from uadbench.launch.local import run_cells
 from uadbench.material import PARTS, Material, Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent

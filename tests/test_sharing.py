@@ -39,6 +39,7 @@ from uadbench.report.figures import draw_figures
 from uadbench.results import RESULT, Result, read_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 from uadbench.sharing import pseudonym, refuse_ids, salt, salt_file, share
+from uadbench.store import read_sealed
 from uadbench.tracking import Tracker, attach, default_uri
 
 CHANGES = {"testsets.anomalies": "['ad']", "detection.least_validation": "4", "detection.specificity": "0.6"}
@@ -312,7 +313,7 @@ def test_an_option_that_holds_an_id_is_refused(option, outcomes, tmp_path, salts
 def with_option(outcome: Outcome, option: str, folder: Path) -> Path:
     """The run as one whose model had an option more."""
     shutil.copytree(outcome.folder, folder)
-    content = json.loads((folder / RESULT).read_text())
+    content = read_sealed(folder / RESULT)
     content["model"]["options"]["prior"] = option
     (folder / RESULT).write_text(json.dumps(content))
     return folder

@@ -12,7 +12,7 @@ import torch
 from uadbench.cells import Cell
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError, Unfinished
-from uadbench.launch import run_cells
+from uadbench.launch.local import run_cells
 from uadbench.progress import Silent
 from uadbench.report.figures import draw_figures
 from uadbench.tracking import EXPERIMENT, Tracker, default_uri

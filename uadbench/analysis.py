@@ -194,8 +194,8 @@ def _detected(
     anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None
 ) -> DetectedTestSet:
     rows = rows.sort_values("participant_id", kind="stable")  # people are resampled by their place
-    people = rows["participant_id"].to_numpy()
-    by_person = [_values(rows[SCORE])[people == person] for person in dict.fromkeys(people)]
+    people, values = rows["participant_id"].to_numpy(), _values(rows[SCORE])
+    by_person = [values[people == person] for person in dict.fromkeys(people)]
     scores = np.stack(by_person)  # (participants, draws)
     if anomaly == PATIENTS:
         auroc = auroc_between(_values(healthy), scores[:, 0])

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from uadbench import analysis, registry
+from uadbench import analysis, failures, registry
 from uadbench.batches import Batches
+from uadbench.claims import claim
 from uadbench.errors import InputError
 from uadbench.evaluation import REVISIONS, Evaluator, score_scans
 from uadbench.examples import EXAMPLES, Examples, write_examples
@@ -136,10 +137,12 @@ class Cell:
         return output / cohort / label / self.name / f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
 
     def state(self, output: Path) -> str:
-        """`done`, `trained` (to be evaluated), `begun`, or `to do`."""
+        """`done`, `failed`, `trained` (to be evaluated), `begun`, or `to do`."""
         folder = self.folder(output)
         if finished(folder, self.eval_key) is not None:
             return "done"
+        if failures.recorded(folder) is not None:
+            return "failed"
         if has_model(folder, self.fit_key):
             return "trained"
         return "begun" if (folder / STATE).exists() else "to do"
@@ -167,13 +170,24 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
 
     What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
     What was begun is continued. `fresh` forgets all of this cell and starts anew.
+
+    Raises Claimed if another process works on the cell.
     """
     folder = cell.folder(output)
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    known = finished(folder, cell.eval_key)
-    if known is not None:
+    if not fresh and (known := finished(folder, cell.eval_key)) is not None:
         return Outcome(known, folder, reused=True)
+    with claim(folder):
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif (known := finished(folder, cell.eval_key)) is not None:  # by now: another process had it
+            return Outcome(known, folder, reused=True)
+        return _brought_to_its_result(cell, folder, output, device, progress, fresh)
+
+
+def _brought_to_its_result(
+    cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress, fresh: bool
+) -> Outcome:
+    failures.forget(folder)
     _sweep(folder)
     with phase("training, the rest"):
         if not fresh:

@@ -1,10 +1,19 @@
 """What can go wrong in a way a user can mend; each error carries the exit code of the command line."""
 
+LONGEST = 2000
+
 
 class UadbenchError(Exception):
-    """Base of all errors that are told in one line; `exit_code` is what the command returns."""
+    """Base of all errors that are told in one line; `exit_code` is what the command returns.
+
+    A name, key or path out of somebody's file can neither break that line, nor steer a terminal, nor fill it.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message[: LONGEST + 1])
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...")
 
 
 class InputError(UadbenchError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,14 +38,17 @@ class Stopwatch:
 def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Observation:
     """Ask a model for reconstruction and map, computing a reconstruction only once.
 
+    The model is given a copy of the images: it is scored against what they were, whatever it does to them.
+
     Raises Unfinished if an answer has another shape than the images or is not finite.
     """
+    given = replace(batch, images=batch.images.clone())
     started = time.perf_counter()
-    restored = model.reconstruct(batch).float() if isinstance(model, ReconstructionModel) else None
+    restored = model.reconstruct(given).float() if isinstance(model, ReconstructionModel) else None
     if restored is not None and type(model).anomaly_map is ReconstructionModel.anomaly_map:
         suspicion = restored - batch.images
     else:
-        suspicion = model.anomaly_map(batch).float()
+        suspicion = model.anomaly_map(given).float()
     if watch is not None:
         if batch.images.is_cuda:
             torch.cuda.synchronize()

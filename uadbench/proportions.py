@@ -38,12 +38,14 @@ def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: 
     if subjects < 2:
         return Interval(None, None, None)
     counts = subject_resamples(subjects) if counts is None else counts
-    wins = _wins(healthy, altered.reshape(subjects, -1))
-    np.fill_diagonal(wins, 0.0)
-    pairs = subjects**2 - np.square(counts).sum(axis=1)  # of different subjects; a resample of one subject has none
+    altered = altered.reshape(subjects, -1)
+    wins = _wins(healthy, altered)
+    np.fill_diagonal(wins, 0)
+    most = 2 * altered.shape[1]  # that a pair can win
+    pairs = subjects**2 - np.einsum("ij,ij->i", counts, counts)  # of different subjects; where there is one, none
     with np.errstate(invalid="ignore"):
-        drawn = ((counts @ wins) * counts).sum(axis=1) / pairs
-    return _auroc(float(wins.sum() / (subjects * (subjects - 1))), drawn, subjects, level)
+        drawn = _resampled_wins(wins, counts, counts) / (most * pairs)
+    return _auroc(float(wins.sum() / (most * subjects * (subjects - 1))), drawn, subjects, level)
 
 
 def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interval:
@@ -55,14 +57,24 @@ def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interva
         return Interval(None, None, None)
     wins = _wins(healthy, ill[:, None])
     of_healthy, of_ill = subject_resamples(len(healthy)), subject_resamples(len(ill), seed=2)
-    drawn = ((of_healthy @ wins) * of_ill).sum(axis=1) / wins.size
-    return _auroc(float(wins.mean()), drawn, min(wins.shape), level)
+    drawn = _resampled_wins(wins, of_healthy, of_ill) / (2 * wins.size)
+    return _auroc(float(wins.sum() / (2 * wins.size)), drawn, min(wins.shape), level)
 
 
 def _wins(healthy: Values, ill: Values) -> Values:
-    """(healthy, ill): 1 where the ill scan scores higher, 0.5 where equal; mean over the draws of `ill`."""
-    above = ill[None] > healthy[:, None, None]
-    return np.asarray((above + 0.5 * (ill[None] == healthy[:, None, None])).mean(axis=2))
+    """(healthy, ill): 2 where the ill scan scores higher, 1 where equal; summed over the draws of `ill`."""
+    above, equal = (compare(ill[None], healthy[:, None, None]) for compare in (np.greater, np.equal))
+    return np.asarray((2.0 * above + equal).sum(axis=2))
+
+
+def _resampled_wins(wins: Values, of_healthy: Values, of_ill: Values) -> Values:
+    """The sum of the wins over all pairs of each resample, (resamples,).
+
+    All are whole numbers, whose sums are exact: in float32, which takes half the time, up to 2^24.
+    """
+    kind = np.float32 if wins.max() * wins.size < 2**24 else np.float64
+    by_ill = of_healthy.astype(kind) @ wins.astype(kind)
+    return np.einsum("ij,ij->i", by_ill, of_ill.astype(kind)).astype(np.float64)
 
 
 def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
@@ -116,10 +128,9 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
     if subjects < 2 or plain.low is None or plain.high is None:
         return plain
     counts = subject_resamples(subjects)
-    drawn = np.empty(len(counts))
-    for value in np.unique(limit.drawn):
-        rows = limit.drawn == value
-        drawn[rows] = counts[rows] @ (scores > value).mean(axis=1) / subjects
+    values, place = np.unique(limit.drawn, return_inverse=True)
+    above = (scores[:, :, None] > values).sum(axis=1).astype(np.float64)  # (subjects, values)
+    drawn = (counts @ above)[np.arange(len(counts)), place] / scores.size
     low, high = percentiles(drawn, subjects, level)
     return Interval(share, max(0.0, min(low, plain.low)), min(1.0, max(high, plain.high)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,13 @@ from uadbench.store import content_hash, write_json
 from uadbench.types import Grid, Intensity, Precision
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 FOLDER = Path(__file__).parent / "protocols"
 STORED = "protocol.json"
+LARGEST = 1 << 20
+"""Bytes of a protocol's file; those that ship have 2000."""
+MOST_VOXELS = 100_000_000
+"""Of a grid. A brain at 0.5 mm has 70 million."""
 
 
 class _Section(BaseModel):
@@ -30,6 +35,12 @@ class GridSection(_Section):
     shape: tuple[Count, Count, Count]
     voxel_mm: Annotated[float, Field(gt=0)]
     origin: tuple[float, float, float]
+
+    @model_validator(mode="after")
+    def _fits(self) -> GridSection:
+        if math.prod(self.shape) > MOST_VOXELS:
+            raise ValueError(f"shape must not have more than {MOST_VOXELS} voxels")
+        return self
 
 
 class IntensitySection(_Section):
@@ -245,21 +256,27 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
 
     Raises InputError for an unknown protocol or key, or a value that does not fit.
     """
-    file = Path(reference) if reference.endswith(".toml") else FOLDER / f"{reference}.toml"
-    if not file.is_file():
-        if reference.endswith(".toml"):
-            raise InputError(f"{reference}: no such protocol file")
+    if not reference.endswith(".toml") and reference not in protocol_names():
         raise InputError(f"no protocol is called '{reference}'; {did_you_mean(reference, protocol_names())}")
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.name}: not valid TOML: {error}") from None
+    file = Path(reference) if reference.endswith(".toml") else FOLDER / f"{reference}.toml"
+    content = _read_toml(file)
     for key, value in (overrides or {}).items():
         _override(content, key, value)
     try:
         return Protocol.model_validate(content)
     except ValidationError as error:
         raise InputError(f"protocol {file.name}: {_explain(error)}") from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        if not file.is_file():
+            raise InputError(f"{file}: no such protocol file")
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a protocol has at most {LARGEST}")
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file.name}: not valid TOML: {error}") from None
 
 
 def store_protocol(protocol: Protocol, folder: Path) -> None:
@@ -274,9 +291,15 @@ def stored_protocol(folder: Path, name: str) -> Protocol:
     """
     file = folder / STORED
     if not file.is_file():
+        if name not in protocol_names():  # it is what a result says, which is not to choose a file
+            raise InputError(f"{folder}: has no {STORED}, and no protocol is called '{name}'")
         return load_protocol(name)
     try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a protocol has at most {LARGEST}")
         return Protocol.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
         raise InputError(f"{file}: {_explain(error)}") from None
 
@@ -307,7 +330,7 @@ def _override(content: dict[str, Any], key: str, text: str) -> None:
         raise InputError(f"protocol has no key '{key}'; {did_you_mean(last, list(section))}")
     try:
         section[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         section[last] = text
 
 

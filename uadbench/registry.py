@@ -143,6 +143,11 @@ class Registry:
         return plugin
 
 
+def names_code(value: Any) -> bool:
+    """Whether a value would make `Registry.get` run a file: what a user may write, and a data file may not."""
+    return ".py:" in str(value)
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """The end of an error line: the nearest known name, or all of them."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

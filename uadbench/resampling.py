@@ -47,8 +47,10 @@ def resampled_means(values: Values, counts: Values) -> Values:
     """
     known = np.isfinite(values)
     means = _addable(np.where(known, values, 0.0)).T @ counts.T
+    whole = known.all(axis=0)
     with np.errstate(invalid="ignore"):
-        means /= counts.sum(axis=1) if known.all() else known.T.astype(np.float64) @ counts.T
+        means[whole] /= counts.sum(axis=1)
+        means[~whole] /= known.T[~whole].astype(np.float64) @ counts.T
     return np.asarray(means.T)
 
 
@@ -114,15 +116,19 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
     stacked = values if values.ndim == 3 else values[None]
     centre = mean_over_seeds(stacked)
     counts = subject_resamples(len(centre)) if counts is None else counts
-    drawn = resampled_means(centre, counts)
+    sizes = np.isfinite(centre).sum(axis=0)
+    bounds = np.full((2, len(sizes)), np.nan)
+    for size in np.unique(sizes[sizes > 1]):
+        alike = sizes == size
+        bounds[:, alike] = _expanded(resampled_means(centre[:, alike], counts), int(size), level)
     intervals = []
-    for place, (column, means) in enumerate(zip(centre.T, drawn.T, strict=True)):
+    for place, (column, (low, high)) in enumerate(zip(centre.T, bounds.T, strict=True)):
         known = column[np.isfinite(column)]
         if len(known) < 2:
             intervals.append(Interval(float(known[0]) if len(known) else None, None, None))
             continue
         mean = float(_addable(known[:, None]).sum() / len(known))
-        plain = Interval(mean, *percentiles(means, len(known), level))
+        plain = Interval(mean, float(low), float(high))
         noise = [seed_noise(stacked[..., place])] if len(stacked) > 1 else []
         intervals.append(widened(plain, known, noise, level))
     return intervals
@@ -161,10 +167,15 @@ def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], le
 
 def percentiles(drawn: Values, subjects: int, level: float = LEVEL) -> tuple[float, float]:
     """The expanded percentile interval of an estimate, given its values in the resamples."""
+    low, high = _expanded(drawn, subjects, level)
+    return float(low), float(high)
+
+
+def _expanded(drawn: Values, subjects: int, level: float) -> Values:
+    """Those of (resamples,) or of every column of (resamples, columns): (2,) or (2, columns)."""
     tail = _expanded_tail(subjects, level)
     quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # the former is slow
-    low, high = quantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
+    return np.asarray(quantile(drawn.T, [tail, 1 - tail], axis=-1))
 
 
 @lru_cache(maxsize=64)

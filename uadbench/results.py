@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from uadbench.errors import InputError
-from uadbench.store import write_json
+from uadbench.store import unsealed, write_sealed
 from uadbench.types import GIVEN, Precision, is_dementia
 
 SCHEMA_VERSION: Literal[3] = 3
@@ -19,6 +19,8 @@ RESULT = "result.json"
 PEOPLE = "people.json"
 """In a run folder: who trained, validated and tested. It stays there."""
 DIGITS = 6
+LARGEST = 32 << 20
+"""Bytes of a result's file; that of protocol quick has one million."""
 
 
 class _Section(BaseModel):
@@ -278,7 +280,10 @@ class Provenance(_Section):
 
 
 class Result(_Section):
-    """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits."""
+    """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits.
+
+    `seal`: in a run folder's file alone, a hash of all the rest, by which damage is found.
+    """
 
     schema_version: Literal[3] = 3
     model: ModelCard
@@ -297,6 +302,7 @@ class Result(_Section):
     training: Training | None
     cost: Cost
     provenance: Provenance
+    seal: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _given_weights_are_unranked(self) -> Result:
@@ -349,28 +355,35 @@ class Result(_Section):
 
 def write_result(result: Result, folder: Path) -> None:
     """Write a result into a run folder; the scores that it vouches for must lie there already."""
-    write_json(folder / RESULT, result.model_dump(mode="json"))
+    write_sealed(folder / RESULT, result.model_dump(mode="json"))
 
 
 def read_result(reference: Path) -> Result:
     """Read a result from a run folder or a result file.
 
-    Raises InputError where there is none or it does not fit the schema.
+    Raises InputError where there is none, it does not fit the schema, or it is not what was written.
     """
     file = reference / RESULT if reference.is_dir() else reference
     try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a result has at most {LARGEST}")
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{reference}: no result here; give a run folder or its {RESULT}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not a readable JSON file ({error})") from None
-    return check_result(content, str(file))
+    result = check_result(content, str(file))
+    try:
+        unsealed(content)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; give the command that made it again") from None
+    return result
 
 
 def check_result(content: Mapping[str, Any], label: str) -> Result:
     """Check the content of a result against the schema."""
     try:
-        return Result.model_validate(content)
+        return Result.model_validate(content).model_copy(update={"seal": None})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -11,10 +11,12 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.results import DIGITS, Estimate, TestSetScores, rounded
-from uadbench.store import atomic_path, content_hash
+from uadbench.store import SEAL, atomic_path, content_hash
 from uadbench.types import UNSEEN, VARIED, is_dementia
 
 SCORES = "scores.parquet"
+MOST_CELLS, LARGEST = 50_000_000, 512 << 20
+"""Of a table of scores: cells, and bytes before compression. Protocol quick has 2 million cells."""
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
 TRAITS = ("mmse", "site", "scanner", "amyloid")
 """What a row tells of the person: no score of the model."""
@@ -27,9 +29,9 @@ def summarise(table: pd.DataFrame) -> list[TestSetScores]:
     for (anomaly, severity), rows in by_testset(table):
         people = rows.groupby("participant_id")[names].mean().to_numpy(dtype=np.float64)  # sorted by participant
         intervals = mean_intervals(people)
+        values = rows[names].to_numpy(dtype=np.float64).T
         metrics = {
-            name: _estimate(rows[name].to_numpy(dtype=np.float64), interval)
-            for name, interval in zip(names, intervals, strict=True)
+            name: _estimate(column, interval) for name, column, interval in zip(names, values, intervals, strict=True)
         }
         known = {name: estimate for name, estimate in metrics.items() if estimate.n}
         summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=known))
@@ -53,16 +55,24 @@ def ranking_scores(
     ask for one of them ("dementias", "unseen"). NaN where a participant lacks a score.
     """
     ranked = table[table["severity"].isin(severities)]
+    dementias = [name for name in ranked["anomaly"].unique() if is_dementia(name)]
     parts = {
-        "dementias": ranked[ranked["anomaly"].map(is_dementia)],
+        "dementias": ranked[ranked["anomaly"].isin(dementias)],
         "unseen": ranked[ranked["anomaly"] == UNSEEN],
     }
-    means = [
-        rows.groupby("participant_id")[column].agg(lambda values: values.mean(skipna=False))
-        for name, rows in parts.items()
-        if halves in ("both", name)
-    ]
+    means = [_by_participant(rows, column) for name, rows in parts.items() if halves in ("both", name)]
     return sum(means[1:], means[0]) / len(means)
+
+
+def _by_participant(rows: pd.DataFrame, column: str) -> pd.Series[float]:
+    """The mean of each participant's rows, NaN where one is missing; at once where everybody has as many."""
+    codes, people = pd.factorize(rows["participant_id"], sort=True)
+    each = np.bincount(codes)
+    if len(each) == 0 or each.min() != each.max():
+        return rows.groupby("participant_id")[column].agg(lambda values: values.mean(skipna=False))
+    values = rows[column].to_numpy(dtype=np.float64)[np.argsort(codes, kind="stable")]
+    means = values.reshape(len(people), -1).mean(axis=1)
+    return pd.Series(means, index=pd.Index(people, name="participant_id"), name=column)
 
 
 def score_hash(table: pd.DataFrame) -> str:
@@ -87,15 +97,88 @@ def score_hash(table: pd.DataFrame) -> str:
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write a table as Parquet, atomically."""
     with atomic_path(file) as partial:
-        table.to_parquet(partial, index=False, compression="zstd")
+        put_table(table, partial)
+
+
+def put_table(table: pd.DataFrame, partial: Path) -> None:
+    """Write a table as Parquet, sealed, to a path that `store.atomic_path` gave."""
+    import pyarrow
+    import pyarrow.parquet
+
+    plain = pyarrow.Table.from_pandas(table, preserve_index=False)
+    sealed = plain.replace_schema_metadata({**plain.schema.metadata, SEAL: _seal(plain.to_pandas())})
+    pyarrow.parquet.write_table(sealed, partial, compression="zstd")
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read a table of scores; one that was never sealed is taken as it is.
+
+    Raises InputError for one that is not there, damaged, or too large.
+    """
+    import pyarrow.parquet
+
+    try:
+        require_small(file)
+        stored = pyarrow.parquet.read_table(file, partitioning=None)
+        table: pd.DataFrame = stored.to_pandas()
+        seal = (stored.schema.metadata or {}).get(SEAL.encode())
+        if seal is not None and seal != _seal(table).encode():
+            raise InputError(f"{file}: is damaged: it is not what was written")
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow has its own exception for each way in which a file can be broken
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    return table
+
+
+def _seal(table: pd.DataFrame) -> str:
+    """A hash of names, types and values."""
+    columns = [[str(name), str(kind)] for name, kind in table.dtypes.items()]
+    return content_hash(columns, pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+
+
+def require_small(file: Path) -> None:
+    """Raise InputError if a table would take gigabytes of memory, however few bytes its file has.
+
+    Raises what pyarrow raises for a file that is none of its.
+    """
+    import pyarrow.parquet
+
+    told = pyarrow.parquet.read_metadata(file)
+    size = sum(told.row_group(index).total_byte_size for index in range(told.num_row_groups))
+    if told.num_rows * told.num_columns > MOST_CELLS or size > LARGEST:
+        raise InputError(f"{file}: claims {told.num_rows} rows of {told.num_columns} columns, {size} bytes; no scores")
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """The scores of every case beside a result."""
+    """The scores of every case beside a result. Raises InputError as `read_table` does."""
+    return read_table(folder / SCORES)
+
+
+def has_scores(folder: Path, expected: str) -> bool:
+    """Whether the scores of a run folder are there, and those whose hash a result holds."""
     try:
-        return pd.read_parquet(folder / SCORES)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / SCORES}: cannot be read ({' '.join(str(error).split())})") from None
+        return score_hash(read_scores(folder)) == expected
+    except (InputError, KeyError, TypeError, ValueError):
+        return False
+
+
+def scans_put_aside(folder: Path) -> int:
+    """How many scans' rows lie in a folder, in tables named by the number of scans before them.
+
+    A table that is damaged, or does not follow the one before it, is removed with all that come after it.
+    """
+    done = 0
+    for file in sorted(folder.glob("*.parquet")):
+        try:
+            rows = read_table(file) if file.stem == f"{done:06d}" else None
+        except InputError:
+            rows = None
+        if rows is None:
+            file.unlink()
+        else:
+            done += rows["participant_id"].nunique()
+    return done
 
 
 def _estimate(values: Values, interval: Interval) -> Estimate:

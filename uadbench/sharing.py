@@ -128,7 +128,7 @@ def _participants(folder: Path) -> set[str]:
     try:
         parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8")).values()
         return tested | {str(participant) for keys in parts for participant, _ in keys}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return tested
 
 

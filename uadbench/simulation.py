@@ -15,6 +15,8 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.anomalies import hypometabolism, regions
 from uadbench.cohorts import nifti
+from uadbench.cohorts.clinical import read_table
+from uadbench.cohorts.nifti_header import read_header
 from uadbench.errors import InputError
 from uadbench.progress import Progress
 from uadbench.registry import did_you_mean
@@ -72,6 +74,7 @@ def simulate(
                 missed = f"{item.path}: no voxel of the '{name}' mask lies in its field of view"
                 raise InputError(f"{missed}; its affine is probably not MNI, register the scan first")
     store.require_writable(output)
+    store.require_inside(output, *(output / item.stem for item in inputs))
     rows: list[dict[str, Any]] = []
     with progress.task("simulating", total=len(inputs) * len(names)) as task:
         for item in inputs:
@@ -155,11 +158,7 @@ def _from_caps(source: Path, progress: Progress) -> list[_Input]:
 
 
 def _from_table(source: Path) -> list[_Input]:
-    separator = "\t" if source.suffix.lower() == ".tsv" else ","
-    try:
-        table = pd.read_csv(source, sep=separator, dtype=str, encoding="utf-8-sig", index_col=False).fillna("")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read as a table ({' '.join(str(error).split())})") from None
+    table = read_table(source)
     if "path" not in table.columns:
         raise InputError(f"{source}: has no column 'path'; {did_you_mean('path', [str(c) for c in table.columns])}")
     if "" in {*table["path"]} or table.empty:
@@ -175,9 +174,8 @@ def _from_table(source: Path) -> list[_Input]:
 
 def _lattice(path: Path) -> tuple[tuple[int, int, int], Affine]:
     """Shape and affine as the file has them, from its header alone."""
-    image = nifti.open_image(path)
-    nifti._check_header(path, image)
-    return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+    header = read_header(path)
+    return (header.shape[0], header.shape[1], header.shape[2]), header.affine
 
 
 def _in_file_order(image: nifti.Image, affine: Affine) -> Volume:

@@ -7,14 +7,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from uadbench.errors import InputError
+from uadbench.errors import InputError, Unfinished
+
+SEAL = "seal"
+"""What a hash of all the rest is called in a file that is sealed."""
+
+
+class Unwritable(Unfinished, OSError):
+    """A file could not be written: the disk is full, or may only be read."""
 
 
 def cache_folder() -> Path:
@@ -28,11 +35,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; move it there if, and only if, the block succeeds.
 
     The name ends like the target's, for writers that look at the suffix. The file may be a folder.
+
+    Raises Unwritable, naming the target, for any OSError.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
-    partial = temporary / target.name
+    temporary = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+        partial = temporary / target.name
         yield partial
         if partial.is_file():
             with partial.open("rb+") as handle:
@@ -40,8 +50,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         elif target.is_dir():
             shutil.rmtree(target)
         partial.replace(target)
+    except Unwritable:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        advice = "once it can, the same command goes on from here"
+        raise Unwritable(f"{target}: cannot be written ({reason}); {advice}") from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -53,6 +70,39 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a JSON file atomically, readable by people."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object that tells whether it is still what was written."""
+    write_json(target, {**value, SEAL: _seal(value)})
+
+
+def read_sealed(file: Path) -> dict[str, Any]:
+    """Read a JSON object that `write_sealed` wrote; raises OSError, and ValueError as `unsealed` does."""
+    return unsealed(json.loads(file.read_text(encoding="utf-8")))
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """A JSON object without its seal; one that has none is taken as it is.
+
+    Raises ValueError where it is not what was sealed, or no object.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("holds no JSON object")
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    if content.get(SEAL) not in (None, _seal(plain)):
+        raise ValueError("is not what was written: it is damaged, or was changed")
+    return plain
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 (hex) of a file, as sha256sum tells it."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def canonical(value: Any) -> str:
@@ -78,6 +128,18 @@ def keyed_seed(*key: Any) -> int:
 def file_name(text: str) -> str:
     """A name that any file system takes: what is no letter, digit, '-', '_' or '.' becomes '-'."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
+def require_inside(folder: Path, *files: Path) -> None:
+    """Make sure that writing these files writes into a folder that may have come from anybody, links and all.
+
+    Raises InputError, naming the link's place, if a file would lie elsewhere.
+    """
+    home = Path(os.path.realpath(folder))
+    for place in dict.fromkeys(file.parent for file in files):
+        there = Path(os.path.realpath(place))
+        if not there.is_relative_to(home):
+            raise InputError(f"{place}: leads out of {folder}, to {there}; nothing is written there: remove the link")
 
 
 def require_writable(folder: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
-import socket
+import re
+import sqlite3
+import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -29,6 +33,11 @@ EXPERIMENT = "uadbench"
 LOGGED = "mlflow.json"
 """In a run folder: where it was logged, and as which score hash."""
 PING_S = 3.0
+"""How long a server may take to say that it is there, or a database to be free."""
+ANSWER_S = 10
+"""How long a server may take for one answer; it is not asked twice, so that no more than this and a ping is lost."""
+LOCKED_S = 5
+"""How long a database may be locked by others in the middle of logging."""
 CHUNK = 1000
 """The most metrics that MLflow takes in one batch."""
 
@@ -64,6 +73,7 @@ class Tracker:
     def log(self, result: Result, folder: Path) -> str:
         """Log one cell with the files of its run folder; returns the id of its run."""
         with _as_unfinished(self.uri):
+            _require_answer(self.uri)
             client = self._connected()
             tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": result.score_hash}
             with _for_all_eyes(self.uri, result, folder) as files:
@@ -72,8 +82,10 @@ class Tracker:
                 try:
                     _log_all(client, run_id, result, folder, files)
                 except Exception:
-                    client.set_terminated(run_id, "FAILED")
-                    client.set_terminated(self._parent, "FAILED")
+                    with suppress(Exception):  # why it failed is told, and not that this cannot be told either
+                        _require_answer(self.uri)
+                        client.set_terminated(run_id, "FAILED")
+                        client.set_terminated(self._parent, "FAILED")
                     raise
             client.set_terminated(run_id)
         write_json(folder / LOGGED, {"uri": self.uri, "run_id": run_id, "score_hash": result.score_hash})
@@ -85,6 +97,8 @@ class Tracker:
             logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
+        if not isinstance(logged, dict):
+            return False
         if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).is_file():
             return False
         return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
@@ -93,11 +107,11 @@ class Tracker:
         """End the parent run, if one was begun."""
         if self._client is not None and self._parent:
             with _as_unfinished(self.uri):
+                _require_answer(self.uri)
                 self._client.set_terminated(self._parent, status)
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            _require_reachable(self.uri)
             client = _client(self.uri)
             known = client.get_experiment_by_name(EXPERIMENT)
             if known is None:
@@ -123,7 +137,7 @@ def attach(result: Result, folder: Path, report: Path) -> str | None:
     except (OSError, ValueError, KeyError, InputError):
         return None
     with _as_unfinished(uri):
-        _require_reachable(uri)
+        _require_answer(uri)
         with _for_all_eyes(uri, result, folder) as files:
             if files != folder:  # a report of what may be known
                 report = files / "report"
@@ -157,30 +171,81 @@ def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, fi
 
 
 def _client(uri: str) -> MlflowClient:
-    """A client that does not phone home, retry for minutes, or talk."""
+    """A client that does not phone home, wait for minutes, or talk. What the user's environment sets is left."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import logging
 
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("mlflow", "alembic"):  # after the import, which sets its own levels; a traceback is an error to them
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if uri.startswith("sqlite"):
+        _wait_less_for_locks()
+        _make_database(Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(tracking_uri=uri)
 
 
-def _require_reachable(uri: str) -> None:
-    """Ask a server's port before MLflow does, whose own patience is minutes."""
+def _make_database(file: Path) -> None:
+    """Let MLflow make its tables in a file that gets its name when it is whole.
+
+    That takes MLflow seconds and a hundred steps; a database in which it was killed on the way never works again.
+    """
+    if file.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder:
+        partial = Path(folder).resolve() / file.name
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        try:
+            os.link(partial, file)
+        except FileExistsError:  # another process was faster, and its database is in use
+            return
+        except OSError:  # a file system without links
+            partial.replace(file)
+
+
+@cache
+def _wait_less_for_locks() -> None:
+    """MLflow tells every session of a sqlite database to wait 20 s for a lock; shorten what it says."""
+    from sqlalchemy import Engine, event
+
+    def shortened(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return re.sub(r"(?i)(pragma busy_timeout\s*=\s*)\d+", rf"\g<1>{1000 * LOCKED_S}", statement), parameters
+
+    event.listen(Engine, "before_cursor_execute", shortened, retval=True)
+
+
+def _require_answer(uri: str) -> None:
+    """Ask a server whether it answers at all, and a database whether it may be written, before MLflow waits for them.
+
+    Raises OSError, http.client.HTTPException or sqlite3.Error.
+    """
     parsed = urlparse(uri)
     if parsed.scheme == "sqlite":
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(uri.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_file():
+            with closing(sqlite3.connect(file, timeout=PING_S, isolation_level=None)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.execute("ROLLBACK")
         return
-    port = parsed.port or (443 if parsed.scheme == "https" else 80)
-    with socket.create_connection((parsed.hostname or "", port), timeout=PING_S):
-        pass
+    host = parsed.hostname or ""
+    if parsed.scheme == "https":  # nothing is told; whether it is who it says is for MLflow to ask
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        server: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, parsed.port, timeout=PING_S, context=anybody
+        )
+    else:
+        server = http.client.HTTPConnection(host, parsed.port, timeout=PING_S)
+    with closing(server) as connection:
+        connection.request("GET", f"{parsed.path.rstrip('/')}/health")
+        connection.getresponse()
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from torch import Tensor
 from uadbench.batches import Batches
 from uadbench.errors import Unfinished
 from uadbench.models.base import Model, ReconstructionModel
+from uadbench.models.checkpoint import write_tensors
 from uadbench.precision import available, computing_in
 from uadbench.progress import Progress
-from uadbench.store import atomic_path, keyed_seed
+from uadbench.store import keyed_seed
 from uadbench.timing import phase
 from uadbench.types import Batch, Precision
 
@@ -184,9 +186,7 @@ class _State:
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def save(self) -> None:
-        """One safetensors file, with what is no tensor as JSON in its header."""
-        from safetensors.torch import save_file
-
+        """One safetensors file, with what is no tensor as JSON in its header, and a hash of all of it."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         groups: dict[str, Any] = {}
@@ -198,11 +198,8 @@ class _State:
                 for slot, value in slots.items():
                     key = "\t".join(("optimiser", name, str(index), slot))
                     (tensors if isinstance(value, Tensor) else plain)[key] = value
-        header = {"epoch": self.epoch, "curve": asdict(self.curve), "groups": groups, "plain": plain}
-        with atomic_path(self.file) as partial:
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"json": json.dumps(header)}
-            )
+        header = json.dumps({"epoch": self.epoch, "curve": asdict(self.curve), "groups": groups, "plain": plain})
+        write_tensors(self.file, tensors, {"json": header, "sha256": _hash(tensors, header)})
 
     def load(self) -> bool:
         """Continue from the file, if it is there and whole."""
@@ -212,9 +209,12 @@ class _State:
             return False
         try:
             with safe_open(self.file, "pt") as opened:
-                header = json.loads(opened.metadata()["json"])
+                metadata = opened.metadata()
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError, KeyError, ValueError):
+            header = json.loads(metadata["json"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return False
+        if metadata.get("sha256") not in (None, _hash(tensors, metadata["json"])):
             return False
         self.model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         self.best = {k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")}
@@ -229,6 +229,15 @@ class _State:
         self.curve = Curve(**header["curve"])
         self.epoch = int(header["epoch"])
         return True
+
+
+def _hash(tensors: Mapping[str, Tensor], header: str) -> str:
+    """SHA-256 (hex) of names, types, shapes and bytes of tensors, and of what is stored beside them."""
+    digest = hashlib.sha256(header.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _lay_out_like_weights(optimiser: torch.optim.Optimizer) -> None:

@@ -18,16 +18,26 @@ PLAIN_EVERY_S = 10.0
 
 
 class TerminalProgress:
-    """Rich bars with the time left on a terminal; a plain line every few seconds elsewhere. To stderr."""
+    """Rich bars with the time left on a terminal, of what is under way at once one below the other; a plain line every
+    few seconds elsewhere. To stderr.
+    """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, soft_wrap=True)
+        self._bars: RichBars | None = None
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
         """Show one piece of work."""
         if not self.console.is_terminal:
             yield _PlainTask(self.console, label, total)
+            return
+        if self._bars is not None:
+            task = _BarTask(self._bars, escape(label), total)
+            try:
+                yield task
+            finally:
+                self._bars.remove_task(task.id)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -39,7 +49,11 @@ class TerminalProgress:
             TextColumn("{task.fields[note]}", style="dim"),
         )
         with RichBars(*columns, console=self.console) as bars:
-            yield _BarTask(bars, escape(label), total)
+            self._bars = bars
+            try:
+                yield _BarTask(bars, escape(label), total)
+            finally:
+                self._bars = None
 
     def notice(self, text: str) -> None:
         """One line, quietly."""

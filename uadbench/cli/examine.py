@@ -103,7 +103,7 @@ def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
     from uadbench.cells import Cell, run_cell
     from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.launch import choose_device
+    from uadbench.launch.local import choose_device
     from uadbench.material import plan_material
     from uadbench.protocol import load_protocol
 

@@ -87,22 +87,19 @@ def verify(
 
     Exit code 0: all is sound, and reruns agree; 1: something does not.
     """
+    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.reruns import print_rerun, run_again
-    from uadbench.leaderboard.checks import require_sound
-    from uadbench.leaderboard.entries import read_entry, result_files
+    from uadbench.leaderboard.entries import read_entries, result_files
     from uadbench.leaderboard.rerun import dumps, keep
+    from uadbench.leaderboard.verifying import faults_of
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
         raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")
-    entries, faults = [], []
-    for file in result_files(root):
-        try:
-            entries.append(read_entry(file, root))
-            require_sound(entries[-1], root)
-        except InputError as error:
-            faults.append(str(error))
     total = len(result_files(root))
-    done = run_again(entries, rerun or [], protocol, seed, cohort_seed, root, output, device) if not faults else []
+    faults = faults_of(root, TerminalProgress())
+    done = []
+    if rerun and not faults:
+        done = run_again(list(read_entries(root)), rerun, protocol, seed, cohort_seed, root, output, device)
     if done:
         keep(done, root)
     if as_json:

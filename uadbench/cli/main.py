@@ -82,8 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # the last net: a one-line error even for what nobody foresaw
         if debug:
             raise
-        text = " ".join(str(error).split())
-        _fail(f"{type(error).__name__}: {text} (add --debug for the traceback)", Unfinished.exit_code)
+        from uadbench.failures import reason
+
+        _fail(f"{reason(error)} (add --debug for the traceback)", Unfinished.exit_code)
 
 
 def _fail(text: str, code: int) -> None:

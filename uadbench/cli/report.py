@@ -22,7 +22,7 @@ def report(
     from uadbench.report.page import write_report
     from uadbench.results import read_result
     from uadbench.scores import read_scores, score_hash
-    from uadbench.store import require_writable
+    from uadbench.store import require_inside, require_writable
     from uadbench.tracking import attach
 
     progress = TerminalProgress()
@@ -32,6 +32,7 @@ def report(
     if score_hash(scores) != result.score_hash:
         raise InputError(f"{source}: the scores are not those that the result vouches for; run the cell again")
     folder = output or source / "report"
+    require_inside(folder if output else source, *(folder / part / "x" for part in ("", "figures", "tables")))
     require_writable(folder)
     page = write_report(result, scores, source, folder, progress)
     logged = None

@@ -27,7 +27,7 @@ def run_again(
     Raises InputError for a model that has no such cell.
     """
     from uadbench.cli.display import TerminalProgress
-    from uadbench.launch import choose_device
+    from uadbench.launch.local import choose_device
 
     done = []
     for name in models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,8 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
-    from uadbench.launch import Sweep
+    from uadbench.launch.place import Place
+    from uadbench.launch.sweep import Sweep
     from uadbench.progress import Progress
 
 
@@ -51,6 +53,25 @@ def run(
         Path | None,
         typer.Option(help="Weights to score instead of training: a .safetensors file, or a run folder (unranked)."),
     ] = None,
+    launcher: Annotated[
+        str, typer.Option(help="Where cells run: 'local', one after the other here, or 'dask'.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Dask: how many to start. Default: one a GPU, or one a core.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Dask: torch's threads in each worker. Default: cores / workers.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask: an existing scheduler, tcp://HOST:PORT; its workers are used.")
+    ] = None,
+    slurm: Annotated[
+        str | None, typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Dask: attempts after the first, where a worker dies or an error is unknown.")
+    ] = 2,
+    time_limit: Annotated[str, typer.Option(help="A cell that takes longer has failed: 90s, 30m, 4h, 2d.")] = "1d",
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these cells have, and start anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and their state, and do nothing.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
@@ -64,53 +85,63 @@ def run(
         from uadbench.cli.display import TerminalProgress
         from uadbench.cli.words import words
         from uadbench.cohorts.given_split import read_split
-        from uadbench.cohorts.opening import open_cohort
-        from uadbench.launch import choose_device, plan_cells, run_cells
-        from uadbench.material import Selection
+        from uadbench.launch.cluster import run_on_cluster
+        from uadbench.launch.local import choose_device, run_cells
+        from uadbench.launch.plan import Request
         from uadbench.models.checkpoint import build_model
         from uadbench.models.given_weights import find_weights, load_given
         from uadbench.protocol import load_protocol
         from uadbench.store import require_writable
+        from uadbench.timelimit import seconds_of
         from uadbench.tracking import Tracker, default_uri
 
         progress = TerminalProgress()
-        names = [n for m in model for n in (_all_models(progress) if m == "all" else [m])]
-        names = list(dict.fromkeys(names))
+        limit_s = seconds_of("--time-limit", time_limit)
+        place = _place(launcher, workers, threads, scheduler, slurm, device)
+        names = list(dict.fromkeys(n for m in model for n in (_all_models(progress) if m == "all" else [m])))
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
-        selection = Selection(
-            healthy=words("--healthy", healthy),
-            patients=words("--patients", patients),
-            split=None if split is None else read_split(split),
-            test_cohort=None if test_cohort is None else open_cohort(test_cohort),
-            simulated=simulated,
-        )
-        there = len(selection.split.folds) if selection.split else chosen.split.folds
+        there = chosen.split.folds if split is None else len(read_split(split).folds)
         folds = _numbers("--fold", fold, chosen.cells.folds, there)
         seeds = _numbers("--seed", seed, chosen.cells.seeds, there)
         weights = None if checkpoint is None else find_weights(checkpoint)
         if weights is not None:
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
-        by_model = _options_of_models(names, options, {} if weights is None else weights.options)
-        where = choose_device(device)
+        where = choose_device(device if place is None else "cpu")
         uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
         tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
-        source = open_cohort(cohort or chosen.cohort)
-        cells = list(plan_cells(source, chosen, names, by_model, folds, seeds, progress, selection, weights))
+        request = Request(
+            models=tuple(names),
+            protocol=chosen,
+            cohort=cohort or chosen.cohort,
+            folds=tuple(folds),
+            seeds=tuple(seeds),
+            options=_options_of_models(names, options, {} if weights is None else weights.options),
+            healthy=words("--healthy", healthy),
+            patients=words("--patients", patients),
+            split=split,
+            test_cohort=test_cohort,
+            simulated=simulated,
+            checkpoint=checkpoint,
+        )
+        cells = request.cells(progress)
         if weights is not None:  # whether they fit is said before any scan is read
             load_given(build_model(cells[0].model, chosen.lattice, cells[0].all_options, seed=0), weights)
     if dry_run:
-        _print_plan([(c.name, c.material.fold, c.seed, c.state(output), str(c.folder(output))) for c in cells], as_json)
+        from uadbench.cli.plan import print_plan
+
+        print_plan(cells, output, place, as_json)
         return
     require_writable(output)
+    launch = partial(run_cells, cells, output, where)
+    if place is not None:
+        launch = partial(run_on_cluster, request, cells, output, place, device, retries=retries)
     try:
-        sweep = run_cells(
-            cells,
-            output,
-            where,
+        sweep = launch(
             tracker,
             progress,
             fresh=fresh,
+            limit_s=limit_s,
             on_result=lambda outcome: progress.notice(_one_line(outcome)),
         )
     except KeyboardInterrupt:
@@ -120,6 +151,38 @@ def run(
     if sweep.failures:
         failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
+
+
+def _place(
+    launcher: str,
+    workers: int | None,
+    threads: int | None,
+    scheduler: str | None,
+    slurm: str | None,
+    device: str,
+) -> Place | None:
+    """Where cells run; None is this process. Raises InputError for options that do not belong together."""
+    from uadbench.launch.place import Place, parse_slurm, require_dask
+
+    if launcher not in {"local", "dask"}:
+        raise InputError(f"--launcher {launcher}: give local or dask")
+    given = {"--workers": workers, "--threads": threads, "--scheduler": scheduler, "--slurm": slurm}
+    for option, value in given.items():
+        if value is not None and launcher == "local":
+            raise InputError(f"{option} {value}: is for --launcher dask, which is not given")
+    if launcher == "local":
+        return None
+    for option, value in (("--workers", workers), ("--slurm", slurm)):
+        if scheduler is not None and value is not None:
+            raise InputError(f"{option} {value}: --scheduler {scheduler} has its own workers; leave one of them out")
+    require_dask()
+    job = None if slurm is None else parse_slurm(slurm)
+    gpus = 0
+    if device != "cpu" and scheduler is None and job is None:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return Place(workers, threads, scheduler, job, gpus)
 
 
 def _all_models(progress: Progress) -> list[str]:
@@ -218,20 +281,6 @@ def _one_line(outcome: Any) -> str:
     else:
         done = f"trained in {result.cost.train_seconds:.0f} s"
     return f"{result.model.name}: ranking AP {number(result.headline.ap_standard)} ({done})"
-
-
-def _print_plan(rows: list[tuple[str, int, int, str, str]], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    keys = ("model", "fold", "seed", "state", "folder")
-    if as_json:
-        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
-        return
-    table = Table(*keys, title=f"{len(rows)} cells")
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
 
 
 def _print_whereabouts(sweep: Sweep, uri: str | None) -> None:

@@ -35,7 +35,7 @@ def score(
 
     from uadbench.cli.display import TerminalProgress
     from uadbench.exchange.scoring import answered_cell
-    from uadbench.launch import run_cells
+    from uadbench.launch.local import run_cells
     from uadbench.store import require_writable
     from uadbench.tracking import Tracker, default_uri
 

@@ -58,6 +58,11 @@ class Cohort(Protocol):
         """
 
 
+def is_id(text: str) -> bool:
+    """Whether a participant or session may be called so: a line that no file system takes for a way somewhere."""
+    return 0 < len(text) <= 128 and text.isprintable() and not set("/\\") & set(text) and text not in {".", ".."}
+
+
 def content_key(cohort: Cohort, rows: pd.DataFrame) -> str:
     """A hash that changes whenever any of these rows' images would change."""
     return content_hash(cohort.name, cohort.version, cohort.scan_keys(rows))

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+from uadbench.cohorts.base import is_id
 from uadbench.cohorts.caps_tables import describe
 from uadbench.cohorts.files import FileCohort
 from uadbench.cohorts.findings import Finding, tell
@@ -66,7 +67,11 @@ def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str],
         if not is_of(file.name, tracer):
             others.add(_tracer(file.name))
         elif contains in file.name and not _ALTERED.search(file.name):
-            scans = candidates.setdefault((file.parts[-4], canonical(file.parts[-3])), [])
+            key = file.parts[-4], canonical(file.parts[-3])
+            if not all(map(is_id, key)):
+                tell(Finding("id", ascii(str(file)), "its folders are no ids", "rename them: letters and digits"))
+                continue
+            scans = candidates.setdefault(key, [])
             if file.name not in {scan.name for scan in scans}:  # in pet_linear and in pet-linear
                 scans.append(file)
     if not candidates:

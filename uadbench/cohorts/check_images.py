@@ -18,7 +18,8 @@ from uadbench import atlas
 from uadbench.cohorts import norms
 from uadbench.cohorts.files import FILLED, filled, not_in_mni
 from uadbench.cohorts.findings import Finding
-from uadbench.cohorts.nifti import open_image, read_volume
+from uadbench.cohorts.nifti import read_volume
+from uadbench.cohorts.nifti_header import Header, read_header
 from uadbench.types import Grid, Mask
 
 SYMMETRIC = Grid((80, 96, 80), 2.0, (-79.0, -111.0, -70.0))
@@ -70,7 +71,7 @@ class Measured:
 
 def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_reference: bool = False) -> Measured:
     """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be read."""
-    header = open_image(file)
+    header = read_header(file)
     image = read_volume(file, nan)
     data = atlas.resample(image.data, image.affine, SYMMETRIC.affine, SYMMETRIC.shape)
     unit = float(data[_reference()].mean(dtype=np.float64))
@@ -84,7 +85,7 @@ def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_r
         asymmetry = ((blocks - blocks[::-1])[: len(blocks) // 2] / np.float32(uptake))[inside[: len(inside) // 2]]
     return Measured(
         shape=image.data.shape,
-        affine=np.asarray(header.affine, dtype=np.float64),
+        affine=header.affine,
         forms_differ=_forms_differ(header),
         digest=hashlib.sha256(data.data).hexdigest(),
         lowest=float(image.data.min()),
@@ -205,12 +206,11 @@ def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     return float((one * other).sum()) / size if size > 0 else 0.0
 
 
-def _forms_differ(header: Any) -> bool:
+def _forms_differ(header: Header) -> bool:
     """Whether sform and qform are both set, and turn a left-handed volume into a right-handed one."""
-    (sform, code), (qform, other) = header.get_sform(coded=True), header.get_qform(coded=True)
-    if not code or not other or sform is None or qform is None:
+    if header.sform is None or header.qform is None:
         return False
-    return bool(np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0)
+    return bool(np.linalg.det(header.sform[:3, :3]) * np.linalg.det(header.qform[:3, :3]) < 0)
 
 
 def _blocks(data: Floats) -> Floats:

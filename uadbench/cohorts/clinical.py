@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,12 @@ ALIASES = {
 }
 """Our column -> the names it goes by, the best first (compared without case)."""
 
+LARGEST_TABLE = 64 << 20
+"""Bytes. ADNIMERGE, with 116 columns, has 12 million."""
+
+MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 2_000, 200_000, 5_000_000
+"""Of a table; short rows are filled up, so that a small file can have many cells."""
+
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 _UNKNOWN = {"", "n/a", "na", "nan", "none", "-1", "unknown", "-4"}
 
@@ -39,17 +47,39 @@ def read_table(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: {'is a folder' if file.is_dir() else 'no such file'}; give a .tsv or .csv table")
     mark = "," if file.suffix.lower() == ".csv" else "\t"
     try:
+        most = _most_rows(file, mark)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long would lose its end
-            table = pd.read_csv(file, sep=mark, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (
-        ValueError,
-        OSError,
-        pd.errors.ParserWarning,
-    ) as error:
+            table = pd.read_csv(
+                file,
+                sep=mark,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                nrows=most + 1,
+                compression=None,
+            )
+        if len(table) > most:
+            raise ValueError(f"it has more than {most} rows")
+        table.columns = table.columns.astype(str).str.strip()
+        if not table.columns.is_unique:
+            raise ValueError(f"it has two columns '{table.columns[table.columns.duplicated()][0]}'")
+    except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
         raise InputError(f"{file}: not a readable table ({' '.join(str(error).split())}); save it as TSV") from None
-    table.columns = table.columns.astype(str).str.strip()
     return table
+
+
+def _most_rows(file: Path, mark: str) -> int:
+    """How many rows a table may have, from its columns. Raises ValueError, OSError or csv.Error if it is too large."""
+    if (size := file.stat().st_size) > LARGEST_TABLE:
+        raise ValueError(f"it has {size} bytes; a table has at most {LARGEST_TABLE}")
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        lines = csv.reader(io.StringIO(handle.read(1 << 20), newline=""), delimiter=mark)
+    columns = next((line for line in lines if len(line) > 1 or "".join(line).strip()), [])
+    if len(columns) > MOST_COLUMNS or sum(map(len, columns)) > 1 << 19:
+        raise ValueError(f"it has {len(columns)} columns or more; a table has at most {MOST_COLUMNS}")
+    return min(MOST_ROWS, MOST_CELLS // max(len(columns), 1))
 
 
 def sources(file: Path, columns: pd.Index[str], chosen: Mapping[str, str]) -> dict[str, str]:

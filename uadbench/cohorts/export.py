@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from uadbench import store
-from uadbench.cohorts.base import COLUMNS, Cohort
+from uadbench.cohorts.base import COLUMNS, Cohort, is_id
 from uadbench.cohorts.nifti import HEADER_BYTES, write_volume
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
@@ -33,9 +33,15 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
 
     Raises InputError for a folder that holds anything else, Unfinished when the disk is full.
     """
+    for name in (*rows["participant_id"], *rows["session_id"]):
+        if not is_id(name) or store.file_name(name) != name:
+            raise InputError(
+                f"{cohort.name}: {name[:80]!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
+            )
     _claim(folder, cohort)
-    _write_tables(folder, rows)
     paths = [folder / scan_path(p, s) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
+    store.require_inside(folder, *paths)
+    _write_tables(folder, rows)
     missing = [position for position, path in enumerate(paths) if not _whole(path)]
     if len(missing) < len(paths):
         progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans are there already")

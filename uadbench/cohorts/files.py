@@ -154,6 +154,6 @@ def _state(file: Path) -> list[int]:
     """Size and time of change; nothing of a file that is not there, which fails when it is read."""
     try:
         stat = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return []
     return [stat.st_size, stat.st_mtime_ns]

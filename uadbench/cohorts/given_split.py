@@ -18,6 +18,9 @@ from uadbench.errors import InputError
 FORMAT = "uadbench_split"
 VERSION = 1
 
+LARGEST = 64 << 20
+"""Bytes of a manifest: a scan takes 30."""
+
 Key = tuple[str, str]
 
 
@@ -67,10 +70,14 @@ def read_split(path: Path) -> GivenSplit:
 
     Raises InputError for anything else, and for a participant in two parts.
     """
-    path = path.expanduser()
-    if path.is_file():
+    try:
+        path = path.expanduser()
+        is_file, is_dir = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a user that is none
+        raise InputError(f"{path}: cannot be looked at ({error}); give ClinicaDL's folder or a split's .json") from None
+    if is_file:
         return _read_manifest(path)
-    if not path.is_dir():
+    if not is_dir:
         raise InputError(f"{path}: no such file or folder; give ClinicaDL's split folder or a split's .json")
     return _read_clinicadl(path)
 
@@ -83,6 +90,8 @@ def write_split(split: GivenSplit) -> dict[str, Any]:
 
 def _read_manifest(file: Path) -> GivenSplit:
     try:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
         content = json.loads(file.read_text(encoding="utf-8"))
         if content[FORMAT] != VERSION:
             raise InputError(f"{file}: is a split of version {content[FORMAT]!r}, not {VERSION}; update uadbench")
@@ -104,6 +113,7 @@ def _keys(pairs: Iterable[Sequence[str]]) -> tuple[Key, ...]:
         participant, session = pair
         if not isinstance(participant, str) or not isinstance(session, str):
             raise TypeError(f"{participant!r}, {session!r} are not ids")
+        f"{participant}{session}".encode()  # half of a surrogate pair is no text
         keys.append((participant, canonical(session)))
     return tuple(sorted(keys))
 

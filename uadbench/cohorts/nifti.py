@@ -7,20 +7,20 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from uadbench import store
-from uadbench.cohorts.findings import Finding, ScanError
+from uadbench.cohorts.nifti_header import MOST_BYTES_AFTER, Header, is_packed, one_line, read_header, refuse
 from uadbench.types import Affine, Volume
 
 HEADER_BYTES = 352
 """What a NIfTI-1 file without extensions holds before its voxels."""
 
-LARGEST = 2**31
-"""More voxels than this are a damaged header, not a brain."""
+CHUNK = 1 << 20
+"""So many voxels are scaled, and so many bytes behind the last of them read, at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,15 @@ def read_volume(
     Raises ScanError, naming the file, the value and what to do, for a file that is missing,
     damaged, not 3D, constant, with NaN or infinite voxels, or whose affine cannot be inverted.
     """
-    image = open_image(path)
-    _check_header(path, image)
+    header = read_header(path)
     try:
-        data = _voxels(path, image)
+        data = _voxels(path, header)
     except MemoryError:
-        shape = " x ".join(map(str, image.shape))
-        _refuse("too large", path, f"{shape} voxels do not fit in memory", "resample the volume")
+        shape = " x ".join(map(str, header.shape))
+        refuse("too large", path, f"{shape} voxels do not fit in memory", "resample the volume")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        _refuse("truncated", path, f"damaged or cut short ({_one_line(error)})", "copy or make the file again")
-    data, affine = _turn_to_ras(data, np.asarray(image.affine, dtype=np.float64))
+        refuse("truncated", path, f"damaged or cut short ({one_line(error)})", "copy or make the file again")
+    data, affine = _turn_to_ras(data, header.affine)
     return Image(path, _check_values(path, data, nan, constant), affine)
 
 
@@ -81,61 +80,33 @@ def write_volume(path: Path, data: Volume, affine: Affine) -> None:
         partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0) if path.suffix == ".gz" else raw)
 
 
-def _refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
-    raise ScanError(Finding(kind, str(path), value, advice)) from None
-
-
-def open_image(path: Path) -> Any:
-    """The nibabel image behind a path, with nothing but its header read. Raises ScanError."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    if not path.is_file():
-        kind = "a folder, not a file" if path.is_dir() else "no such file"
-        _refuse("missing", path, kind, "give a .nii or .nii.gz file")
-    try:
-        image = nibabel.load(path)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        reason = _one_line(error).replace(str(path), "it")
-        _refuse("unreadable", path, f"not a readable NIfTI file ({reason})", "give a whole .nii.gz")
-    except Exception as error:  # nibabel's header checks have their own exceptions, one per field
-        _refuse("unreadable", path, f"damaged NIfTI header ({_one_line(error)})", "make the file again")
-    if not isinstance(image, nibabel.Nifti1Image):
-        _refuse("unreadable", path, f"is {type(image).__name__}, not NIfTI", "convert it to .nii.gz")
-    return image
-
-
-def _check_header(path: Path, image: Any) -> None:
-    """Refuse a wrong shape or affine before any voxel is read."""
-    shape = tuple(int(n) for n in image.shape)
-    text = " x ".join(map(str, shape)) or "none"
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
-        _refuse("not 3D", path, f"is {len(shape)}D, shape {text}", "give one 3D volume (for frames: their mean)")
-    if min(shape) < 1 or math.prod(shape) > LARGEST:
-        advice = "the header is damaged, make the file again"
-        _refuse("unreadable", path, f"its header claims {text} voxels", advice)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        advice = "set a valid sform (e.g. convert the image again)"
-        _refuse("affine", path, "its affine cannot be inverted", advice)
-    if image.get_data_dtype().kind not in "iuf":
-        _refuse("unreadable", path, f"voxels of type {image.get_data_dtype()}", "give real numbers")
-
-
-def _voxels(path: Path, image: Any) -> Volume:
+def _voxels(path: Path, header: Header) -> Volume:
     """The voxels as (X, Y, Z) float32 in the order of the file, without a detour through float64.
 
     Raises ValueError, EOFError or OSError for a file that ends early or whose checksum is wrong.
     """
-    proxy = image.dataobj
-    dtype, shape = image.get_data_dtype(), image.shape[:3]
-    count = math.prod(shape)
-    begin = int(proxy.offset)
-    raw = _inflate(path, begin + count * dtype.itemsize) if path.suffix == ".gz" else path.read_bytes()
-    stored: npt.NDArray[Any] = np.frombuffer(raw, dtype, count, begin).reshape(shape, order="F")
-    if proxy.slope == 1 and proxy.inter == 0:
-        return np.asarray(stored, dtype=np.float32)
-    return np.asarray(stored * np.float64(proxy.slope) + np.float64(proxy.inter), dtype=np.float32)
+    raw = _inflate(path, header.size) if is_packed(path) else _beginning(path, header.size)
+    stored: npt.NDArray[Any] = np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and refused as such
+        if header.slope == 1 and header.intercept == 0:
+            data = np.asarray(stored, dtype=np.float32)
+        else:
+            data = _scaled(stored, header.slope, header.intercept)
+    return data.reshape(header.shape[:3], order="F")
+
+
+def _scaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[np.float32]:
+    """In float64, a part at a time: a copy of all in float64 could be the largest thing in memory."""
+    data = np.empty(len(stored), dtype=np.float32)
+    for start in range(0, len(stored), CHUNK):
+        part = slice(start, start + CHUNK)
+        data[part] = stored[part] * np.float64(slope) + np.float64(intercept)
+    return data
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(size)
 
 
 def _inflate(path: Path, size: int) -> bytes:
@@ -152,10 +123,14 @@ def _inflate(path: Path, size: int) -> bytes:
         raise ValueError(str(error)) from None
     if inflater.eof and len(content) == size and not inflater.unused_data:
         return content
+    del content
     with gzip.open(path) as stream:  # several members, more than the header says, or cut short: zlib sorts it out
         content = stream.read(size)
-        while stream.read(1 << 20):
-            pass
+        after = 0
+        while more := len(stream.read(CHUNK)):
+            after += more
+            if after > MOST_BYTES_AFTER:
+                raise ValueError(f"it goes on after the {size} bytes that its header claims")
     return content
 
 
@@ -178,13 +153,9 @@ def _check_values(path: Path, data: Volume, nan: str, constant: str) -> Volume:
             count = int(wrong.sum())
             verb = "voxel is" if count == 1 else "voxels are"
             advice = "mend the file, or set them to 0 (--nan zero, or --cohort PATH:nan=zero)"
-            _refuse("NaN", path, f"{count} {verb} NaN or infinite", advice)
+            refuse("NaN", path, f"{count} {verb} NaN or infinite", advice)
         data = np.where(wrong, np.float32(0), data)
         low, high = float(data.min()), float(data.max())
     if low == high and constant == "refuse":
-        _refuse("constant", path, f"every voxel is {low:g}", "the volume is empty, make the file again")
+        refuse("constant", path, f"every voxel is {low:g}", "the volume is empty, make the file again")
     return data
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from uadbench.cohorts.base import COLUMNS, NUMBERS
+from uadbench.cohorts.base import COLUMNS, NUMBERS, is_id
 from uadbench.cohorts.clinical import Facts, complete, facts, is_baseline, read_table, require, sources
 from uadbench.cohorts.files import FileCohort
 from uadbench.cohorts.findings import Finding, tell
@@ -85,7 +85,7 @@ def _read(
             tell(Finding("no diagnosis", str(file), f"line {number}: {' '.join(key)} has none", "fill it in"))
         if "age" in found and is_baseline(columns["age"]):
             found["age"] = older(float(found["age"]), key[1])
-        files[key], known[key] = file.parent / Path(cells[images]).expanduser(), found
+        files[key], known[key] = file.parent / _home(Path(cells[images])), found
     order = sorted(files)
     frame = pd.DataFrame([(*key, *complete(known[key])) for key in order], columns=list(COLUMNS))
     return {key: files[key] for key in order}, frame.astype(dict.fromkeys(NUMBERS, float))
@@ -97,4 +97,17 @@ def _problem(
     """What makes a row unusable; "" where nothing does."""
     if not key[0] or not cells[images]:
         return f"has no {people if not key[0] else images}"
+    for text in key:
+        if not is_id(text):
+            return f"has the id {text[:80]!r}; an id is at most 128 characters, without / and \\"
+    if not cells[images].isprintable():
+        return f"has the {images} {cells[images][:80]!r}, which is none"
     return f"{' '.join(key)} has two rows" if key in files else ""
+
+
+def _home(path: Path) -> Path:
+    """The path with ~ filled in, where that is somebody's home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

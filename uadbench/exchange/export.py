@@ -20,7 +20,7 @@ from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_
 from uadbench.exchange.readme import readme
 from uadbench.material import Material
 from uadbench.progress import Progress
-from uadbench.store import require_writable, write_text
+from uadbench.store import require_inside, require_writable, write_text
 from uadbench.types import Affine, Volume
 
 README = "README.md"
@@ -47,6 +47,7 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     Unfinished if the disk is full all the same.
     """
     _require_ours(folder, manifest)
+    require_inside(folder, *(folder / part / BRAIN for part in PARTS))
     _require_room(folder, material, manifest)
     if not (folder / MANIFEST).is_file():
         require_writable(folder)
@@ -64,7 +65,7 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
                     files |= dict(zip(names, found, strict=True))
                     task.advance(len(names))
         for name in files:
-            os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE))
+            os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE), follow_symlinks=False)
         write_text(folder / README, readme(manifest, counted(material)))
     except OSError as error:
         reason = error.strerror or str(error)

@@ -13,9 +13,12 @@ from uadbench.errors import InputError
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
+from uadbench.registry import names_code
 from uadbench.store import write_text
 
 MANIFEST = "manifest.json"
+LARGEST = 256 << 20
+"""Bytes of a manifest; an image takes 110."""
 
 Suffix = Literal[".nii.gz", ".nii"]
 
@@ -93,6 +96,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"{file}: has {file.stat().st_size} bytes; a manifest has at most {LARGEST}")
         manifest = Manifest.model_validate_json(file.read_bytes())
     except OSError:
         raise InputError(f"{folder}: no {MANIFEST} here; 'uadbench testset export {folder}' makes an export") from None
@@ -113,6 +118,10 @@ def material_of(folder: Path, manifest: Manifest, reference: str | None, progres
     Raises InputError unless cohort and test sets are those of the export.
     """
     told = manifest.cohort
+    if reference is None and names_code(told.reference):
+        raise InputError(
+            f"{folder / MANIFEST}: its cohort '{told.reference}' is code in a file; where you trust it, give --cohort"
+        )
     cohort = open_cohort(reference or told.reference)
     if (cohort.name, cohort.version) != (told.name, told.version):
         raise InputError(

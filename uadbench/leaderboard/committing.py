@@ -9,6 +9,7 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_cases, read_entries
+from uadbench.store import atomic_path, require_inside
 
 GENERATED = ("index.html", "README.md", "leaderboard.csv", "leaderboard.json")
 MODELS = "models"
@@ -25,7 +26,7 @@ def add(run: Path, root: Path) -> Entry:
     from uadbench.leaderboard.entries import check_cases, read_untrusted, slim, write_json_line
     from uadbench.protocol import stored_protocol
     from uadbench.results import RESULT
-    from uadbench.scores import SCORES, write_table
+    from uadbench.scores import SCORES, put_table
     from uadbench.sharing import refuse_private, shareable
 
     folder = run if run.is_dir() else run.parent
@@ -42,16 +43,20 @@ def add(run: Path, root: Path) -> Entry:
     result = checks.recomputed(result, rows, protocol)
     refuse_private(folder, result, rows)
     entry = Entry(root / RESULTS / place(result), result)
+    require_inside(root, entry.file, checks.protocol_file(root, result))
     checks.keep_protocol(root, result, protocol)
-    write_table(rows, entry.scores_file)
-    write_json_line(entry.file, result)
+    with atomic_path(entry.scores_file) as scores:  # a disk that has room for one of the two gets neither
+        put_table(rows, scores)
+        write_json_line(entry.file, result)
     return entry
 
 
 def generated(root: Path) -> tuple[list[Board], dict[Path, str]]:
     """The boards of a leaderboard folder, and the content of every file that is made from them."""
     found = boards(list(read_entries(root)), root)
-    return found, {root / name: text for name, text in render.files(found).items()}
+    wanted = {root / name: text for name, text in render.files(found).items()}
+    require_inside(root, root / MODELS / "index.html", *wanted)
+    return found, wanted
 
 
 def stale(root: Path, wanted: dict[Path, str]) -> list[Path]:

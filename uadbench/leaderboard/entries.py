@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from uadbench.errors import InputError
+from uadbench.registry import names_code
 from uadbench.results import DIGITS, Result, check_result
-from uadbench.scores import KEYS, TRAITS
+from uadbench.scores import KEYS, TRAITS, require_small
 from uadbench.store import file_name, write_text
 from uadbench.types import GIVEN
 
@@ -158,6 +159,9 @@ def _require_sense(file: Path, result: Result) -> None:
     for what, name in _hashes(result):
         if not HASH.fullmatch(name):
             raise InputError(f"{file}: {what} is {name[:80]!r}; that is no SHA-256")
+    for name, value in result.model.options.items():
+        if names_code(value):
+            raise InputError(f"{file}: option {name} of the model names code in a file, which nobody else has")
     for what, number in _numbers(result.model_dump(mode="python"), ""):
         if not abs(number) <= LARGEST_NUMBER:  # nor is NaN
             raise InputError(f"{file}: {what} is {number:g}; that is no score")
@@ -183,6 +187,7 @@ def read_cases(file: Path, columns: tuple[str, ...] | None = None) -> pd.DataFra
     try:
         if file.stat().st_size > LARGEST_TABLE:
             raise InputError(f"{file}: has {file.stat().st_size} bytes; a table has fewer than {LARGEST_TABLE}")
+        require_small(file)
         table = pd.read_parquet(file, columns=None if columns is None else list(columns))
     except InputError:
         raise

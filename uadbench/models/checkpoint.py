@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.models.base import Model
 from uadbench.precision import lay_out
-from uadbench.store import atomic_path, write_json
+from uadbench.store import atomic_path, file_hash, read_sealed, write_sealed
 from uadbench.types import Grid
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
+CURVE = "curve.json"
 
 
 def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) -> Model:
@@ -39,23 +41,43 @@ def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) ->
 
 
 def save_model(model: Model, folder: Path, *, name: str, options: Mapping[str, Any], fit_key: str) -> None:
-    """Write the weights, then the card that says they are whole."""
+    """Write the weights, then the card that says that they, and the curve beside them, are whole."""
+    write_tensors(folder / WEIGHTS, model.state_dict())
+    sums = {part: file_hash(folder / part) for part in (WEIGHTS, CURVE) if (folder / part).is_file()}
+    card = {"model": name, "options": dict(options), "grid": asdict(model.grid), "fit_key": fit_key, "sha256": sums}
+    write_sealed(folder / CARD, card)
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, atomically. Raises store.Unwritable when the disk is full."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
-    card = {"model": name, "options": dict(options), "grid": asdict(model.grid), "fit_key": fit_key}
-    write_json(folder / CARD, card)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_path(file) as partial:
+        try:
+            save_file(plain, partial, None if metadata is None else dict(metadata))
+        except SafetensorError as error:  # which is what it makes of the system's errors
+            found = re.search(r"os error (\d+)", str(error))
+            raise (OSError(int(found[1]), str(error)) if found else OSError(str(error))) from None
 
 
 def has_model(folder: Path, fit_key: str) -> bool:
-    """Whether `folder` holds whole weights of this fit."""
+    """Whether `folder` holds whole weights of this fit, with their curve."""
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = read_sealed(folder / CARD)
+        return bool(card.get("fit_key") == fit_key) and not _damaged(folder, card)
     except (OSError, ValueError):
         return False
-    return bool(card.get("fit_key") == fit_key) and (folder / WEIGHTS).is_file()
+
+
+def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
+    """The name of a file that is not what its card says, or ""; raises OSError for one that is not there.
+
+    Cards of older versions tell of no hashes.
+    """
+    sums = {WEIGHTS: None, **card.get("sha256", {})}
+    return next((name for name, told in sums.items() if told not in (None, file_hash(folder / name))), "")
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -87,11 +109,17 @@ def load_weights(model: Model, file: Path) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """Rebuild the model that a run folder holds, in eval mode."""
+    """Rebuild the model that a run folder holds, in eval mode.
+
+    Raises InputError where there is none, or it is damaged.
+    """
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = read_sealed(folder / CARD)
+        damaged = _damaged(folder, card)
     except (OSError, ValueError):
-        raise InputError(f"{folder}: holds no model ({CARD} is missing or damaged)") from None
+        raise InputError(f"{folder}: holds no model ({CARD} or {WEIGHTS} is missing or damaged)") from None
+    if damaged:
+        raise InputError(f"{folder / damaged}: is damaged; give the command that made it again")
     grid = Grid(tuple(card["grid"]["shape"]), card["grid"]["voxel_mm"], tuple(card["grid"]["origin"]))
     model = build_model(card["model"], grid, card["options"], seed=0)
     load_weights(model, folder / WEIGHTS)

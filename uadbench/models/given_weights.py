@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,14 @@ from torch import Tensor
 from uadbench.errors import InputError
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import CARD, WEIGHTS
+from uadbench.registry import names_code
+from uadbench.store import file_hash, read_sealed
 
 PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
 """Endings of files that torch.load reads by running what is in them."""
+
+LARGEST_HEADER = 100_000_000
+"""Bytes that safetensors takes before the numbers."""
 
 CONVERT = (
     "from safetensors.torch import save_file; "
@@ -29,7 +33,7 @@ class GivenWeights:
     """Weights that somebody else trained.
 
     `digest` is the SHA-256 of the file. `options` are those that the run folder tells of, where one was given: the
-    model is built with them unless the user sets others.
+    model is built with them unless the user sets others. None of them names a file of code: that is for the user to do.
     """
 
     file: Path
@@ -52,9 +56,11 @@ def find_weights(reference: Path) -> GivenWeights:
             f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "
             f"your model and write safetensors: {CONVERT}"
         )
-    with file.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return GivenWeights(file, digest, _told_options(reference) if reference.is_dir() else {})
+    digest, card = file_hash(file), _card(reference) if reference.is_dir() else {}
+    sums, options = (told if isinstance(told := card.get(part), dict) else {} for part in ("sha256", "options"))
+    if sums.get(WEIGHTS, digest) != digest:
+        raise InputError(f"--checkpoint {file}: is damaged; give the command that made it again")
+    return GivenWeights(file, digest, {name: value for name, value in options.items() if not names_code(value)})
 
 
 def load_given(model: Model, weights: GivenWeights) -> None:
@@ -66,12 +72,15 @@ def load_given(model: Model, weights: GivenWeights) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    needed = sum(value.nbytes for value in model.state_dict().values())
+    if (size := weights.file.stat().st_size) > 2 * needed + LARGEST_HEADER:  # float64 for float32
+        raise InputError(f"{weights.file}: has {size} bytes, and the model's weights have {needed}")
     content = weights.file.read_bytes()
     if hashlib.sha256(content).hexdigest() != weights.digest:
         raise InputError(f"{weights.file}: was changed while this ran; run again")
     try:
         tensors = load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # a type of numbers that torch has not
         raise InputError(f"{weights.file}: not a whole safetensors file ({error})") from None
     _require_fit(weights.file, tensors, model)
     model.load_state_dict(tensors)
@@ -86,16 +95,17 @@ def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> Non
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)} in the file and {tuple(value.shape)} in the model"
             raise InputError(f"{file}: '{name}' is {shapes}; {advice}")
-        if not tensors[name].isfinite().all():
+        if tensors[name].is_complex() or tensors[name].is_floating_point() != value.is_floating_point():
+            raise InputError(f"{file}: '{name}' is {tensors[name].dtype} in the file and {value.dtype} in the model")
+        if not tensors[name].to(value.dtype).isfinite().all():
             raise InputError(f"{file}: '{name}' holds numbers that are not finite")
     if extra := sorted(set(tensors) - set(own)):
         raise InputError(f"{file}: holds '{extra[0]}', which the model has not; {advice}")
 
 
-def _told_options(folder: Path) -> dict[str, Any]:
-    """The options that a run folder's card tells of; none where there is no card, or a damaged one."""
+def _card(folder: Path) -> dict[str, Any]:
+    """What a run folder tells of its model; nothing where there is no card, or a damaged one."""
     try:
-        options = json.loads((folder / CARD).read_text(encoding="utf-8"))["options"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_sealed(folder / CARD)
+    except (OSError, ValueError, RecursionError):
         return {}
-    return options if isinstance(options, dict) else {}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from uadbench.examples import EXAMPLES, read_examples
 from uadbench.results import Result
-from uadbench.store import atomic_path
+from uadbench.store import atomic_path, require_inside
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
     if (folder / EXAMPLES).is_file():
         figures["example"] = example_figure(folder / EXAMPLES, result.model.name)
     files = []
+    require_inside(folder, folder / FIGURES / "x.png")
     for name, figure in figures.items():
         file = folder / FIGURES / f"{name}.png"
         with atomic_path(file) as partial:

@@ -53,7 +53,7 @@
     { key: "auroc", title: (board) => `AUROC\n${percent(board.lowest)}`, help: "Altered scans against other people's healthy scans at the lowest ranking severity, mean over dementias.", text: (row) => number(row.auroc), sort: (row) => row.auroc },
     { key: "patients", title: "AUROC\npatients", text: (row) => number(row.patients), sort: (row) => row.patients },
     { key: "parameters", title: "\nparameters", text: (row) => size(row.parameters), sort: (row) => row.parameters, up: true },
-    { key: "train", title: "train\ns", text: (row) => number(row.train), sort: (row) => row.train, up: true },
+    { key: "cpuMinutes", title: "CPU\nminutes", help: "Processor time of training and evaluation, all cores together.", text: (row) => number(row.cpuMinutes), sort: (row) => row.cpuMinutes, up: true },
     { key: "inference", title: "ms\na scan", text: (row) => number(row.inference), sort: (row) => row.inference, up: true },
     { key: "device", title: "\ndevice", text: (row) => row.device, sort: (row) => row.device, up: true },
     { key: "trainings", title: "seeds x\nfolds", text: (row) => `${row.seeds} x ${row.folds}`, sort: (row) => row.seeds * row.folds },

@@ -1,0 +1,243 @@
+"""Sweeps over real worker processes: killed, stopped, resumed, and always with the scores of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from uadbench.results import read_result
+
+MAIN = "from uadbench.cli.main import main; main()"
+TWELVE = {"models": ("mean", "zscore", "pca_recon", "vae3d"), "seeds": "0,1,2"}
+LONG = 300.0
+"""Seconds that any one of these sweeps may take on a busy machine."""
+
+FAULTY = """
+import time
+from uadbench.models.base import Model
+
+class Hangs(Model):
+    learns_by_gradients = False
+
+    def fit(self, batches):
+        print("this is no JSON")
+        time.sleep(10_000)
+
+class Raises(Model):
+    learns_by_gradients = False
+
+    def fit(self, batches):
+        raise RuntimeError("a wire came loose")
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, and in workers, whose scores are compared."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def command(output: Path, *more: str, models: tuple[str, ...], seeds: str = "0") -> list[str]:
+    names = [part for model in models for part in ("--model", model)]
+    given = ["run", *names, "--seed", seeds, "--protocol", "smoke", "--output", str(output)]
+    return [sys.executable, "-c", MAIN, *given, "--tracking-uri", "none", *more]
+
+
+@contextmanager
+def begun(arguments: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command under way, whose stderr is in the file `told`; killed with its workers where it does not end."""
+    with (folder / "told").open("w") as told:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=told, text=True, cwd=folder)
+    try:
+        yield process
+    finally:
+        for child in [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []:
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+def until(condition, process: subprocess.Popen[str], folder: Path):
+    """What `condition` returns once it is true."""
+    deadline = time.monotonic() + LONG
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    pytest.fail(f"it did not happen: {(folder / 'told').read_text()}")
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes in which cells are computed."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def hashes(output: Path) -> dict[str, str]:
+    return {
+        f"{result.model.name} {result.seed}": result.score_hash
+        for result in (read_result(file.parent) for file in output.glob("*/*/*/fold*/result.json"))
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The score hashes of the twelve cells, run one after the other by one process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command(folder, **TWELVE), capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return hashes(folder)
+
+
+def test_twelve_cells_on_two_workers_one_of_which_is_killed(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", "--threads", "1", **TWELVE)
+    with begun(sweep, tmp_path) as process:
+        until(lambda: list((tmp_path / "runs").glob("phantom/smoke/mean/fold*/result.json")), process, tmp_path)
+        victim = workers_of(process)[0]
+        victim.send_signal(signal.SIGKILL)
+        process.communicate(timeout=LONG)
+    told = (tmp_path / "told").read_text()
+    assert process.returncode == 0, told
+    assert "is tried again" in told and "Traceback" not in told, told
+    assert hashes(tmp_path / "runs") == undisturbed and len(undisturbed) == 12
+    assert not list((tmp_path / "runs").glob("**/failure.json"))
+
+
+def test_what_hangs_or_raises_is_recorded_and_the_rest_goes_on(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    models = ("./faulty.py:Hangs", "./faulty.py:Raises", "mean")
+    several = (
+        "--launcher",
+        "dask",
+        "--workers",
+        "2",
+        "--threads",
+        "1",
+        "--retries",
+        "1",
+        "--time-limit",
+        "8s",
+        "--json",
+    )
+    done = subprocess.run(
+        command(tmp_path / "runs", *several, models=models), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 3, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: 2 of 3 cells have no result:") and "Traceback" not in done.stderr
+    assert "took longer than the 20 s" in last and "RuntimeError: a wire came loose" in last
+    assert "a wire came loose; it is tried again" in done.stderr
+    told = json.loads(done.stdout)
+    assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 2
+    assert hashes(tmp_path / "runs")["mean 0"] == undisturbed["mean 0"]
+    recorded = {file.parts[-3]: json.loads(file.read_text()) for file in tmp_path.glob("runs/*/*/*/fold*/failure.json")}
+    assert recorded["Raises"]["attempts"] == 2 and recorded["Hangs"]["attempts"] == 1
+    planned = subprocess.run(
+        command(tmp_path / "runs", "--dry-run", "--json", models=models),
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    states = {row["model"]: (row["state"], row["error"]) for row in json.loads(planned.stdout)}
+    assert states["mean"] == ("done", "")
+    assert states["Raises"] == ("failed", "RuntimeError: a wire came loose")
+
+
+def test_stopped_by_the_keyboard_and_resumed(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", models=("vae3d", "mean"))
+    with begun(sweep, tmp_path) as process:
+        until(lambda: "training vae3d" in (tmp_path / "told").read_text(), process, tmp_path)
+        workers = workers_of(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LONG)
+    told = (tmp_path / "told").read_text().strip().splitlines()
+    assert process.returncode == 3 and told[-1].startswith("error: stopped; give the same command again"), told
+    assert not any("Traceback" in line for line in told), told
+    psutil.wait_procs(workers, timeout=10)
+    assert not [worker for worker in workers if worker.is_running()]
+    again = subprocess.run(sweep, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0")}
+
+
+@contextmanager
+def dask_cluster(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A scheduler and two workers, started as a user starts them; yields the scheduler."""
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    processes = [subprocess.Popen([*dask, "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"], **quiet)]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+    processes += [subprocess.Popen([*worker, "--death-timeout", "20"], **quiet) for _ in range(2)]
+    try:
+        yield processes[0]
+    finally:
+        for process in processes:
+            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            for each in family:
+                each.kill()
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_scheduler_is_killed_and_the_sweep_resumed(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    port = free_port()
+    sweep = command(
+        tmp_path / "runs", "--launcher", "dask", "--scheduler", f"tcp://127.0.0.1:{port}", "--threads", "1",
+        models=("mean", "vae3d"),
+    )  # fmt: skip
+    with dask_cluster(tmp_path, port) as scheduler, begun(sweep, tmp_path) as process:
+        until(lambda: "training vae3d" in (tmp_path / "told").read_text(), process, tmp_path)
+        scheduler.kill()
+        process.communicate(timeout=LONG)
+        last = (tmp_path / "told").read_text().strip().splitlines()[-1]
+        assert process.returncode == 3 and "the Dask scheduler went away" in last, last
+    with dask_cluster(tmp_path, port):
+        again = subprocess.run(sweep, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=LONG)
+    assert again.returncode == 0, again.stderr
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0")}
+
+
+def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    done = subprocess.run(
+        command(tmp_path, "--launcher", "dask", "--scheduler", address, models=("mean",)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: --scheduler {address}: no Dask scheduler answers")
+
+
+def test_two_sweeps_at_once_share_an_output_folder(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    sweep = command(tmp_path / "runs", "--json", models=("vae3d", "mean", "zscore"))
+    with begun(sweep, folders[0]) as one, begun(sweep, folders[1]) as other:
+        answers = [json.loads(process.communicate(timeout=LONG)[0]) for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0)
+    names = [[found["result"]["model"]["name"] for found in answer["results"]] for answer in answers]
+    assert names == [["vae3d", "mean", "zscore"]] * 2
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0", "zscore 0")}
+    told = [(folder / "told").read_text() for folder in folders]
+    assert sum(text.count("training vae3d: 0 of") for text in told) == 1, "one of them trained it"

@@ -1,0 +1,101 @@
+"""A request says the same in every process; a plan says what is left to do, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from uadbench.cells import Cell
+from uadbench.cli.main import app
+from uadbench.launch import worker
+from uadbench.launch.estimates import Estimator
+from uadbench.launch.plan import Request
+from uadbench.launch.worker import Answer, Order
+from uadbench.progress import Silent
+from uadbench.protocol import load_protocol
+
+
+def request_of(**more) -> Request:
+    given = {"models": ("mean", "ensemble"), "protocol": load_protocol("smoke"), "cohort": "phantom"}
+    return Request(**given | {"folds": (0, 1), "seeds": (0, 2)} | more)
+
+
+def test_through_json_the_cells_are_the_same() -> None:
+    asked = request_of(options={"ensemble": {"members": "mean,zscore"}}, healthy=("CN",))
+    cells = asked.cells(Silent())
+    again = Request.model_validate_json(asked.model_dump_json()).cells(Silent())
+    assert [cell.eval_key for cell in again] == [cell.eval_key for cell in cells]
+    assert len({cell.eval_key for cell in cells}) == 8
+    assert again[-1].all_options["members"] == "mean,zscore"
+
+
+class Unheard:
+    address = "tcp://nowhere:1"
+
+    def log_event(self, topic: str, news: object) -> None:
+        assert topic == "t"
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Order:
+    monkeypatch.setattr("distributed.get_worker", Unheard)
+    asked = request_of()
+    cell = asked.cells(Silent())[0]
+    return Order(
+        request=asked.model_dump_json(), index=0, eval_key=cell.eval_key, home=tmp_path, output=tmp_path / "runs",
+        cache=own_cache, device="cpu", threads=None, fresh=False, topic="t",
+    )  # fmt: skip
+
+
+def test_a_worker_brings_a_cell_to_its_result(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(order.home)
+    first, again = (Answer.model_validate_json(worker.perform(order.model_dump_json())) for _ in range(2))
+    assert (first.kind, first.reused, again.kind, again.reused) == ("done", False, "done", True)
+    assert len(list(order.output.glob("phantom/smoke/mean/fold0-seed0-*/result.json"))) == 1
+
+
+def test_a_worker_with_other_code_or_scans_refuses(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(order.home)
+    told = worker.perform(order.model_copy(update={"eval_key": "0" * 64}).model_dump_json())
+    answer = Answer.model_validate_json(told)
+    assert answer.kind == "failed" and "install the same on all machines" in answer.text
+    assert not order.output.exists()
+
+
+def test_a_worker_that_does_not_see_the_folder_refuses(order: Order) -> None:
+    told = worker.perform(order.model_copy(update={"home": Path("/nowhere/at/all")}).model_dump_json())
+    answer = Answer.model_validate_json(told)
+    assert answer.kind == "failed" and "share a file system" in answer.text
+
+
+def test_the_cost_of_what_is_left(trained, material, tmp_path: Path) -> None:
+    outcome, output = trained
+    cost = outcome.result.cost
+    known = Estimator(output, tmp_path / "no board")
+    cell = Cell("vae3d", material, 7)
+    assert known.of(cell, "done").seconds == 0
+    assert known.of(cell, "trained").seconds == pytest.approx(cost.evaluation_seconds)
+    estimate = known.of(cell, "to do")
+    assert estimate.seconds == pytest.approx(cost.train_seconds + cost.evaluation_seconds)
+    assert estimate.basis.startswith("smoke on cpu")
+    longer = material.protocol.training.model_copy(update={"epochs": 2 * material.protocol.training.epochs})
+    other = replace(material, protocol=material.protocol.model_copy(update={"training": longer}))
+    twice = known.of(Cell("vae3d", other, 7), "to do")
+    assert twice.seconds == pytest.approx(2 * cost.train_seconds + cost.evaluation_seconds)
+    assert known.of(Cell("mean", material, 0), "to do").seconds is None
+
+
+def test_the_plan_of_every_fold_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["run", "--model", "mean", "--model", "vae3d", "--protocol", "paper-cv", "--dry-run"]
+    app([*given, "--json"], standalone_mode=False)
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 2 * 8 * 3 and {row["state"] for row in rows} == {"to do"}
+    assert {(row["fold"], row["seed"]) for row in rows} == {(fold, seed) for fold in range(8) for seed in range(3)}
+    app(given, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "48 cells" in shown and "48 to do" in shown and "their cost is unknown" in shown
+    assert not list(tmp_path.iterdir()), "nothing is done"

@@ -1,0 +1,73 @@
+"""What a sweep will do, and what it will cost, before it is begun."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from uadbench.cells import Cell
+from uadbench.failures import recorded
+from uadbench.launch.estimates import Estimate, Estimator
+from uadbench.launch.place import Place, workers_of
+from uadbench.timelimit import told
+
+BOARD = Path("leaderboard")
+
+
+def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, as_json: bool) -> None:
+    """Every cell with its state, what is left of its cost, and its folder; what all take together."""
+    estimator = Estimator(output, BOARD)
+    rows: list[tuple[Cell, str, Estimate, str]] = []
+    for cell in cells:
+        state = cell.state(output)
+        failure = recorded(cell.folder(output)) if state == "failed" else None
+        rows.append((cell, state, estimator.of(cell, state), "" if failure is None else failure.error))
+    if as_json:
+        print(json.dumps([_plain(output, *row) for row in rows], indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("model", "fold", "seed", "state", "about", "folder", title=f"{len(rows)} cells")
+    for cell, state, estimate, error in rows:
+        cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
+        why = escape(f"{state}: {error}" if error else state)
+        names = (str(cell.material.fold), str(cell.seed), why, cost, escape(str(cell.folder(output))))
+        table.add_row(cell.name, *names)
+    console = Console() if Console().is_terminal else Console(width=160)
+    console.print(table)
+    workers = 1 if place is None else workers_of(place)
+    for line in _together([state for _, state, _, _ in rows], [estimate for _, _, estimate, _ in rows], workers):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int) -> list[str]:
+    """How many cells are in which state, how long the rest takes, and where that is from."""
+    counts = Counter(states)
+    lines = [", ".join(f"{counts[s]} {s}" for s in ("done", "trained", "begun", "failed", "to do") if counts[s])]
+    known = [estimate for estimate in estimates if estimate.seconds is not None]
+    total = sum(estimate.seconds or 0.0 for estimate in known)
+    if total:
+        share = "" if workers == 1 else f", {told(total / workers)} of {workers}"
+        bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
+        lines.append(f"about {told(total)} of one worker{share}, as cells cost under {bases}")
+    if unknown := len(estimates) - len(known):
+        lines.append(f"{unknown} more cells of models of which no result is known here: their cost is unknown")
+    return lines
+
+
+def _plain(output: Path, cell: Cell, state: str, estimate: Estimate, error: str) -> dict[str, Any]:
+    return {
+        "model": cell.name,
+        "fold": cell.material.fold,
+        "seed": cell.seed,
+        "state": state,
+        "seconds": estimate.seconds,
+        "basis": estimate.basis,
+        "error": error,
+        "folder": str(cell.folder(output)),
+    }

@@ -1,0 +1,113 @@
+"""Cells one after the other in this process; each result is on disk before the next begins."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from uadbench import failures
+from uadbench.allocator import keep_freed_memory
+from uadbench.cells import Cell, Outcome, run_cell
+from uadbench.claims import Claimed
+from uadbench.errors import InputError
+from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
+from uadbench.progress import Progress
+from uadbench.timelimit import time_limit, told
+from uadbench.timing import phase
+from uadbench.tracking import Tracker
+
+DAY_S = 86400.0
+PATIENCE_S = 1.0
+"""Between two looks at cells that other processes work on."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU.
+
+    Raises InputError for a device that torch does not know or this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).split("\n")[0]
+        raise InputError(f"--device {name}: {why}") from None
+    return device
+
+
+def prepare_process() -> None:
+    """Choose the kernels that give the same numbers twice, where a GPU offers faster ones that do not; keep memory."""
+    keep_freed_memory()
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    output: Path,
+    device: torch.device,
+    tracker: Tracker | None,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    limit_s: float = DAY_S,
+    on_result: Callable[[Outcome], None] = lambda outcome: None,
+) -> Sweep:
+    """Run every cell; one that fails, or takes longer than `limit_s` seconds, is recorded, and the others go on.
+
+    A cell that another process works on is left to it, and looked at again after the others. What models print goes to
+    stderr. A single cell that fails raises, so that its error is the command's.
+    """
+    prepare_process()
+    sweep = Sweep(output, tracker, progress, on_result)
+    waiting, elsewhere = deque(cells), set[Path]()
+    with progress.task("cells", len(cells)) if len(cells) > 1 else nullcontext() as counted:
+        while waiting:
+            cell = waiting.popleft()
+            folder = cell.folder(output)
+            if cell.state(output) != "done" or fresh:
+                with phase("scans"):
+                    cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
+                    tell_leaks(cell, progress)
+            try:
+                with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, cell, output, limit_s)):
+                    outcome = run_cell(cell, output, device, progress, fresh)
+            except Claimed:
+                waiting.append(cell)
+                if folder not in elsewhere:
+                    progress.notice(f"{label_of(cell)}: another process works on it; it is left to that one")
+                elsewhere.add(folder)
+                if len(elsewhere) >= len(waiting):
+                    time.sleep(PATIENCE_S)
+                continue
+            except Exception as error:  # a model may be anybody's code, and the other cells must go on
+                if len(cells) == 1:
+                    failures.record(folder, failures.reason(error))
+                    raise
+                sweep.fail(cell, failures.reason(error))
+            else:
+                with phase("figures"):
+                    draw(outcome, progress)
+                sweep.take(outcome)
+            elsewhere.discard(folder)
+            if counted is not None:
+                counted.advance()
+    sweep.close(list(cells))
+    return sweep
+
+
+def _tell_stuck(cell: Cell, output: Path, limit_s: float) -> None:
+    """The last words of a process that a model does not give back to Python."""
+    error = f"does not end, nor let itself be interrupted, after {told(limit_s)}; '--launcher dask' can end such a cell"
+    failures.record(cell.folder(output), error)
+    print(f"error: {label_of(cell)}: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,220 @@
+"""Where cells run: workers on this machine, on an existing Dask cluster, or as jobs of Slurm."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uadbench.errors import InputError
+from uadbench.progress import Progress
+from uadbench.registry import did_you_mean
+from uadbench.timelimit import seconds_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_S = 15.0
+GPU = "GPU"
+"""The resource that a Dask worker with a GPU of its own offers, one of it."""
+
+SLURM_KEYS = ("partition", "time", "cpus", "gpus", "memory", "account", "qos", "constraint")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which workers do the work.
+
+    Attributes
+    ----------
+    workers : how many to start; None is one a GPU, or one a core; nothing for an existing cluster
+    threads : of torch in each worker; None divides this machine's cores, takes Slurm's, or the worker's own
+    scheduler : the address of an existing cluster
+    slurm : options of a job, by SLURM_KEYS
+    gpus : how many GPUs of this machine are used, one by each worker in turn
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    scheduler: str | None = None
+    slurm: Mapping[str, str] | None = None
+    gpus: int = 0
+
+
+def parse_slurm(text: str) -> dict[str, str]:
+    """`partition=gpu,gpus=1,time=4h` as options of a job. Raises InputError for what is none."""
+    options: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise InputError(f"--slurm {text}: '{part}' is no option; write partition=gpu,gpus=1,time=4h")
+        if key not in SLURM_KEYS:
+            raise InputError(f"--slurm {text}: no option is called '{key}'; {did_you_mean(key, list(SLURM_KEYS))}")
+        if any(c.isspace() for c in value):
+            raise InputError(f"--slurm {text}: '{value}' has a space in it")
+        options[key] = value
+    for key in ("cpus", "gpus"):
+        if key in options and not options[key].isdecimal():
+            raise InputError(f"--slurm {text}: {key} is a number, not '{options[key]}'")
+    if "time" in options:
+        seconds_of("--slurm time", options["time"])
+    return options
+
+
+@contextmanager
+def connected(place: Place, most: int, output: Path, progress: Progress) -> Iterator[Client]:
+    """A client of a cluster: one that is there, or one that is started, with at most `most` workers, and stopped.
+
+    Raises InputError where Dask is not installed or no scheduler answers.
+    """
+    require_dask()
+    import dask
+    from distributed import Client
+
+    quiet = {
+        "logging": {"distributed": "critical"},
+        "distributed.scheduler.allowed-failures": 1000,  # deaths of workers are counted in `cluster`
+        "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
+    }
+    with dask.config.set(quiet):
+        for name in ("distributed", "tornado.application", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if place.scheduler is not None:
+            try:
+                client = Client(place.scheduler, timeout=CONNECT_S, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise InputError(f"--scheduler {place.scheduler}: no Dask scheduler answers ({error})") from None
+            with client:
+                yield client
+            return
+        with tempfile.TemporaryDirectory(prefix="uadbench-") as scratch:
+            if place.slurm is None:
+                cluster = _local(place, most, Path(scratch))
+            else:
+                cluster = _slurm(place, most, output.resolve() / "slurm-logs", progress)
+            with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
+                yield client
+
+
+def threads_of(place: Place) -> int | None:
+    """Of torch in each worker; None leaves it to the worker."""
+    if place.threads is not None or place.scheduler is not None:
+        return place.threads
+    if place.slurm is not None:
+        return int(place.slurm.get("cpus", "1"))
+    return max(1, _cores() // workers_of(place))
+
+
+def workers_of(place: Place) -> int:
+    """How many workers are to be started."""
+    return place.workers or place.gpus or (1 if place.slurm is not None else _cores())
+
+
+def require_dask() -> None:
+    """Raises InputError, with the command that mends it, where the extra `cluster` is not installed."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("distributed", "dask_jobqueue") if find_spec(name) is None]:
+        names = " and ".join(missing)
+        raise InputError(f"--launcher dask needs {names}; install with: pip install 'uadbench[cluster]'")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Of a worker, before it starts: pools of threads like torch's, and one arena, in which freed memory is kept."""
+    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return dict.fromkeys(pools, str(threads)) | {"MALLOC_ARENA_MAX": "1"}
+
+
+def _local(place: Place, most: int, scratch: Path) -> Any:
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    shared = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "local_directory": str(scratch)}
+    shared |= {"host": "127.0.0.1", "silence_logs": logging.CRITICAL}
+    cards = _visible(place.gpus)
+    workers = {}
+    for number in range(min(workers_of(place), most)):
+        environment = _environment(threads_of(place) or 1)
+        options: dict[str, Any] = dict(shared)
+        if cards:
+            environment["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
+            options["resources"] = {GPU: 1}
+        workers[number] = {"cls": Nanny, "options": options | {"env": environment}}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    return SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL)
+
+
+def _visible(gpus: int) -> list[str]:
+    """What CUDA calls the GPUs that this process may use."""
+    told = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (told or [str(number) for number in range(gpus)])[:gpus]
+
+
+def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
+    former = signal.getsignal(signal.SIGINT)
+    from dask_jobqueue import SLURMCluster
+
+    signal.signal(signal.SIGINT, former)  # which that import replaces: Ctrl-C would be a silent success
+    assert place.slurm is not None
+    if shutil.which("sbatch") is None:
+        raise InputError("--slurm: there is no sbatch here; run this where jobs are submitted")
+    options = dict(place.slurm)
+    cpus, gpus = int(options.get("cpus", "1")), int(options.get("gpus", "0"))
+    directives = [f"--{key}={options[key]}" for key in ("qos", "constraint") if key in options]
+    if gpus:
+        directives.append(f"--gres=gpu:{gpus}")
+    cluster = SLURMCluster(
+        queue=options.get("partition"),
+        account=options.get("account"),
+        walltime=_clock_time(seconds_of("--slurm time", options.get("time", "1d"))),
+        cores=1,
+        processes=1,
+        job_name="uadbench",
+        job_cpu=cpus,
+        memory=options.get("memory", "8GB"),
+        python=sys.executable,
+        job_extra_directives=directives,
+        job_script_prologue=[f"export {name}={value}" for name, value in _environment(cpus).items()],
+        worker_extra_args=["--no-dashboard", *(["--resources", f"{GPU}=1"] if gpus else [])],
+        log_directory=str(logs),
+        silence_logs=logging.CRITICAL,
+        scheduler_options={"dashboard_address": None},
+    )
+    try:
+        _require_acceptable(cluster.job_script())
+    except InputError:
+        cluster.close()
+        raise
+    count = min(workers_of(place), most)
+    cluster.adapt(minimum_jobs=count, maximum_jobs=count, interval="5s")  # a job that ends early is asked for again
+    jobs = "a job" if count == 1 else f"{count} jobs"
+    progress.notice(f"asked Slurm for {jobs} (squeue tells when they start; what they print lies in {logs})")
+    return cluster
+
+
+def _require_acceptable(script: str) -> None:
+    """Raises InputError, with Slurm's reason, for a job that it would refuse: nobody else would hear of that."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        asked = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        raise InputError(f"--slurm: refused ({' '.join(asked.stderr.split())})")
+
+
+def _clock_time(seconds: float) -> str:
+    """As sbatch reads it: HH:MM:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"

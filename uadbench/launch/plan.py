@@ -1,0 +1,81 @@
+"""What was asked for, as plain data, and the cells that follow from it: the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from uadbench.cells import Cell
+from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.given_split import read_split
+from uadbench.cohorts.opening import open_cohort
+from uadbench.material import Selection, plan_material
+from uadbench.models.given_weights import GivenWeights, find_weights
+from uadbench.progress import Progress
+from uadbench.protocol import Protocol
+
+
+class Request(BaseModel):
+    """Models x folds x seeds under a protocol, on a cohort: what a command line says, checked.
+
+    `options` maps a model's name, as given in `models`, to what the user set. Cohorts are told as on the command line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...]
+    protocol: Protocol
+    cohort: str
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    options: dict[str, dict[str, Any]] = {}
+    healthy: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    split: Path | None = None
+    test_cohort: str | None = None
+    simulated: Path | None = None
+    checkpoint: Path | None = None
+
+    def cells(self, progress: Progress) -> list[Cell]:
+        """The cells, in the order in which they are run. Raises InputError for whatever does not exist."""
+        selection = Selection(
+            healthy=self.healthy,
+            patients=self.patients,
+            split=None if self.split is None else read_split(self.split),
+            test_cohort=None if self.test_cohort is None else open_cohort(self.test_cohort),
+            simulated=self.simulated,
+        )
+        weights = None if self.checkpoint is None else find_weights(self.checkpoint)
+        source = open_cohort(self.cohort)
+        planned = plan_cells(
+            source, self.protocol, self.models, self.options, self.folds, self.seeds, progress, selection, weights
+        )
+        return list(planned)
+
+
+def plan_cells(
+    cohort: Cohort,
+    protocol: Protocol,
+    models: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    progress: Progress,
+    selection: Selection | None = None,
+    weights: GivenWeights | None = None,
+) -> Iterator[Cell]:
+    """The cells of models x folds x seeds; those of a fold share its scans.
+
+    `options` maps a model's name, as given in `models`, to what the user set. Who there is, and who
+    trains and tests, is told for the first fold. `weights` are evaluated instead of any that a training would give.
+    """
+    for fold in folds:
+        material = plan_material(cohort, protocol, fold, progress, selection)
+        for line in material.summary() if fold == folds[0] else ():
+            progress.notice(line)
+        for name in models:
+            for seed in seeds:
+                yield Cell(name, material, seed, options.get(name, {}), weights)

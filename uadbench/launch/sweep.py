@@ -1,0 +1,101 @@
+"""What came of a list of cells: results, failures, and what MLflow was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uadbench import failures
+from uadbench.cells import Cell, Outcome
+from uadbench.errors import Unfinished
+from uadbench.progress import Progress
+from uadbench.report.figures import FIGURES, draw_figures
+from uadbench.timing import phase
+from uadbench.tracking import Tracker
+
+
+@dataclass
+class Sweep:
+    """Takes in cells as they end, in any order; MLflow is told here, and nowhere else."""
+
+    output: Path
+    tracker: Tracker | None
+    progress: Progress
+    on_result: Callable[[Outcome], None] = lambda outcome: None
+    outcomes: list[Outcome] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Cell -> why it has no result."""
+    untracked: list[Path] = field(default_factory=list)
+    """Run folders that MLflow did not take."""
+
+    def take(self, outcome: Outcome) -> None:
+        """A cell has its result, which is on disk."""
+        self.outcomes.append(outcome)
+        self.on_result(outcome)
+        _tell_cost(outcome, self.progress)
+        if self.tracker is not None:
+            with phase("MLflow"):
+                self._track(outcome, self.tracker)
+
+    def fail(self, cell: Cell, error: str, attempts: int = 1, host: str = "") -> None:
+        """A cell has failed for good: it is told, here and in its run folder."""
+        failures.record(cell.folder(self.output), error, attempts, host)
+        self.failures[label_of(cell)] = error
+        self.progress.warning(f"{cell.name}: {error}")
+
+    def close(self, cells: list[Cell]) -> None:
+        """All cells have ended. Results stand in their order from here on, whoever was quicker."""
+        place = {cell.folder(self.output): index for index, cell in enumerate(cells)}
+        self.outcomes.sort(key=lambda outcome: place[outcome.folder])
+        if self.tracker is not None and not self.untracked:
+            try:
+                self.tracker.close("FAILED" if self.failures else "FINISHED")
+            except Unfinished as error:
+                self.progress.warning(str(error))
+
+    def _track(self, outcome: Outcome, tracker: Tracker) -> None:
+        """Log to MLflow; after the first failure its patience is not tried again."""
+        if tracker.has(outcome.result, outcome.folder):
+            return
+        if not self.untracked:
+            try:
+                tracker.log(outcome.result, outcome.folder)
+                return
+            except Unfinished as error:
+                later = f"uadbench track {outcome.folder} --tracking-uri {tracker.uri}"
+                self.progress.warning(f"{error}; the scores are safe, log them later with '{later}'")
+        self.untracked.append(outcome.folder)
+
+
+def label_of(cell: Cell) -> str:
+    """What a cell is called in messages."""
+    return f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"
+
+
+def tell_leaks(cell: Cell, progress: Progress) -> None:
+    """Warn where test scans are scans that the model learns from. Reads the scans of the cell."""
+    if shared := cell.material.shared_images:
+        progress.warning(
+            f"{shared} test scans are, voxel by voxel, scans that the model learns from: scores will be too good; "
+            "'uadbench cohort check' names them"
+        )
+
+
+def _tell_cost(outcome: Outcome, progress: Progress) -> None:
+    cost = outcome.result.cost
+    if cost.over_budget:
+        progress.warning(
+            f"{outcome.result.model.name}: took {cost.cpu_minutes:.3g} processor minutes, more than the "
+            f"{cost.budget_minutes:g} that a cell of {outcome.result.protocol.name} may cost; its result is marked"
+        )
+
+
+def draw(outcome: Outcome, progress: Progress) -> None:
+    """The figures of a run folder, where they are not there yet."""
+    if outcome.reused and (outcome.folder / FIGURES).is_dir():
+        return
+    try:
+        draw_figures(outcome.result, outcome.folder)
+    except (OSError, ValueError, KeyError) as error:  # a picture is no reason to lose the cells that follow
+        progress.warning(f"{outcome.folder}: figures could not be drawn ({failures.reason(error)})")
