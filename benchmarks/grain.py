@@ -1,7 +1,7 @@
 """Why a GPU gets a whole cell: `python benchmarks/grain.py` measures training steps and says what follows from them.
 
-Each step is measured in a process of its own: under `quick`, under `paper`, and on the paper's grid at 1 mm. Three
-minutes on two cores, with 14 GB of memory; a GPU is used where there is one.
+Each step is measured in a process of its own: under `quick`, under `paper`, and on the paper's grid at 1 mm. Four
+minutes on two cores, with 11 GB of memory; a GPU is used where there is one.
 """
 
 from __future__ import annotations

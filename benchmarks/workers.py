@@ -1,6 +1,6 @@
 """Two workers against one, each of one thread: `python benchmarks/workers.py FOLDER [--cells 12]`.
 
-The same sweep of vae3d cells under `smoke`, twenty epochs each, three times: in one process without Dask, on one
+The same sweep of vae3d cells under `smoke`, a hundred epochs each, three times: in one process without Dask, on one
 worker, on two. A warm-up fills the cache and compiles. The score hashes of all three must be equal.
 """
 
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-SWEEP = ["uadbench", "run", "--model", "vae3d", "--protocol", "smoke", "--set", "protocol.training.epochs=20"]
+SWEEP = ["uadbench", "run", "--model", "vae3d", "--protocol", "smoke", "--set", "protocol.training.epochs=100"]
 WAYS = {"no cluster": [], "1 worker": ["--launcher", "dask", "--workers", "1", "--threads", "1"]}
 WAYS["2 workers"] = [*WAYS["1 worker"][:3], "2", *WAYS["1 worker"][4:]]
 

@@ -154,3 +154,9 @@ def test_percentiles_of_a_normal_bootstrap_are_students(subjects: int) -> None:
     assert percentiles(np.append(quantiles, np.nan), subjects) == pytest.approx((low, high), abs=1e-6)
     narrower = percentiles(quantiles, subjects, 0.5)
     assert low < narrower[0] < narrower[1] < high
+
+
+def test_a_column_does_not_know_what_stands_beside_it() -> None:
+    values = scores(7, 30, 5, missing=0.0)
+    values[3:9, 1], values[:29, 2], values[:, 3] = np.nan, np.nan, np.nan
+    assert mean_intervals(values) == [mean_intervals(values[:, [column]])[0] for column in range(5)]

@@ -75,3 +75,18 @@ def test_hash_follows_scores_to_six_digits() -> None:
         assert score_hash(changed) != known
     renamed = rows.rename(columns={"ap.standard": "ap.native"})
     assert score_hash(renamed) != known
+
+
+@pytest.mark.parametrize("left_out", [[], [4]], ids=["as many each", "one fewer"])
+def test_what_ranks_is_the_mean_of_each_participants_rows(left_out: list[int]) -> None:
+    rng = np.random.default_rng(2)
+    people = [f"sub-{number}" for number in rng.permutation(12)]
+    rows = pd.DataFrame([(p, "ad", severity) for severity in (0.1, 0.2, 0.3) for p in people])
+    rows.columns = ["participant_id", "anomaly", "severity"]
+    rows["ap.standard"] = rng.random(len(rows))
+    rows.loc[7, "ap.standard"] = np.nan
+    rows = rows.drop(index=left_out)
+    found = ranking_scores(rows, (0.1, 0.2, 0.3), halves="dementias")
+    expected = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
+    pd.testing.assert_series_equal(found, expected, check_exact=True)
+    assert found.isna().sum() == 1

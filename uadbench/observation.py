@@ -45,6 +45,8 @@ def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Obser
     given = replace(batch, images=batch.images.clone())
     started = time.perf_counter()
     restored = model.reconstruct(given).float() if isinstance(model, ReconstructionModel) else None
+    if restored is not None:
+        _require_shape(model, "reconstruction", restored, batch)
     if restored is not None and type(model).anomaly_map is ReconstructionModel.anomaly_map:
         suspicion = restored - batch.images
     else:
@@ -54,14 +56,18 @@ def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Obser
             torch.cuda.synchronize()
         watch.seconds += time.perf_counter() - started
         watch.scans += len(batch)
+    _require_shape(model, "anomaly map", suspicion, batch)
     for label, answer in (("reconstruction", restored), ("anomaly map", suspicion)):
         if answer is None:
             continue
-        if answer.shape != batch.images.shape:
-            raise Unfinished(
-                f"{model.registered_name}: its {label} has shape {tuple(answer.shape)}, the images have "
-                f"{tuple(batch.images.shape)}; run 'uadbench.testing' on it"
-            )
         if not answer.sum().isfinite() and not answer.isfinite().all():  # the sum takes no memory, and may overflow
             raise Unfinished(f"{model.registered_name}: its {label} has voxels that are not finite")
     return Observation(None if restored is None else restored[:, 0], suspicion[:, 0])
+
+
+def _require_shape(model: Model, label: str, answer: Tensor, batch: Batch) -> None:
+    if answer.shape != batch.images.shape:
+        raise Unfinished(
+            f"{model.registered_name}: its {label} has shape {tuple(answer.shape)}, the images have "
+            f"{tuple(batch.images.shape)}; 'uadbench test-model' tells more"
+        )

@@ -74,7 +74,7 @@ def _resampled_wins(wins: Values, of_healthy: Values, of_ill: Values) -> Values:
     """
     kind = np.float32 if wins.max() * wins.size < 2**24 else np.float64
     by_ill = of_healthy.astype(kind) @ wins.astype(kind)
-    return np.einsum("ij,ij->i", by_ill, of_ill.astype(kind)).astype(np.float64)
+    return np.asarray(np.einsum("ij,ij->i", by_ill, of_ill.astype(kind)), dtype=np.float64)
 
 
 def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:

@@ -34,7 +34,7 @@ LOGGED = "mlflow.json"
 """In a run folder: where it was logged, and as which score hash."""
 PING_S = 3.0
 """How long a server may take to say that it is there, or a database to be free."""
-ANSWER_S = 10
+ANSWER_S = 7
 """How long a server may take for one answer; it is not asked twice, so that no more than this and a ping is lost."""
 LOCKED_S = 5
 """How long a database may be locked by others in the middle of logging."""

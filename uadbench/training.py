@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def validation_mse(model: Model, validation: Batches) -> float | None:
     total, count = 0.0, 0
     for batch in validation:
         with phase("validation passes"):
-            restored = model.reconstruct(batch).float()
+            restored = model.reconstruct(replace(batch, images=batch.images.clone())).float()  # see `observe`
         errors = (restored - batch.images).square().flatten(1).mean(1, dtype=torch.float64)
         total += float(errors.sum())
         count += len(batch)

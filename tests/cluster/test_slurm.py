@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from tests.cluster.slurm_node import NoSlurm, jobs, slurm_node
 from uadbench.results import read_result
 
 pytestmark = pytest.mark.slow
-WAIT_S = 300
+Sweep = AbstractContextManager[subprocess.Popen[str]]
+WAIT_S = 600
 MODEL = '''
 """A noisy mean, other for each seed, which says in which job it is fitted, and waits there until it may go on."""
 
@@ -82,8 +83,10 @@ def sweep(home: Path, told: Path, *arguments: str) -> Iterator[subprocess.Popen[
     command += ["--protocol", "smoke", "--seed", "0,1", "--tracking-uri", "none"]
     environment = os.environ | {"TOLD": str(told), "OMP_NUM_THREADS": "1"}
     log = told / "printed.log"
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
     with log.open("w") as printed:
         process = subprocess.Popen(command, cwd=home, env=environment, stdout=printed, stderr=printed, text=True)
+    signal.signal(signal.SIGINT, former)
     try:
         yield process
     finally:
@@ -93,7 +96,7 @@ def sweep(home: Path, told: Path, *arguments: str) -> Iterator[subprocess.Popen[
         print(log.read_text())
 
 
-def on_slurm(home: Path, name: str, *arguments: str, slurm: str = "partition=debug,time=10m"):
+def on_slurm(home: Path, name: str, *arguments: str, slurm: str = "partition=debug,time=10m") -> Sweep:
     """A sweep of two jobs into the folder `name`."""
     told = home / f"{name}-told"
     told.mkdir()
@@ -167,7 +170,7 @@ def test_a_sweep_that_is_stopped_leaves_no_job_behind(home: Path) -> None:
     with on_slurm(home, "stopped", WAITING) as process:
         wait(process, lambda: len(working(told)) > 0)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 3
+        assert process.wait(WAIT_S) == 3
     assert "give the same command again" in (told / "printed.log").read_text()
     assert left_in_the_queue() == []
 
@@ -179,7 +182,7 @@ def test_a_sweep_that_is_stopped_leaves_no_job_behind(home: Path) -> None:
 def test_what_slurm_refuses_is_told_in_one_line(home: Path, slurm: str, why: str) -> None:
     name = f"refused-{slurm.partition('=')[2]}"
     with on_slurm(home, name, WAITING, slurm=slurm) as process:
-        assert process.wait(120) == 2
+        assert process.wait(WAIT_S) == 2
     last = (home / f"{name}-told" / "printed.log").read_text().strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert why in last

@@ -130,7 +130,7 @@ def test_what_hangs_or_raises_is_recorded_and_the_rest_goes_on(undisturbed: dict
         "--retries",
         "1",
         "--time-limit",
-        "8s",
+        "20s",
         "--json",
     )
     done = subprocess.run(
@@ -180,7 +180,7 @@ def dask_cluster(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     processes = [subprocess.Popen([*dask, "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"], **quiet)]
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
-    processes += [subprocess.Popen([*worker, "--death-timeout", "20"], **quiet) for _ in range(2)]
+    processes += [subprocess.Popen([*worker, "--death-timeout", "120"], **quiet) for _ in range(2)]
     try:
         yield processes[0]
     finally:

@@ -18,7 +18,6 @@ from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, sl
 from uadbench.material import Material
 from uadbench.progress import Silent
 from uadbench.results import Result
-from uadbench.scores import write_table
 from uadbench.store import content_hash, keyed_seed
 from uadbench.types import UNSEEN, is_dementia
 
@@ -81,7 +80,8 @@ def edited(result: Result, **changes: Any) -> Result:
 def commit(root: Path, result: Result, table: pd.DataFrame) -> Entry:
     """Write a result and its cases to where they belong, without any check."""
     entry = Entry(root / RESULTS / place(result), result)
-    write_table(table, entry.scores_file)
+    entry.scores_file.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(entry.scores_file, index=False)  # also what `write_table` would not: a stranger's
     write_json_line(entry.file, result)
     return entry
 

@@ -237,7 +237,8 @@ def test_the_head_stands_between_its_marks(several, tmp_path) -> None:
     assert "No results yet." in with_head(readme, [])
 
 
-def test_the_head_shows_ten_rows(several, mean, tmp_path) -> None:
+def test_the_head_shows_so_many_rows(several, mean, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "HEAD_ROWS", 10)
     root = copy_of(several, tmp_path / "board")
     for number in range(9):
         made_up(root, mean, f"more{number}", sound=False)

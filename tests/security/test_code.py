@@ -108,19 +108,20 @@ def test_weights_that_are_none(kind: str, tmp_path: Path) -> None:
     assert "not a whole safetensors file" in message or kind == "nothing in it"
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.int64, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.int64])
 def test_weights_of_other_numbers(dtype: torch.dtype, tmp_path: Path) -> None:
     model = VAE3D(SMALL, width=2, latent=3)
     whole = dict(model.state_dict())
     first = next(iter(whole))
     (tmp_path / "theirs.safetensors").write_bytes(save({**whole, first: whole[first].to(dtype)}))
     found = find_weights(tmp_path / "theirs.safetensors")
-    if dtype is torch.float8_e4m3fn:
-        load_given(model, found)
-        assert torch.equal(model.state_dict()[first], whole[first].to(dtype).float())
-    else:
-        with pytest.raises(InputError, match=f"'{first}' is {dtype} in the file and torch.float32 in the model"):
+    expected = whole[first].clone()
+    if dtype is torch.complex64:
+        with pytest.raises(InputError, match=f"'{first}' holds complex numbers"):
             load_given(model, found)
+    else:
+        load_given(model, found)
+        assert torch.equal(model.state_dict()[first], expected.to(dtype).float())
 
 
 def test_weights_beyond_float32_are_not_finite(tmp_path: Path) -> None:

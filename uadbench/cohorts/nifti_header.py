@@ -194,7 +194,7 @@ def _checked_affine(path: Path, header: Any) -> Affine:
     if furthest > FURTHEST_MM:  # NaN is told below
         refuse("affine", path, f"its affine holds {furthest:.3g} mm", advice)
     axes = affine[:3, :3]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         volume, box = abs(float(np.linalg.det(axes))), float(np.prod(np.linalg.norm(axes, axis=0)))
     if not (volume >= 1e-9 and volume > 1e-6 * box):
         refuse("affine", path, "its affine cannot be inverted", advice)

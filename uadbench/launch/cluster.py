@@ -147,7 +147,7 @@ class _Watch:
         """Until every job has ended."""
         self.waiting = deque(self.jobs)
         self.running: dict[int, _Job] = {}
-        self.lonely = time.monotonic()
+        self.lonely, self.looked = time.monotonic(), 0.0
         topic = self.jobs[0].order.topic
         self.client.subscribe_topic(topic, lambda event: self.heard.put(lambda: self._news(event[1])))
         try:
@@ -160,11 +160,10 @@ class _Watch:
                 self._stop(list(self.running.values()))
 
     def _loop(self) -> None:
-        looked = 0.0
         while self.waiting or self.running:
-            if time.monotonic() - looked >= TICK_S:
+            if time.monotonic() - self.looked >= TICK_S:
                 self._look()
-                looked = time.monotonic()
+                self.looked = time.monotonic()
             try:
                 self.heard.get(timeout=TICK_S)()
             except Empty:
@@ -247,6 +246,7 @@ class _Watch:
     def _ended(self, job: _Job, future: Future) -> None:
         if job.future is not future:
             return
+        self.looked = 0.0  # a worker is free: the next cell need not wait
         self._hide(job)
         if future.status == "error":
             self._drop(job)

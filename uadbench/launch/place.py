@@ -172,6 +172,7 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
         raise InputError("--slurm: there is no sbatch here; run this where jobs are submitted")
     options = dict(place.slurm)
     cpus, gpus = int(options.get("cpus", "1")), int(options.get("gpus", "0"))
+    environment = _environment(threads_of(place) or 1)
     directives = [f"--{key}={options[key]}" for key in ("qos", "constraint") if key in options]
     if gpus:
         directives.append(f"--gres=gpu:{gpus}")
@@ -186,7 +187,7 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
         memory=options.get("memory", "8GB"),
         python=sys.executable,
         job_extra_directives=directives,
-        job_script_prologue=[f"export {name}={value}" for name, value in _environment(cpus).items()],
+        job_script_prologue=[f"export {name}={value}" for name, value in environment.items()],
         worker_extra_args=["--no-dashboard", *(["--resources", f"{GPU}=1"] if gpus else [])],
         log_directory=str(logs),
         silence_logs=logging.CRITICAL,

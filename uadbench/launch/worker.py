@@ -99,7 +99,6 @@ def _perform(order: Order) -> bool:
     from uadbench.launch.sweep import draw
 
     _wire.connect(order)
-    _wire.tell(kind="begun")
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     if order.cache.is_dir():
@@ -116,6 +115,7 @@ def _perform(order: Order) -> bool:
             f"{socket.gethostname()} means another cell: it has another version of uadbench or of the model's code, or "
             "sees other scans; install the same on all machines"
         )
+    _wire.tell(kind="begun")
     with redirect_stdout(sys.stderr):
         outcome = run_cell(cell, order.output, choose_device(order.device), _wire, order.fresh)
     draw(outcome, _wire)

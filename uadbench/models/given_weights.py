@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from uadbench.errors import InputError
@@ -95,9 +96,9 @@ def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> Non
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)} in the file and {tuple(value.shape)} in the model"
             raise InputError(f"{file}: '{name}' is {shapes}; {advice}")
-        if tensors[name].is_complex() or tensors[name].is_floating_point() != value.is_floating_point():
-            raise InputError(f"{file}: '{name}' is {tensors[name].dtype} in the file and {value.dtype} in the model")
-        if not tensors[name].to(value.dtype).isfinite().all():
+        if tensors[name].is_complex():
+            raise InputError(f"{file}: '{name}' holds complex numbers")
+        if not all(tensors[name].to(dtype).isfinite().all() for dtype in (torch.float64, value.dtype)):
             raise InputError(f"{file}: '{name}' holds numbers that are not finite")
     if extra := sorted(set(tensors) - set(own)):
         raise InputError(f"{file}: holds '{extra[0]}', which the model has not; {advice}")
