@@ -23,6 +23,7 @@ from uadbench.examples import EXAMPLES, Examples, write_examples
 from uadbench.material import TESTING, TRAINING, Material
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import (
+    CURVE,
     WEIGHTS,
     build_model,
     copy_model,
@@ -47,7 +48,7 @@ from uadbench.results import (
     read_result,
     write_result,
 )
-from uadbench.scores import SCORES, write_table
+from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
 from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
@@ -55,7 +56,6 @@ from uadbench.training import Curve, train, validation_mse
 from uadbench.types import UNSEEN
 
 STATE = "training.safetensors"
-CURVE = "curve.json"
 PARTS = "evaluation"
 DRAWS = "draws.json"
 WORST = 5
@@ -224,19 +224,18 @@ def _take_weights(cell: Cell, output: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what writes that were killed more than an hour ago have left."""
-    for leftover in folder.glob(".part-*"):
-        if time.time() - leftover.stat().st_mtime > 3600:
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Remove what writes that were killed have left: nobody else writes here now."""
+    for leftover in list(folder.glob("**/.part-*")):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def finished(folder: Path, eval_key: str) -> Result | None:
-    """The result in a run folder, if it is of this evaluation."""
+    """The result in a run folder, if it is of this evaluation, and whole with its scores."""
     try:
         result = read_result(folder)
     except InputError:
         return None
-    return result if result.eval_key == eval_key else None
+    return result if result.eval_key == eval_key and has_scores(folder, result.score_hash) else None
 
 
 def _validation(cell: Cell, device: torch.device) -> Batches:
@@ -290,7 +289,7 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
     What is on disk is not held in memory: small tables between large volumes would keep the heap from being used again.
     """
     parts = folder / PARTS / f"{cell.eval_key[:16]}-{evaluator.device.type}"
-    done = sum(pd.read_parquet(file)["participant_id"].nunique() for file in parts.glob("*.parquet"))
+    done = scans_put_aside(parts)
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()
     patients = cell.material.scans("patients")
@@ -305,7 +304,7 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
                 write_table(pd.concat(fresh, ignore_index=True), parts / f"{done:06d}.parquet")
                 done += len(fresh)
                 fresh, saved_at = [], time.monotonic()
-    stored = [pd.read_parquet(file) for file in sorted(parts.glob("*.parquet"))]
+    stored = [read_table(file) for file in sorted(parts.glob("*.parquet"))]
     return pd.concat([*stored, *fresh, evaluator.validation_rows()], ignore_index=True)
 
 

@@ -10,6 +10,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -234,7 +235,8 @@ def _from_file(reference: str) -> type:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # stdout may be JSON
+            spec.loader.exec_module(module)
     except InputError:
         raise
     except Exception as error:  # the user's file: anything can come out of it

@@ -16,7 +16,7 @@ from uadbench import failures
 from uadbench.allocator import keep_freed_memory
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.claims import Claimed
-from uadbench.errors import InputError
+from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.progress import Progress
 from uadbench.timelimit import time_limit, told
@@ -90,10 +90,10 @@ def run_cells(
                 if len(elsewhere) >= len(waiting):
                     time.sleep(PATIENCE_S)
                 continue
-            except Exception as error:  # a model may be anybody's code, and the other cells must go on
+            except (Exception, SystemExit) as error:  # a model may be anybody's code, and the other cells must go on
                 if len(cells) == 1:
                     failures.record(folder, failures.reason(error))
-                    raise
+                    raise (Unfinished(failures.reason(error)) if isinstance(error, SystemExit) else error) from None
                 sweep.fail(cell, failures.reason(error))
             else:
                 with phase("figures"):

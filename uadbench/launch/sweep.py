@@ -93,7 +93,7 @@ def _tell_cost(outcome: Outcome, progress: Progress) -> None:
 
 def draw(outcome: Outcome, progress: Progress) -> None:
     """The figures of a run folder, where they are not there yet."""
-    if outcome.reused and (outcome.folder / FIGURES).is_dir():
+    if outcome.reused and (outcome.folder / FIGURES / "example.png").is_file():  # the last to be drawn
         return
     try:
         draw_figures(outcome.result, outcome.folder)

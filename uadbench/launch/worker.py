@@ -82,7 +82,7 @@ def perform(order: str) -> str:
         answer = Answer(kind="claimed")
     except UadbenchError as error:
         answer = Answer(kind="failed", text=reason(error), host=socket.gethostname())
-    except Exception as error:  # a model may be anybody's code
+    except (Exception, SystemExit) as error:  # a model may be anybody's code
         answer = Answer(kind="broken", text=reason(error), host=socket.gethostname())
     return answer.model_dump_json()
 
