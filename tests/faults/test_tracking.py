@@ -100,6 +100,11 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are no news; whatever else it was is printed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Answers(BaseHTTPRequestHandler):
     server: Server
