@@ -139,13 +139,19 @@ class Cell:
     def state(self, output: Path) -> str:
         """`done`, `failed`, `trained` (to be evaluated), `begun`, or `to do`."""
         folder = self.folder(output)
-        if finished(folder, self.eval_key) is not None:
+        if self.outcome(output) is not None:
             return "done"
         if failures.recorded(folder) is not None:
             return "failed"
         if has_model(folder, self.fit_key):
             return "trained"
         return "begun" if (folder / STATE).exists() else "to do"
+
+    def outcome(self, output: Path) -> Outcome | None:
+        """What lies under `output` already, if this cell is done."""
+        folder = self.folder(output)
+        known = finished(folder, self.eval_key)
+        return None if known is None else Outcome(known, folder, reused=True)
 
     def fitted(self, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
         """The model, ready to be evaluated, and how it was trained."""
@@ -174,13 +180,13 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     Raises Claimed if another process works on the cell.
     """
     folder = cell.folder(output)
-    if not fresh and (known := finished(folder, cell.eval_key)) is not None:
-        return Outcome(known, folder, reused=True)
+    if not fresh and (known := cell.outcome(output)) is not None:
+        return known
     with claim(folder):
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        elif (known := finished(folder, cell.eval_key)) is not None:  # by now: another process had it
-            return Outcome(known, folder, reused=True)
+        elif (known := cell.outcome(output)) is not None:  # by now: another process had it
+            return known
         return _brought_to_its_result(cell, folder, output, device, progress, fresh)
 
 

@@ -90,7 +90,7 @@ def test_what_is_better_than_committed_is_no_reproduction_either(lone, output, c
     entry = the(lone, "zscore")
     forged = consistent(lone, entry.result, shifted(entry.scores(), -0.1))
     code, out, _ = verify(capsys, lone, output, "--rerun", "zscore", "--json")
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["reruns"]
     assert code == 1 and not found["holds"] and found["file"] == str(forged.file)
     changes_by_name = {change["metric"]: change for change in found["changes"]}
     assert changes_by_name["ranking AP"]["verdict"] == "better"
@@ -136,7 +136,7 @@ def test_on_other_people_intervals_meet_or_do_not(lone, output, capsys) -> None:
     assert badges(lone) == {"zscore": False}, "other people are no reproduction"
     consistent(lone, entry.result, shifted(table, -0.5))
     code, out, _ = verify(capsys, lone, output, "--rerun", "zscore", "--cohort-seed", "7", "--json")
-    (told,) = json.loads(out)
+    (told,) = json.loads(out)["reruns"]
     assert (code, told["holds"], told["changes"]) == (1, False, [])
     assert told["interval"][0] <= told["ap_standard"] <= told["interval"][1]
 

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.security.limits import GIB, address_space, measured, processor_time
 from uadbench.cohorts.clinical import MOST_ROWS, read_table
 from uadbench.cohorts.nifti import read_volume
 from uadbench.errors import InputError
+from uadbench.examples import EXAMPLES, read_examples
 from uadbench.leaderboard.entries import read_cases
 from uadbench.protocol import FOLDER, load_protocol
 from uadbench.scores import read_scores
@@ -202,6 +204,21 @@ def test_what_inflates_to_gigabytes_stays_below_two(tmp_path: Path) -> None:
     assert "its header claims 592" in lines["far after.nii.gz"]
     assert lines["voxels.nii.gz"] == "read"
     assert int(lines["peak"]) < 2048
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize("shape", ["(1000000, 1000000)", "(-1000000, -1000000)", "(999999999999999999999,)"])
+def test_pictures_of_terabytes(shape: str, tmp_path: Path) -> None:
+    header = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}}}"
+    with zipfile.ZipFile(tmp_path / EXAMPLES, "w") as archive:
+        archive.writestr(
+            "case/healthy.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n"
+        )
+    with measured() as peak, processor_time(), pytest.raises(InputError, match=r"claims \d+ bytes of pictures"):
+        read_examples(tmp_path / EXAMPLES)
+    assert peak.bytes < SMALL
 
 
 # --- tables

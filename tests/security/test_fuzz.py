@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from uadbench.cohorts.given_split import FORMAT, VERSION, read_split
 from uadbench.cohorts.nifti import read_volume
 from uadbench.cohorts.opening import open_cohort
 from uadbench.errors import InputError
+from uadbench.examples import EXAMPLES as EXAMPLES_FILE
+from uadbench.examples import Examples, read_examples, write_examples
 from uadbench.exchange.manifest import MANIFEST, manifest_of, read_manifest
 from uadbench.leaderboard.entries import read_untrusted
 from uadbench.models.given_weights import find_weights, load_given
@@ -191,6 +195,30 @@ def test_result(folder: Path) -> None:
         (folder / RESULT).write_bytes(raw)
         read_or_refuse(lambda: read_result(folder))
         read_or_refuse(lambda: read_untrusted(folder / RESULT))
+
+    fuzz()
+
+
+def test_pictures(folder: Path) -> None:
+    file = folder / EXAMPLES_FILE
+    volumes = {"case": {"healthy": np.ones((2, 3, 4), np.float32)}}
+    write_examples(Examples(volumes, {"case": "AD"}, np.eye(4), np.ones((2, 3, 4), bool)), file)
+    sound = file.read_bytes()
+    with np.load(file) as stored:
+        members = {name: stored[name] for name in stored.files}
+
+    @bounded
+    @given(raw=mutations.damaged(sound), member=st.sampled_from(sorted(members)), within=st.data())
+    def fuzz(raw: bytes, member: str, within: st.DataObject) -> None:
+        file.write_bytes(raw)
+        read_or_refuse(lambda: read_examples(file))
+        with zipfile.ZipFile(file, "w") as archive:  # damage that no checksum of the archive finds
+            for name, array in members.items():
+                plain = io.BytesIO()
+                np.save(plain, array)
+                content = plain.getvalue()
+                archive.writestr(f"{name}.npy", within.draw(mutations.damaged(content)) if name == member else content)
+        read_or_refuse(lambda: read_examples(file))
 
     fuzz()
 

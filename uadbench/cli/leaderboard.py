@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def build(
         print(f"{root}: up to date ({len(wanted)} files)")
         return
     for file, text in wanted.items():
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)
     for file in stale(root, wanted):
         file.unlink()
@@ -81,7 +82,7 @@ def verify(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda'.")] = "auto",
     output: Annotated[Path, typer.Option(help="Folder for the reruns.")] = Path("runs/verify"),
     root: Root = Path("leaderboard"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print reruns as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print faults and reruns as JSON.")] = False,
 ) -> None:
     """Check that every committed result is what its cases say, and its cases those of its protocol.
 
@@ -90,7 +91,7 @@ def verify(
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.reruns import print_rerun, run_again
     from uadbench.leaderboard.entries import read_entries, result_files
-    from uadbench.leaderboard.rerun import dumps, keep
+    from uadbench.leaderboard.rerun import keep, to_json
     from uadbench.leaderboard.verifying import faults_of
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
@@ -103,7 +104,7 @@ def verify(
     if done:
         keep(done, root)
     if as_json:
-        print(dumps(done))
+        print(json.dumps({"checked": total, "faults": faults, "reruns": [to_json(each) for each in done]}, indent=2))
     else:
         for fault in faults:
             print(f"not sound: {fault}")

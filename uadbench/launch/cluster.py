@@ -19,7 +19,7 @@ from uadbench.launch.place import GPU, Place, connected, threads_of
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
-from uadbench.progress import Progress
+from uadbench.progress import Progress, Task
 from uadbench.store import cache_folder
 from uadbench.timelimit import told
 from uadbench.tracking import Tracker
@@ -64,13 +64,12 @@ def run_on_cluster(
     sweep = Sweep(output, tracker, progress, on_result)
     todo = []
     for index, cell in enumerate(cells):
-        known = None if fresh else finished(cell.folder(output), cell.eval_key)
+        known = None if fresh else cell.outcome(output)
         if known is None:
             todo.append((index, cell))
         else:
-            outcome = Outcome(known, cell.folder(output), reused=True)
-            draw(outcome, progress)
-            sweep.take(outcome)
+            draw(known, progress)
+            sweep.take(known)
     if todo:
         for cell in {cell.material.fold: cell for _, cell in todo}.values():
             cell.material.scans("train")  # into the cache, from which all workers read
@@ -142,12 +141,20 @@ class _Watch:
     retries: int
     heard: SimpleQueue[Callable[[], None]] = field(default_factory=SimpleQueue)
     """What Dask's threads have told, to be dealt with in this one."""
+    waiting: deque[_Job] = field(init=False)
+    running: dict[int, _Job] = field(default_factory=dict, init=False)
+    resources: dict[str, int] = field(default_factory=dict, init=False)
+    """What a cell takes of a worker."""
+    lonely: float = field(default_factory=time.monotonic, init=False)
+    """Since when there has been no worker; infinite where there is one, or it was told."""
+    looked: float = field(default=0.0, init=False)
+    cells: Task = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = deque(self.jobs)
 
     def run(self) -> None:
         """Until every job has ended."""
-        self.waiting = deque(self.jobs)
-        self.running: dict[int, _Job] = {}
-        self.lonely, self.looked = time.monotonic(), 0.0
         topic = self.jobs[0].order.topic
         self.client.subscribe_topic(topic, lambda event: self.heard.put(lambda: self._news(event[1])))
         try:

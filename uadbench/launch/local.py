@@ -75,13 +75,15 @@ def run_cells(
         while waiting:
             cell = waiting.popleft()
             folder = cell.folder(output)
-            if cell.state(output) != "done" or fresh:
+            outcome = None if fresh else cell.outcome(output)
+            if outcome is None:
                 with phase("scans"):
                     cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
                     tell_leaks(cell, progress)
             try:
-                with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, cell, output, limit_s)):
-                    outcome = run_cell(cell, output, device, progress, fresh)
+                if outcome is None:
+                    with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, cell, output, limit_s)):
+                        outcome = run_cell(cell, output, device, progress, fresh)
             except Claimed:
                 waiting.append(cell)
                 if folder not in elsewhere:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,8 +138,3 @@ def to_json(each: Rerun) -> dict[str, Any]:
     """A rerun for programs."""
     told = {"file": str(each.entry.file), "holds": each.holds, "changes": [vars(change) for change in each.changes]}
     return told | {"ap_standard": each.result.headline.ap_standard, "interval": each.result.headline.ap_interval}
-
-
-def dumps(reruns: list[Rerun]) -> str:
-    """All of them as JSON."""
-    return json.dumps([to_json(each) for each in reruns], indent=2)

@@ -72,12 +72,15 @@ def has_model(folder: Path, fit_key: str) -> bool:
 
 
 def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
-    """The name of a file that is not what its card says, or ""; raises OSError for one that is not there.
+    """The name of a file that is not what its card says, or "". Cards of older versions tell of no hashes.
 
-    Cards of older versions tell of no hashes.
+    Raises OSError for a file that is not there, ValueError for a card whose hashes are of another form.
     """
-    sums = {WEIGHTS: None, **card.get("sha256", {})}
-    return next((name for name, told in sums.items() if told not in (None, file_hash(folder / name))), "")
+    sums = card.get("sha256", {})
+    if not isinstance(sums, dict):
+        raise ValueError("holds no hashes by name")
+    expected = {WEIGHTS: None, **sums}
+    return next((name for name, told in expected.items() if told not in (None, file_hash(folder / name))), "")
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -110,6 +113,8 @@ def load_weights(model: Model, file: Path) -> None:
 
 def load_model(folder: Path) -> Model:
     """Rebuild the model that a run folder holds, in eval mode.
+
+    A card that names `FILE.py:CLASS` has that file run: read the cards of strangers first.
 
     Raises InputError where there is none, or it is damaged.
     """

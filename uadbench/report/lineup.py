@@ -52,13 +52,10 @@ def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequen
         file = (run if run.is_dir() else run.parent) / EXAMPLES
         if not file.is_file():
             raise InputError(f"{run}: has no {EXAMPLES} to draw; give the run folder that 'uadbench run' wrote")
-        try:
-            examples = read_examples(file)
-            case = examples.volumes["case"]
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{file}: cannot be read ({' '.join(str(error).split())}); run again with --fresh"
-            ) from None
+        examples = read_examples(file)
+        case = examples.volumes.get("case")
+        if case is None:
+            raise InputError(f"{file}: holds no case; run again with --fresh")
         if entries and not _alike(case, entries[0].examples.volumes["case"]):
             raise InputError(f"{runs[0]} and {run} cannot be drawn together: their examples are of different scans")
         # rows are in the order of the test scans, and the case is of the first of them
