@@ -39,12 +39,13 @@ def test_memory_of_evaluation(versus) -> None:
         return evaluate(protocol="paper", **what)["memory_mib"]
 
     def gib() -> float:
-        found[:] = [memory(scans=4), memory(scans=8)]
+        found[:] = [memory(scans=2), memory(scans=6)]
         return max(found) / 1024
 
     versus.at_most("memory of evaluation, 80 x 96 x 80 (mapped scans left out)", "a number", 2.5, gib, "GiB")
-    few = [memory(scans=4, dementias=2, severities=3) for _ in range(2)]
-    # the allocator's heap itself varies by a fifth between equal runs
-    some = min(found[0], memory(scans=4))
-    assert found[1] < 1.25 * max(found[0], some), "memory grows with test scans"
-    assert some < 1.15 * max(few), "memory grows with test sets"
+    some, many = found
+    few = memory(scans=2, dementias=2, severities=3)
+    if many >= 1.25 * some or some >= 1.15 * few:  # the allocator's heap itself varies by a fifth between equal runs
+        again, other = memory(scans=2), memory(scans=2, dementias=2, severities=3)
+        assert many < 1.25 * max(some, again), "memory grows with test scans"
+        assert min(some, again) < 1.15 * max(few, other), "memory grows with test sets"

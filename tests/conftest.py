@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -19,6 +20,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for processes that tests start: their scores are to be equal
     torch.set_num_threads(threads)
+    threadpool_limits(threads)
     return folder
 
 

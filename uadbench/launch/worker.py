@@ -93,6 +93,7 @@ _alone = threading.Lock()
 
 def _perform(order: Order) -> bool:
     import torch
+    from threadpoolctl import threadpool_limits
 
     from uadbench.cells import run_cell
     from uadbench.launch.local import choose_device, prepare_process
@@ -101,6 +102,7 @@ def _perform(order: Order) -> bool:
     _wire.connect(order)
     if order.threads is not None:
         torch.set_num_threads(order.threads)
+        threadpool_limits(order.threads)  # NumPy has threads of its own
     if order.cache.is_dir():
         os.environ["UADBENCH_CACHE"] = str(order.cache)
     if not order.home.is_dir():
