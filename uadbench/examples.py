@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -66,25 +67,23 @@ def read_examples(file: Path) -> Examples:
 
 
 def _read(file: Path) -> Examples:
-    if (size := _claimed(file)) > LARGEST:
-        raise ValueError(f"it claims {size} bytes of pictures")
-    volumes: dict[str, dict[str, Volume]] = {}
-    with np.load(file, allow_pickle=False) as stored:
-        for key in stored.files:
-            label, slash, name = key.partition("/")
-            if slash:
-                volumes.setdefault(label, {})[name] = stored[key].astype(np.float32)
-        titles = json.loads(str(stored["titles"]))
-        return Examples(volumes, titles, stored["affine"].astype(np.float64), stored["brain"])
-
-
-def _claimed(file: Path) -> int:
-    """The bytes that numpy would allocate for what the headers of all arrays tell."""
-    size = 0
     with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as stored:
-                read_magic(stored)
-                shape, _, dtype = read_array_header_1_0(stored)
-            size += abs(math.prod(shape)) * dtype.itemsize
-    return size
+        if (size := sum(_claimed(archive, member) for member in archive.infolist())) > LARGEST:
+            raise ValueError(f"it claims {size} bytes of pictures")
+        # numpy, which reads as much as it needs, would not come to the checksum at the end
+        content = {member.filename.removesuffix(".npy"): archive.read(member) for member in archive.infolist()}
+    arrays = {key: np.load(io.BytesIO(raw), allow_pickle=False) for key, raw in content.items()}
+    volumes: dict[str, dict[str, Volume]] = {}
+    for key, array in arrays.items():
+        label, slash, name = key.partition("/")
+        if slash:
+            volumes.setdefault(label, {})[name] = array.astype(np.float32)
+    return Examples(volumes, json.loads(str(arrays["titles"])), arrays["affine"].astype(np.float64), arrays["brain"])
+
+
+def _claimed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """The bytes of an array, packed out, or those that its header tells and numpy would allocate."""
+    with archive.open(member) as stored:
+        read_magic(stored)
+        shape, _, dtype = read_array_header_1_0(stored)
+    return max(member.file_size, abs(math.prod(shape)) * dtype.itemsize)

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from uadbench.cells import CURVE, STATE
 from uadbench.cohorts.cache import IMAGES, INDEX
 from uadbench.cohorts.intake import cache_folder
 from uadbench.errors import InputError
+from uadbench.examples import EXAMPLES
 from uadbench.material import PARTS
 from uadbench.models.checkpoint import CARD, WEIGHTS, build_model, has_model
 from uadbench.progress import Silent
@@ -26,6 +28,7 @@ from uadbench.results import RESULT, Result, read_result
 from uadbench.scores import SCORES, has_scores, read_scores
 from uadbench.store import content_hash, read_sealed
 from uadbench.testing import SMALL, example_batches
+from uadbench.tracking import LOGGED
 from uadbench.training import _State, train
 
 
@@ -34,12 +37,16 @@ def truncated(raw: bytes) -> bytes:
 
 
 def flipped(raw: bytes) -> bytes:
-    """One bit in the middle; of a text, that of a digit, which leaves another digit; of a table, one that is read."""
+    """One bit in the middle; of a text, that of a digit, which leaves another digit; of a table or archive, one that
+    is read.
+    """
     for place in range(len(raw) // (4 if raw[:4] == b"PAR1" else 2), len(raw)):
         changed = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
         if raw[:1] == b"{" and not raw[place : place + 1].isdigit():
             continue
         if raw[:4] == b"PAR1" and not reads_otherwise(changed, raw):
+            continue
+        if raw[:2] == b"PK" and is_whole(changed):
             continue
         return changed
     raise AssertionError("nothing in it can be damaged")
@@ -49,6 +56,14 @@ def reads_otherwise(changed: bytes, raw: bytes) -> bool:
     """Whether a Parquet file is read without complaint, and tells something else."""
     try:
         return not pd.read_parquet(io.BytesIO(changed)).equals(pd.read_parquet(io.BytesIO(raw)))
+    except Exception:
+        return False
+
+
+def is_whole(raw: bytes) -> bool:
+    """Whether an archive has all that its checksums are of; dates, for one, are not."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(raw)).testzip() is None
     except Exception:
         return False
 
@@ -111,6 +126,22 @@ def test_a_damaged_model_of_a_finished_cell(file: str, done: Path, undisturbed: 
     assert "was done already" in run_again(done, call)
     assert hashes_of(done) == hashes_of(undisturbed)
     outcome("the result is sound, and reused")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.fault("pictures of a finished cell: {how}")
+def test_damaged_pictures(how: str, done: Path, undisturbed: Path, database: str, call: Call, outcome) -> None:
+    run = run_of(done, "Gain")
+    damage(run / EXAMPLES, how)
+    (run / "figures" / "example.png").unlink()
+    err = run_again(done, call)
+    assert "was done already" in err and f"{EXAMPLES}: cannot be read" in err
+    assert hashes_of(done) == hashes_of(undisturbed)
+    code, _, err = call("track", run, "--tracking-uri", database)
+    assert code == 0 and "figures could not be drawn" in err and (run / LOGGED).is_file()
+    code, _, err = call("report", run)
+    assert code == 2 and f"{EXAMPLES}: cannot be read" in err and len(err.strip().splitlines()) == 1
+    outcome("the result is sound, reused and logged; 'report' says in one line what is missing")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ def track(
     tracking_uri: Annotated[str | None, typer.Option(help="sqlite:///PATH or http://HOST:PORT.")] = None,
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
-    from uadbench.report.figures import draw_figures
+    from uadbench.cells import Outcome
+    from uadbench.cli.display import TerminalProgress
+    from uadbench.launch.sweep import draw
     from uadbench.results import read_result
     from uadbench.scores import read_scores, score_hash
     from uadbench.tracking import Tracker, default_uri
@@ -26,7 +28,7 @@ def track(
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
     if score_hash(read_scores(folder)) != result.score_hash:
         raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")
-    draw_figures(result, folder)
+    draw(Outcome(result, folder, reused=True), TerminalProgress())
     run_id = tracker.log(result, folder)
     tracker.close()
     print(f"logged to {uri}, run {run_id}")
