@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from uadbench import cells, evaluation
-from uadbench.cells import Cell, run_cell
+from uadbench.cells import ANEW, Cell, forget, run_cell
 from uadbench.cohorts.phantom import Phantom
 from uadbench.material import Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
@@ -73,7 +73,7 @@ class Elsewhere(Phantom):
     public = False
 
 
-def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path) -> None:
+def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = Phantom(participants=20, patients=2), Elsewhere(seed=7, participants=20, patients=2)
     own = plan_material(here, SMOKE, 0)
     other = plan_material(here, SMOKE, 0, selection=Selection(test_cohort=there))
@@ -91,8 +91,13 @@ def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path) -> None:
     assert (card.name, card.tested_on, card.tested_version) == (here.name, there.name, there.version)
     assert not card.public and before.result.cohort.public and card.origin == "scaled"
     assert after.result.score_hash != before.result.score_hash
-    anew = run_cell(second, tmp_path / "alone", CPU, Silent(), fresh=True)
+    anew = run_cell(second, tmp_path, CPU, Silent(), fresh=True)
     assert anew.result.score_hash == after.result.score_hash
+    assert (after.folder / "curve.json").read_bytes() != (before.folder / "curve.json").read_bytes(), "trained anew"
+    forget(second, tmp_path)
+    monkeypatch.setattr("uadbench.cells.train", None)
+    (after.folder / ANEW).unlink()
+    assert not run_cell(second, tmp_path, CPU, Silent()).reused, "takes the weights again"
 
 
 def test_a_finished_cell_is_not_run_again(trained, material) -> None:
@@ -108,7 +113,7 @@ def test_fresh_gives_equal_scores(trained, material, tmp_path: Path) -> None:
     outcome, _ = trained
     again = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
     twice = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent(), fresh=True)
-    assert not twice.reused
+    assert not twice.reused and not (twice.folder / ANEW).exists()
     assert again.result.score_hash == twice.result.score_hash == outcome.result.score_hash
 
 
@@ -175,7 +180,7 @@ def test_a_changed_protocol_keeps_apart(material, tmp_path: Path) -> None:
 
 
 def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own file, and the files beside it that it imports, directly or not."""
+    """Its own file, and the files beside it that it imports, directly or not, as they were when they were loaded."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "deepest_layers.py").write_text("GAIN = 1.0\n")
     (tmp_path / "some_layers.py").write_text("import deepest_layers\n\ndef gain():\n    return deepest_layers.GAIN\n")
@@ -190,6 +195,10 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch:
     for file in ("deepest_layers.py", "some_layers.py", "net.py"):
         with (tmp_path / file).open("a") as handle:
             handle.write("# changed\n")
+        if file != "net.py":  # which is loaded anew for each cell
+            assert Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key == keys[-1], "the code that runs is the old one"
+        for loaded in ("deepest_layers", "some_layers"):
+            monkeypatch.delitem(sys.modules, loaded)
         keys.append(Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key)
     assert len(set(keys)) == 4
 

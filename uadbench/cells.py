@@ -49,7 +49,7 @@ from uadbench.results import (
     write_result,
 )
 from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
-from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json
+from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -57,6 +57,8 @@ from uadbench.types import UNSEEN
 
 STATE = "training.safetensors"
 PARTS = "evaluation"
+ANEW = "anew"
+"""In the folder of a cell that was forgotten, until it has its result."""
 DRAWS = "draws.json"
 WORST = 5
 SAVE_EVERY_S = 10.0
@@ -175,7 +177,7 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     """Bring a cell to its result.
 
     What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
-    What was begun is continued. `fresh` forgets all of this cell and starts anew.
+    What was begun is continued. `fresh` forgets all of this cell before.
 
     Raises Claimed if another process works on the cell.
     """
@@ -184,20 +186,32 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
         return known
     with claim(folder):
         if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
+            _forget(folder)
         elif (known := cell.outcome(output)) is not None:  # by now: another process had it
             return known
-        return _brought_to_its_result(cell, folder, output, device, progress, fresh)
+        return _brought_to_its_result(cell, folder, output, device, progress)
 
 
-def _brought_to_its_result(
-    cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress, fresh: bool
-) -> Outcome:
+def forget(cell: Cell, output: Path) -> None:
+    """Remove all that a cell has: it is to be trained anew, and takes no weights from elsewhere either.
+
+    Raises Claimed if another process works on the cell.
+    """
+    folder = cell.folder(output)
+    with claim(folder):
+        _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write_text(folder / ANEW, "")
+
+
+def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
     failures.forget(folder)
     _sweep(folder)
     with phase("training, the rest"):
-        if not fresh:
-            _take_weights(cell, output)
+        _take_weights(cell, output)
         model, curve = cell.fitted(folder, device, progress)
     with phase("measures"):
         evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
@@ -213,13 +227,14 @@ def _brought_to_its_result(
         write_table(table, folder / SCORES)
         write_result(result, folder)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    (folder / ANEW).unlink(missing_ok=True)
     return Outcome(result, folder, reused=False)
 
 
 def _take_weights(cell: Cell, output: Path) -> None:
     """Weights that were trained for another test cohort, or under another protocol's name, need no second training."""
     folder = cell.folder(output)
-    if has_model(folder, cell.fit_key) or (folder / STATE).exists():
+    if has_model(folder, cell.fit_key) or (folder / STATE).exists() or (folder / ANEW).exists():
         return
     for other in sorted(output.glob(f"*/*/{cell.name}/{folder.name}")):
         if has_model(other, cell.fit_key) and (other / CURVE).is_file():

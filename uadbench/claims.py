@@ -24,7 +24,8 @@ def claim(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    # not the other kind of lock, a marker, which stays where its process was killed
+    lock = FileLock(folder.parent / f".{folder.name}.lock", fallback_to_soft=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

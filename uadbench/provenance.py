@@ -11,6 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -42,12 +43,25 @@ def source_digest(*plugins: type) -> str:
         file = getattr(module, "__file__", None)
         if not file or file in found:
             continue
-        found[file] = Path(file).read_bytes()
+        found[file] = _code(module, file)
         for value in vars(module).values():
             used = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
             if used is not None and _is_near(used, homes, packages):
                 waiting.append(used)
     return content_hash(*(found[file] for file in sorted(found)))
+
+
+def _code(module: ModuleType, file: str) -> bytes:
+    """What a module was made from, as far as that can still be told: a file is read once for each time it is loaded.
+
+    A process that lives longer than a version of its files goes on with the code that it has, and is known by that.
+    """
+    if module not in _read:
+        _read[module] = Path(file).read_bytes()
+    return _read[module]
+
+
+_read: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()
 
 
 def _is_near(module: ModuleType, homes: set[Path], packages: set[str]) -> bool:

@@ -23,7 +23,7 @@ from uadbench.report.page import write_report
 from uadbench.results import RESULT, Result, read_result
 from uadbench.scores import SCORES, read_scores
 from uadbench.sharing import share
-from uadbench.store import content_hash, write_json
+from uadbench.store import content_hash, require_inside, write_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -166,6 +166,7 @@ def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, fi
     client.log_table(run_id, _summary_table(result), "scores.json")
     for file in (files / RESULT, files / SCORES):
         client.log_artifact(run_id, str(file))
+    require_inside(folder, folder / "figures" / "x.png")
     for figure in sorted((folder / "figures").glob("*.png")):
         client.log_artifact(run_id, str(figure), "figures")
 

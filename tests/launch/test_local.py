@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -65,6 +67,17 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     with claims.claim(tmp_path / "run"):
+        pass
+
+
+def test_where_files_cannot_be_locked_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A marker instead would stay where its process was killed, and nobody would take the cell again."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with claims.claim(tmp_path / "run"), claims.claim(tmp_path / "run"):
         pass
 
 

@@ -46,7 +46,7 @@ def order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> O
     cell = asked.cells(Silent())[0]
     return Order(
         request=asked.model_dump_json(), index=0, eval_key=cell.eval_key, home=tmp_path, output=tmp_path / "runs",
-        cache=own_cache, device="cpu", threads=None, fresh=False, topic="t",
+        cache=own_cache, device="cpu", threads=None, topic="t",
     )  # fmt: skip
 
 

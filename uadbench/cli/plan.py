@@ -17,12 +17,15 @@ from uadbench.timelimit import told
 BOARD = Path("leaderboard")
 
 
-def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, as_json: bool) -> None:
-    """Every cell with its state, what is left of its cost, and its folder; what all take together."""
+def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: bool, as_json: bool) -> None:
+    """Every cell with its state, what is left of its cost, and its folder; what all take together.
+
+    With `fresh` all is to do, whatever there is.
+    """
     estimator = Estimator(output, BOARD)
     rows: list[tuple[Cell, str, Estimate, str]] = []
     for cell in cells:
-        state = cell.state(output)
+        state = "to do" if fresh else cell.state(output)
         failure = recorded(cell.folder(output)) if state == "failed" else None
         rows.append((cell, state, estimator.of(cell, state), "" if failure is None else failure.error))
     if as_json:
@@ -40,8 +43,11 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, as_json
         table.add_row(cell.name, *names)
     console = Console() if Console().is_terminal else Console(width=160)
     console.print(table)
-    workers = 1 if place is None else workers_of(place)
-    for line in _together([state for _, state, _, _ in rows], [estimate for _, _, estimate, _ in rows], workers):
+    states = [state for _, state, _, _ in rows]
+    workers = 1  # how many an existing cluster has is not asked
+    if place is not None and place.scheduler is None:
+        workers = min(workers_of(place), max(1, len(states) - states.count("done")))
+    for line in _together(states, [estimate for _, _, estimate, _ in rows], workers):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -130,7 +130,7 @@ def run(
     if dry_run:
         from uadbench.cli.plan import print_plan
 
-        print_plan(cells, output, place, as_json)
+        print_plan(cells, output, place, fresh, as_json)
         return
     require_writable(output)
     launch = partial(run_cells, cells, output, where)
@@ -145,7 +145,8 @@ def run(
             on_result=lambda outcome: progress.notice(_one_line(outcome)),
         )
     except KeyboardInterrupt:
-        raise Unfinished("stopped; give the same command again to continue where it was") from None
+        how = "the same command again, without --fresh," if fresh else "the same command again"
+        raise Unfinished(f"stopped; give {how} to continue where it was") from None
     with phase("tables"):
         _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
     if sweep.failures:
@@ -176,6 +177,8 @@ def _place(
         if scheduler is not None and value is not None:
             raise InputError(f"{option} {value}: --scheduler {scheduler} has its own workers; leave one of them out")
     require_dask()
+    if ":" in device:
+        raise InputError(f"--device {device}: workers have a GPU each, and find it themselves; leave the number out")
     job = None if slurm is None else parse_slurm(slurm)
     gpus = 0
     if device != "cpu" and scheduler is None and job is None:

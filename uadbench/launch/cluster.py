@@ -13,7 +13,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from uadbench.cells import Cell, Outcome, finished
+from uadbench.cells import Cell, Outcome, finished, forget
+from uadbench.claims import Claimed
 from uadbench.errors import Unfinished
 from uadbench.launch.place import GPU, Place, connected, threads_of
 from uadbench.launch.plan import Request
@@ -74,15 +75,15 @@ def run_on_cluster(
         for cell in {cell.material.fold: cell for _, cell in todo}.values():
             cell.material.scans("train")  # into the cache, from which all workers read
             tell_leaks(cell, progress)
-        order = _blank_order(request, output, device, threads_of(place), fresh)
-        jobs = [_Job(cell, order.model_copy(update={"index": n, "eval_key": cell.eval_key})) for n, cell in todo]
+        order = _blank_order(request, output, device, threads_of(place))
+        jobs = [_Job(cell, order.model_copy(update={"index": n, "eval_key": cell.eval_key}), fresh) for n, cell in todo]
         with connected(place, len(jobs), output, progress) as client:
-            _Watch(client, place, jobs, sweep, limit_s, retries).run()
+            _Watch(client, place, jobs, sweep, fresh, limit_s, retries).run()
     sweep.close(list(cells))
     return sweep
 
 
-def _blank_order(request: Request, output: Path, device: str, threads: int | None, fresh: bool) -> Order:
+def _blank_order(request: Request, output: Path, device: str, threads: int | None) -> Order:
     return Order(
         request=request.model_dump_json(),
         index=-1,
@@ -92,17 +93,26 @@ def _blank_order(request: Request, output: Path, device: str, threads: int | Non
         cache=cache_folder().resolve(),
         device=device,
         threads=threads,
-        fresh=fresh,
         topic=f"uadbench-{uuid.uuid4().hex}",
     )
 
 
 @dataclass
 class _Job:
-    """A cell on its way. `future` is None while it waits; `begun` is when, and `worker` by whom, it was begun."""
+    """A cell on its way.
+
+    Attributes
+    ----------
+    fresh : what there is of the cell is to be forgotten, before it is handed out for the first time
+    attempts : how often a worker was to work on it
+    future : None while it waits
+    worker, host : who has taken it; "" while it waits, and until that is told
+    begun : when the model's code began to run there
+    """
 
     cell: Cell
     order: Order
+    fresh: bool = False
     attempts: int = 0
     future: Any = None
     begun: float = math.inf
@@ -137,6 +147,7 @@ class _Watch:
     place: Place
     jobs: list[_Job]
     sweep: Sweep
+    fresh: bool
     limit_s: float
     retries: int
     heard: SimpleQueue[Callable[[], None]] = field(default_factory=SimpleQueue)
@@ -207,11 +218,18 @@ class _Watch:
         return len(cards or found)
 
     def _hand_out(self, job: _Job) -> None:
+        if job.fresh:
+            try:
+                forget(job.cell, self.sweep.output)
+            except Claimed:
+                self._postpone(job)
+                return
+            job.fresh = False
         job.attempts += 1
         key = f"{job.order.topic}-{job.order.index}-{job.attempts}-{time.monotonic_ns()}"
         text = job.order.model_dump_json()
         future = self.client.submit(perform, text, key=key, pure=False, resources=self.resources or None)
-        job.future, job.begun = future, math.inf
+        job.future, job.worker, job.host, job.begun = future, "", "", math.inf
         self.running[job.order.index] = job
         future.add_done_callback(lambda ended: self.heard.put(lambda: self._ended(job, ended)))
 
@@ -220,14 +238,14 @@ class _Watch:
         if job is None:
             return
         label = label_of(job.cell)
-        if news["kind"] != "begun" and news["worker"] != job.worker:
+        if news["kind"] == "taken":
+            former, job.worker, job.host, job.begun = job.host, news["worker"], news["host"], math.inf
+            if former:
+                self._died(job, former)
+        elif news["worker"] != job.worker:
             return  # the last words of a worker that was given up
-        if news["kind"] == "begun":
-            if job.begun < math.inf:
-                self._died(job)
-                if job.order.index not in self.running:
-                    return
-            job.begun, job.worker, job.host = time.monotonic(), news["worker"], news["host"]
+        elif news["kind"] == "begun":
+            job.begun = time.monotonic()
         elif news["kind"] == "notice":
             self.sweep.progress.notice(f"{label}: {news['text']}")
         elif news["kind"] == "warning":
@@ -239,16 +257,16 @@ class _Watch:
             if news["kind"] == "step":
                 job.shown.step(news)
 
-    def _died(self, job: _Job) -> None:
-        """Dask has begun a cell anew of its own accord, since its worker was lost."""
+    def _died(self, job: _Job, host: str) -> None:
+        """Dask has given a cell to another worker, of its own accord, since the one on `host` was lost."""
         self._hide(job)
-        job.attempts += 1
-        if job.attempts > 1 + self.retries:
+        if job.attempts > self.retries:
             self._drop(job)
             self._stop([job])
             self._fail(job, self._dead(job))
         else:
-            self.sweep.progress.warning(f"{label_of(job.cell)}: its worker on {job.host} was lost; it is tried again")
+            job.attempts += 1
+            self.sweep.progress.warning(f"{label_of(job.cell)}: its worker on {host} was lost; it is tried again")
 
     def _ended(self, job: _Job, future: Future) -> None:
         if job.future is not future:
@@ -258,8 +276,8 @@ class _Watch:
         if future.status == "error":
             self._drop(job)
             error = future.exception()
-            if type(error).__name__ == "KilledWorker":
-                self._fail(job, self._dead(job))
+            if type(error).__name__ == "KilledWorker":  # of a scheduler that has less patience than we
+                self._again(job, self._dead(job))
             else:
                 self._again(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
             return
@@ -271,10 +289,8 @@ class _Watch:
         if answer.kind == "done":
             self._done(job, answer)
         elif answer.kind == "claimed":
-            if job.not_before == 0:
-                self.sweep.progress.notice(f"{label_of(job.cell)}: another process works on it; it is left to that one")
-            job.attempts, job.not_before = 0, time.monotonic() + CLAIMED_S
-            self.waiting.append(job)
+            job.attempts -= 1
+            self._postpone(job)
         elif answer.kind == "failed":
             self._fail(job, answer.text)
         else:
@@ -288,6 +304,13 @@ class _Watch:
             return
         self.sweep.take(Outcome(result, folder, answer.reused))
         self.cells.advance(1)
+
+    def _postpone(self, job: _Job) -> None:
+        """Another process works on the cell: it is looked at again later."""
+        if job.not_before == 0:
+            self.sweep.progress.notice(f"{label_of(job.cell)}: another process works on it; it is left to that one")
+        job.not_before = time.monotonic() + CLAIMED_S
+        self.waiting.append(job)
 
     def _again(self, job: _Job, error: str) -> None:
         if job.attempts > self.retries:
@@ -319,7 +342,7 @@ class _Watch:
 
     def _stop(self, jobs: list[_Job]) -> None:
         """End what workers are at, which nothing but the end of their processes can; new ones take their place."""
-        addresses = [job.worker for job in jobs if job.begun < math.inf]
+        addresses = [job.worker for job in jobs if job.worker]
         for job in jobs:
             self._drop(job)
         if addresses and self.client.status == "running":
@@ -330,6 +353,5 @@ class _Watch:
 
     def _lost(self) -> None:
         left = len(self.waiting) + len(self.running)
-        raise Unfinished(
-            f"the Dask scheduler went away, {left} cells are not done; give the same command again to continue"
-        )
+        how = "the same command again, without --fresh," if self.fresh else "the same command again"
+        raise Unfinished(f"the Dask scheduler went away, {left} cells are not done; give {how} to continue")

@@ -21,7 +21,7 @@ from uadbench.progress import Task
 TOLD_EVERY_S = 1.0
 
 News = dict[str, Any]
-"""What a worker tells of a cell while it works on it: `kind` is begun, task, step, notice or warning."""
+"""What a worker tells of a cell: `kind` is taken, begun (the model's code runs), task, step, notice or warning."""
 
 
 class Order(BaseModel):
@@ -37,7 +37,6 @@ class Order(BaseModel):
     cache : the cache of scans, which is used where the worker sees it
     device : as on the command line; "auto" is the worker's own GPU where it has one
     threads : of torch; None leaves it to the worker's environment
-    fresh : forget what there is of the cell
     topic : under which Dask passes on what is told
     """
 
@@ -51,7 +50,6 @@ class Order(BaseModel):
     cache: Path
     device: str
     threads: int | None
-    fresh: bool
     topic: str
 
 
@@ -92,6 +90,8 @@ _alone = threading.Lock()
 
 
 def _perform(order: Order) -> bool:
+    _wire.connect(order)
+    _wire.tell(kind="taken")
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -99,7 +99,6 @@ def _perform(order: Order) -> bool:
     from uadbench.launch.local import choose_device, prepare_process
     from uadbench.launch.sweep import draw
 
-    _wire.connect(order)
     if order.threads is not None:
         torch.set_num_threads(order.threads)
         threadpool_limits(order.threads)  # NumPy has threads of its own
@@ -111,15 +110,17 @@ def _perform(order: Order) -> bool:
         )
     os.chdir(order.home)
     prepare_process()
+    if _cells(order.request, order.home)[order.index].eval_key != order.eval_key:
+        _cells.cache_clear()  # scans may have come since
     cell = _cells(order.request, order.home)[order.index]
     if cell.eval_key != order.eval_key:
         raise InputError(
             f"{socket.gethostname()} means another cell: it has another version of uadbench or of the model's code, or "
-            "sees other scans; install the same on all machines"
+            "sees other scans; install the same on all machines, and start workers anew that are older than that"
         )
     _wire.tell(kind="begun")
     with redirect_stdout(sys.stderr):
-        outcome = run_cell(cell, order.output, choose_device(order.device), _wire, order.fresh)
+        outcome = run_cell(cell, order.output, choose_device(order.device), _wire)
     draw(outcome, _wire)
     return outcome.reused
 
