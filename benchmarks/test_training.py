@@ -38,7 +38,7 @@ class Worker:
         self.process.wait()
 
 
-@pytest.mark.parametrize(("shape", "target", "steps"), [((80, 96, 80), 3.5, 12), ((40, 48, 40), 2.0, 100)])
+@pytest.mark.parametrize(("shape", "target", "steps"), [((80, 96, 80), 3.5, 8), ((40, 48, 40), 2.0, 60)])
 def test_training_step(shape: tuple[int, int, int], target: float, steps: int, versus) -> None:
     fast, plain = Worker("fast", shape), Worker("plain", shape)
     for _ in range(2):
