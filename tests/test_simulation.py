@@ -123,6 +123,16 @@ def test_a_table_of_scans(tmp_path: Path) -> None:
     assert all((tmp_path / "out" / file).is_file() for file in table["altered"])
 
 
+def test_a_table_is_read_as_by_a_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns in any letters, blanks after commas, blank lines, and ~ for the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "data" / "a_pet.nii.gz", seed=1)
+    listed = tmp_path / "scans.csv"
+    listed.write_text("Participant_ID, Path\n\nsub-1, ~/data/a_pet.nii.gz\n")
+    table = simulate(listed, ["ad"], [0.3], tmp_path / "out", Silent())
+    assert list(table["participant_id"]) == ["sub-1"] and (tmp_path / "out" / table["altered"][0]).is_file()
+
+
 def test_a_caps_tree_is_mirrored(tmp_path: Path) -> None:
     end = "space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2"
     folder = tmp_path / "caps" / "subjects" / "sub-A" / "ses-M00"
@@ -224,8 +234,8 @@ def rows(*lines: str) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
         (not_mni, r"a\.nii\.gz: no voxel of the 'ad' mask .* its affine is probably not MNI"),
         (rows("file", "a.nii.gz"), r"scans\.tsv: has no column 'path'; known are: file"),
         (rows("path"), r"scans\.tsv: has no rows"),
-        (rows(), r"scans\.tsv: not a readable table"),
-        (rows("participant_id\tpath", "sub-1\ta.nii.gz", "sub-2\t"), r"scans\.tsv: has no rows, or one without a path"),
+        (rows(), r"scans\.tsv: is empty"),
+        (rows("participant_id\tpath", "sub-1\ta.nii.gz", "sub-2\t"), r"scans\.tsv: line 3 has no path"),
         (rows("path", "a.nii.gz", "absent.nii.gz"), r"absent\.nii\.gz: no such file"),
         (rows("path", "a.nii.gz", "a_pet.nii.gz"), "a.nii.gz and a_pet.nii.gz would both be named a_"),
     ],

@@ -13,7 +13,7 @@ import torch
 
 from uadbench.anomalies.regions import dementia
 from uadbench.batches import Batches
-from uadbench.cohorts.base import KEY, STRATA, Cohort, content_key, keys_of
+from uadbench.cohorts.base import KEY, STRATA, Cohort, content_key, keys_of, visits_of
 from uadbench.cohorts.files import FileCohort
 from uadbench.cohorts.given_split import Fold, GivenSplit, Key, select, write_split
 from uadbench.cohorts.intake import ScanStack, gather
@@ -141,9 +141,9 @@ class Material:
 
     def summary(self) -> list[str]:
         """Who there is, and who trains, validates and tests, in a few lines."""
-        lines = [f"cohort {self.cohort.name}: {self.roles.counted(self.cohort.participants)}"]
+        lines = self._counted("cohort", self.cohort)
         if self.test_cohort is not self.cohort:
-            lines.append(f"test cohort {self.test_cohort.name}: {self.roles.counted(self.test_cohort.participants)}")
+            lines += self._counted("test cohort", self.test_cohort)
         how = {
             "protocol": f"as protocol {self.protocol.name} has it",
             "scaled": f"protocol {self.protocol.name} asks for more people than there are, so in its proportions",
@@ -153,6 +153,10 @@ class Material:
         train = f"{counts['train']} train ({len(self.rows['train'])} scans)"
         others = f"{counts['validation']} validate, {counts['test']} test, {counts['patients']} patients"
         return [*lines, f"fold {self.fold}: {train}, {others} ({how})"]
+
+    def _counted(self, label: str, cohort: Cohort) -> list[str]:
+        table = cohort.participants
+        return [f"{label} {cohort.name}: {self.roles.counted(table)}", *self.roles.left_out(table, visits_of(cohort))]
 
 
 def plan_material(
@@ -168,7 +172,7 @@ def plan_material(
         dementia(anomaly)
     section = protocol.split
     roles = Roles(chosen.healthy or (section.healthy,), chosen.patients or (section.patients,))
-    healthy = roles.healthy_rows(cohort.participants)
+    healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
     origin: Origin = "given"
     if chosen.split is not None:
         split, rows = _given(cohort, chosen.split, fold, roles, section, progress)
@@ -231,7 +235,7 @@ def _given(
     if not 0 <= fold < len(given.folds):
         raise InputError(f"fold {fold} does not exist; {given.source} has folds 0 to {len(given.folds) - 1}")
     chosen = given.folds[fold]
-    healthy = roles.healthy_rows(cohort.participants)
+    healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
     train = chosen.train if section.sessions == "all" else chosen.first
     listed: dict[str, tuple[Key, ...]] = {"train": train, "validation": chosen.validation, "test": given.test}
     rows, lost = {}, set[Key]()
@@ -260,7 +264,7 @@ def _tested_elsewhere(
     split: Split, rows: dict[str, pd.DataFrame], other: Cohort, roles: Roles, section: SplitSection
 ) -> tuple[Split, dict[str, pd.DataFrame]]:
     """The same training, tested on another cohort: as many healthy participants as the protocol tests, or all."""
-    healthy = baseline(roles.healthy_rows(other.participants))
+    healthy = baseline(roles.healthy_rows(other.participants, visits_of(other)))
     people = tuple(sorted(stratified_order(healthy, section.seed)[: section.test]))
     if len(people) < LEAST:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,11 +15,11 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.anomalies import hypometabolism, regions
 from uadbench.cohorts import nifti
-from uadbench.cohorts.clinical import read_table
 from uadbench.cohorts.nifti_header import read_header
+from uadbench.cohorts.table import home
+from uadbench.cohorts.text_tables import column, read_table, rows_of
 from uadbench.errors import InputError
 from uadbench.progress import Progress
-from uadbench.registry import did_you_mean
 from uadbench.types import Affine, Grid, Volume
 
 _FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
@@ -119,11 +119,11 @@ def _write(
         row: dict[str, Any] = {**about, "severity": severity, "mask": f"{stem}_mask.nii.gz"}
         altered = hypometabolism.alter(scan, smoothed, severity)
         reduction = hypometabolism.reduction(smoothed, severity)
-        for column, suffix, volume in (("altered", "pet", altered), ("reduction", "reduction", reduction)):
-            row[column] = f"{stem}_severity-{spelling}_{suffix}.nii.gz"
-            nifti.write_volume(output / row[column], volume, affine)
-        for column, volume in (("effective_reduction", reduction), ("uptake_before", scan), ("uptake_after", altered)):
-            row[column] = float(volume[inside].mean(dtype=np.float64))
+        for what, suffix, volume in (("altered", "pet", altered), ("reduction", "reduction", reduction)):
+            row[what] = f"{stem}_severity-{spelling}_{suffix}.nii.gz"
+            nifti.write_volume(output / row[what], volume, affine)
+        for what, volume in (("effective_reduction", reduction), ("uptake_before", scan), ("uptake_after", altered)):
+            row[what] = float(volume[inside].mean(dtype=np.float64))
         yield row
 
 
@@ -159,16 +159,18 @@ def _from_caps(source: Path, progress: Progress) -> list[_Input]:
 
 def _from_table(source: Path) -> list[_Input]:
     table = read_table(source)
-    if "path" not in table.columns:
-        raise InputError(f"{source}: has no column 'path'; {did_you_mean('path', [str(c) for c in table.columns])}")
-    if "" in {*table["path"]} or table.empty:
-        raise InputError(f"{source}: has no rows, or one without a path")
+    paths = column(source, table, "path")
+    if table.empty:
+        raise InputError(f"{source}: has no rows; write one a scan")
+    names = {name.lower(): name for name in table.columns}
     found = []
-    for row in table.to_dict("records"):
-        path = PurePath(row["path"])
+    for line, row in rows_of(table):
+        if not row[paths]:
+            raise InputError(f"{source}: line {line} has no path; fill it in or remove the line")
+        path = home(row[paths])
         below = "" if path.is_absolute() or ".." in path.parts else f"{path.parent.as_posix()}/".removeprefix("./")
-        who = (str(row.get("participant_id", "")), str(row.get("session_id", "")))
-        found.append(_Input(source.parent / path, row["path"], below + _ENDING.sub("", path.name), *who))
+        who = (row.get(names.get(key, ""), "") for key in ("participant_id", "session_id"))
+        found.append(_Input(source.parent / path, row[paths], below + _ENDING.sub("", path.name), *who))
     return found
 
 

@@ -186,10 +186,14 @@ BROKEN = {
     "nothing there": (lose("."), "no such file or folder; give ClinicaDL's split folder"),
     "no folds": (lose("5_fold"), "has no <k>_fold/split-0; run 'clinicadl tsvtools kfold'"),
     "an empty folder of folds": (lambda s: (lose("5_fold")(s), (s / "5_fold").mkdir()), "has no <k>_fold/split-0"),
-    "no test": (lose("test_baseline.tsv"), r"has no test_baseline\.tsv; give the folder that 'clinicadl"),
+    "no test": (lose("test_baseline.tsv"), r"has no test_baseline\.tsv; .*--subset_name test"),
+    "named by default": (
+        lambda s: (s / "test_baseline.tsv").rename(s / "validation_baseline.tsv"),
+        r"has no test_baseline\.tsv, but validation_baseline\.tsv.*--subset_name test",
+    ),
     "no validation": (lose(VALIDATION), r"split-2: has no validation_baseline\.tsv"),
     "no train": (lose("5_fold/split-1/train.tsv", "5_fold/split-1/train_baseline.tsv"), "split-1: has no train_basel"),
-    "no table": (instead(VALIDATION, ""), "validation_baseline.tsv: not a readable table"),
+    "no table": (instead(VALIDATION, ""), "validation_baseline.tsv: is empty"),
     "no ids": (
         instead(VALIDATION, "subject\tsession_id\nsub-1\tM0\n"),
         "has no column 'participant_id'; .*known are: subj",

@@ -35,16 +35,17 @@ def info(
     from uadbench.cli.cards import card_table
     from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.card import draw_card
-    from uadbench.cohorts.opening import open_cohort
+    from uadbench.cohorts.opening import open_and_warn
     from uadbench.report.portrait import draw_portrait
     from uadbench.store import file_name, require_writable, write_json
 
-    source = open_cohort(cohort)
+    progress = TerminalProgress()
+    source = open_and_warn(cohort, progress)
     folder = output / file_name(source.name) / "card"
     require_writable(folder)
     card = draw_card(
         source,
-        TerminalProgress(),
+        progress,
         healthy=healthy,
         patients=patients,
         participants=participants,

@@ -17,6 +17,8 @@ def print_check_up(found: CheckUp) -> None:
     """Every kind of finding with its files, their values, and what to do."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(f"{found.cohort}: {found.scans} scans of {found.participants} participants; {found.people}"))
+    for line in found.left_out:
+        console.print(Text(line))
     for (fatal, kind), group in groupby(found.findings, key=lambda finding: (finding.fatal, finding.kind)):
         findings = list(group)
         style = "bold red" if fatal else "bold yellow"

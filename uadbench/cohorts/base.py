@@ -37,6 +37,7 @@ class Cohort(Protocol):
     name : what it is called in results, such as "phantom"; it tells nothing of a machine or a person
     version : changes whenever the same row would give another image
     public : whether participants may be named in what is shared
+    visits : optional; see `visits_of`
     participants : DataFrame, one row a scan with the columns COLUMNS, sorted by
         (participant_id, session_id), index 0..n-1; a participant has one row per session
     """
@@ -56,6 +57,15 @@ class Cohort(Protocol):
         Raises `findings.ScanError`, naming the file, for a scan that cannot be used; asked again for the
         rows that follow, it goes on with them.
         """
+
+
+def visits_of(cohort: Cohort) -> pd.DataFrame:
+    """Every diagnosis that a cohort knows: participant_id, session_id and group of visits, scanned or not.
+
+    That is its attribute `visits` where it has one, else the table of its scans.
+    """
+    visits: pd.DataFrame = getattr(cohort, "visits", cohort.participants)
+    return visits
 
 
 def is_id(text: str) -> bool:

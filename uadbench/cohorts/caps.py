@@ -10,7 +10,7 @@ from typing import Literal
 
 from uadbench.cohorts.base import is_id
 from uadbench.cohorts.caps_tables import describe
-from uadbench.cohorts.files import FileCohort
+from uadbench.cohorts.files import FileCohort, tell_another
 from uadbench.cohorts.findings import Finding, tell
 from uadbench.cohorts.sessions import canonical
 from uadbench.errors import InputError
@@ -34,12 +34,15 @@ class Caps(FileCohort):
     path : the tree's folder, which holds `subjects/` and `participants.tsv` or `sessions.tsv`
     tracer : as in `trc-18FFDG`; files that are called `acq-fdg` are 18FFDG
     contains : a part of the file name that picks one of several scans of a session, such as "rec-coregiso"
+    diagnosis, age, sex, site, scanner, amyloid, mmse : the tables' columns of these, where they are not called so
     name, nan, suvr, space : see `FileCohort`
 
     Of a scan that is there both cropped and whole, the cropped one is taken. Altered scans are left out (see
     `simulated`). Sessions are spelled ses-M000, whatever the folder.
 
-    Raises InputError if there is no tree, no scan in it, several scans for one session, or no row for a scan.
+    A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
+
+    Raises InputError if there is no tree, no scan in it, several scans for one session, or no diagnosis of any scan.
     """
 
     def __init__(
@@ -47,6 +50,13 @@ class Caps(FileCohort):
         path: Path,
         tracer: str = FDG,
         contains: str = "",
+        diagnosis: str = "",
+        age: str = "",
+        sex: str = "",
+        site: str = "",
+        scanner: str = "",
+        amyloid: str = "",
+        mmse: str = "",
         name: str = "",
         nan: Literal["refuse", "zero"] = "refuse",
         suvr: Literal["as-is", "cerebellum-pons"] = "as-is",
@@ -55,7 +65,10 @@ class Caps(FileCohort):
         tree = Path(path).expanduser()
         files = _find_scans(tree, tracer, contains)
         kind = "caps" if tracer.lower() == FDG.lower() else f"caps-{tracer}"
-        super().__init__(tree, kind, files, describe(tree, list(files)), name=name, nan=nan, suvr=suvr, space=space)
+        chosen = {"group": diagnosis, "age": age, "sex": sex, "site": site}
+        chosen |= {"scanner": scanner, "amyloid": amyloid, "mmse": mmse}
+        people, visits = describe(tree, list(files), chosen)
+        super().__init__(tree, kind, files, people, visits, name=name, nan=nan, suvr=suvr, space=space)
 
 
 def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str], Path]:
@@ -86,7 +99,10 @@ def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str],
             listed = ", ".join(file.name for file in kept)
             advice = f"pick one by a part of its name: PATH:contains={_telling(kept)}"
             tell(Finding("several scans", f"{tree}: {' '.join(key)}", f"has {len(kept)} scans: {listed}", advice))
-    return {key: files[0] for key, files in sorted(candidates.items())}
+    chosen = {key: files[0] for key, files in sorted(candidates.items())}
+    for key, file in chosen.items():
+        tell_another(file, key)
+    return chosen
 
 
 def _cropped(files: list[Path]) -> list[Path]:

@@ -2,59 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from uadbench.cohorts.base import COLUMNS, NUMBERS
-from uadbench.cohorts.clinical import Facts, complete, facts, is_baseline, read_table, sources
+from uadbench.cohorts.clinical import Columns, columns_of, no_diagnoses
 from uadbench.cohorts.findings import Finding, tell
-from uadbench.cohorts.sessions import canonical, older
+from uadbench.cohorts.sessions import canonical
+from uadbench.cohorts.text_tables import read_table, rows_of
+from uadbench.cohorts.visits import ALWAYS, Key, Records, count_scans
 from uadbench.errors import InputError
 
-WANTED = "the columns participant_id, session_id, diagnosis, age, sex"
+UNKNOWN = "n/a"
+"""Instead of an empty session id in a table of visits."""
+
+NEEDED = "the columns participant_id, session_id, diagnosis, age, sex"
 
 
-def describe(tree: Path, keys: list[tuple[str, str]]) -> pd.DataFrame:
-    """The cohort's table (base.COLUMNS) for these (participant, session) pairs, in their order.
+def describe(tree: Path, keys: list[Key], chosen: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Describe the scans of a tree from its tables.
 
-    Looked for: `participants.tsv` and `sessions.tsv` in the tree's folder, `sessions.tsv` and
-    `<sub>_sessions.tsv` in `subjects/<sub>/`. What is said of a session outweighs what is said of a
-    participant; an age that is given once per participant, or in a column `age_bl`, is that at baseline.
+    These are `participants.tsv` and `sessions.tsv` in the tree's folder, and `sessions.tsv` and `<sub>_sessions.tsv` in
+    `subjects/<sub>/`, the weakest first. Module `visits` says which value holds at which visit. A scan without a
+    diagnosis stays in the table, with group "".
 
-    Raises InputError for tables that are missing, unreadable or ambiguous, and for scans without a row.
+    Args:
+        keys: (participant, session) of each scan.
+        chosen: our column -> the name that the user gave; "" for none.
+
+    Returns:
+        The cohort's table (base.COLUMNS), one row for each key, and all diagnoses of visits (`Records.diagnoses`).
+
+    Raises:
+        InputError: for tables that are missing, unreadable or ambiguous, and if no scan has a diagnosis.
     """
-    known: dict[tuple[str, str], Facts] = {}
-    tables = _tables(tree, sorted({participant for participant, _ in keys}))
-    if not tables:
-        raise InputError(f"{tree}: has no participants.tsv and no sessions.tsv; put one there with {WANTED}")
-    for file, owner in tables:
-        for key, found in _read(file, owner).items():
-            known.setdefault(key, {}).update(found)
-    rows, missing = [], []
-    for participant, session in keys:
-        whole, visit = known.get((participant, "")), known.get((participant, session))
-        found = _combine(whole or {}, visit or {}, session)
-        if (whole is None and visit is None) or not found.get("group"):
-            missing.append(f"{participant} {session}")
-        rows.append((participant, session, *complete(found)))
-    if missing:
-        example = next((key[0] for key in known), "none")
-        value = (
-            f"{len(missing)} of {len(keys)} scans have no row with a diagnosis ({', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}) in {', '.join(file.name for file, _ in tables[:2])}, where "
-            f"participants are called like '{example}'"
-        )
-        tell(Finding("no diagnosis", str(tree), value, f"add the rows ({WANTED}) or remove the scans"))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
+    records, columns = Records(), dict[Path, Columns]()
+    files = _tables(tree, sorted({participant for participant, _ in keys}))
+    if not files:
+        raise InputError(f"{tree}: no participants.tsv and no sessions.tsv; put one there with {NEEDED}")
+    there: dict[str, None] = {}
+    for file, owner in files:
+        columns[file] = _read(file, owner, chosen, records, there)
+    for ours, name in chosen.items():
+        if name and not any(ours in found for found in columns.values()):
+            raise InputError(f"{tree}: no table has a column '{name}'; the columns are {', '.join(there)}")
+    if not any("group" in found for found in columns.values()):
+        raise InputError(no_diagnoses(tree, there))
+    table = records.resolved(keys)
+    _report(tree, table, records)
+    return table, records.diagnoses()
 
 
-def _combine(whole: Facts, visit: Facts, session: str) -> Facts:
-    """A session's facts over its participant's; people age between sessions."""
-    found = {**whole, **visit}
-    if "age" in whole and "age" not in visit:
-        found["age"] = older(float(whole["age"]), session)
-    return found
+def _report(tree: Path, table: pd.DataFrame, records: Records) -> None:
+    """Report scans without a diagnosis: a warning, or, where no scan has one, what refuses the cohort."""
+    without = table[table["group"] == ""]
+    has_row = without["participant_id"].isin(list(records.people))
+    strangers, undiagnosed = without[~has_row], without[has_row]
+    fatal = len(without) == len(table)
+    if len(strangers):
+        example = next(iter(records.people), "none")
+        value = f"{count_scans(strangers, table)} have no row in the tables; participants there are called '{example}'"
+        tell(Finding("no diagnosis", str(tree), value, f"add the rows ({NEEDED}) or remove the scans", fatal))
+    if len(undiagnosed):
+        first = undiagnosed.iloc[0]["participant_id"]
+        known = records.diagnoses()
+        known = known[known["participant_id"] == first]
+        there = ", ".join(f"{row.group} at {row.session_id}" for row in known.itertuples()) or "nothing"
+        value = f"{count_scans(undiagnosed, table)} have no diagnosis at their visit; known of {first}: {there}"
+        tell(Finding("no diagnosis", str(tree), value, "they are left out; give each visit its own diagnosis", fatal))
 
 
 def _tables(tree: Path, participants: list[str]) -> list[tuple[Path, str]]:
@@ -66,24 +82,19 @@ def _tables(tree: Path, participants: list[str]) -> list[tuple[Path, str]]:
     return [(file, owner) for file, owner in places if file.is_file()]
 
 
-def _read(file: Path, owner: str) -> dict[tuple[str, str], Facts]:
-    """One table as facts by (participant, session); session "" where the table has none."""
+def _read(file: Path, owner: str, chosen: Mapping[str, str], records: Records, there: dict[str, None]) -> Columns:
+    """Add a table's rows to the records, and its columns to those that are `there`."""
     table = read_table(file)
-    table.columns = table.columns.str.lower()
-    if owner and "participant_id" not in table:
-        table["participant_id"] = owner
-    if "participant_id" not in table or (owner and "session_id" not in table):
-        raise InputError(f"{file}: has the columns {', '.join(table.columns)}; it needs {WANTED}, tab-separated")
-    columns = sources(file, table.columns, {})
-    found: dict[tuple[str, str], Facts] = {}
-    for row in table.to_dict("records"):
-        text = str(row.get("session_id", "")).strip()
-        session = canonical(text) if text else ""
-        key = str(row["participant_id"]).strip(), session
-        if key in found:
-            tell(Finding("table", str(file), f"{key[0]} {text}".rstrip() + " has two rows", "keep one"))
-            continue
-        found[key] = facts(file, {str(k): str(v) for k, v in row.items()}, columns, key[0])
-        if session and "age" in found[key] and is_baseline(columns["age"]):
-            found[key]["age"] = older(float(found[key]["age"]), session)
-    return found
+    names = {name.lower(): name for name in table.columns}
+    there.update(dict.fromkeys(table.columns))
+    person, visit = names.get("participant_id", ""), names.get("session_id", "")
+    if not (person or owner) or (owner and not visit):
+        raise InputError(f"{file}: the columns are {', '.join(table.columns)}; it needs {NEEDED}, separated by tabs")
+    columns = columns_of(file, table, chosen, required=False)
+    for line, row in rows_of(table):
+        participant = row[person] if person else owner
+        if not participant:
+            raise InputError(f"{file}: line {line} has no participant_id; fill it in or remove the line")
+        session = canonical(row[visit] or UNKNOWN) if visit else ALWAYS
+        records.add(file, line, (participant, session), row, columns)
+    return columns

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from uadbench import atlas
-from uadbench.cohorts.base import Cohort, content_key
+from uadbench.cohorts.base import Cohort, content_key, visits_of
 from uadbench.cohorts.card_figures import (
     Figure,
     age_figures,
@@ -26,6 +26,7 @@ from uadbench.cohorts.card_figures import (
 )
 from uadbench.cohorts.crowd import Crowd
 from uadbench.cohorts.norms import BASE, REGIONS
+from uadbench.cohorts.roles import Roles
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError
 from uadbench.progress import Progress
@@ -94,13 +95,15 @@ def draw_card(
     Scans are measured at 2 mm, divided by their mean over cerebellum and pons.
     Raises InputError for a cohort without two healthy participants, and for a scan that cannot be used.
     """
-    table = cohort.participants
-    names = table["group"].str.lower()
-    people = baseline(table[names == healthy.lower()])[:participants]
+    table, roles = cohort.participants, Roles((healthy,), (patients,))
+    well = roles.healthy_rows(table, visits_of(cohort))
+    for line in (roles.counted(table), *roles.left_out(table, visits_of(cohort))):
+        progress.notice(f"{cohort.name}: {line}")
+    people = baseline(well)[:participants]
     if len(people) < 2:
         raise InputError(f"{cohort.name}: has {len(people)} participants of group '{healthy}'; say --healthy GROUP")
-    ill = baseline(table[names == patients.lower()])
-    again = _second_sessions(table, people)
+    ill = baseline(roles.patient_rows(table))
+    again = _second_sessions(well, people)
     rows = {"healthy": people, "again": again, "patients": ill}
     portrait = Portrait(reference=None if template is None else _read_template(template))
     crowds: dict[str, Crowd] = {}
@@ -136,9 +139,9 @@ def draw_card(
     return Card(cohort.name, cohort.version, content_key(cohort, table), counts, tuple(figures), portrait)
 
 
-def _second_sessions(table: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
-    """The second session of the first participants who have one."""
-    known = table[table["participant_id"].isin(people["participant_id"])]
+def _second_sessions(healthy: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """The second healthy session of the first participants who have one."""
+    known = healthy[healthy["participant_id"].isin(people["participant_id"])]
     later = known.sort_values(["participant_id", "session_id"], kind="stable").groupby("participant_id").nth(1)
     return pd.DataFrame(later.iloc[:RETESTED])
 

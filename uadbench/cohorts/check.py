@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from uadbench.cohorts.base import visits_of
 from uadbench.cohorts.check_images import Measured, across_scans, measure, of_scan
 from uadbench.cohorts.check_people import people_findings
 from uadbench.cohorts.files import FileCohort
@@ -31,6 +32,7 @@ class CheckUp:
     participants: int
     scans: int
     people: str
+    left_out: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -71,12 +73,13 @@ def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path |
             task.advance(1, key[0])
     files = dict(zip(measured, cohort.files(_rows(table, measured)), strict=True))
     findings += across_scans(measured, files)
-    findings += people_findings(table, roles)
+    findings += people_findings(table, visits_of(cohort), roles)
     if given is not None:
         findings += _split_findings(table, given)
     ordered = sorted(findings, key=lambda finding: (not finding.fatal, finding.kind, finding.where))
-    people = roles.counted(table)
-    return CheckUp(cohort.name, int(table["participant_id"].nunique()), len(table), people, tuple(ordered))
+    people = int(table["participant_id"].nunique())
+    left_out = tuple(roles.left_out(table, visits_of(cohort)))
+    return CheckUp(cohort.name, people, len(table), roles.counted(table), left_out, tuple(ordered))
 
 
 def _measured(cohort: FileCohort) -> Iterator[tuple[tuple[str, str], Path, Measured | Finding]]:

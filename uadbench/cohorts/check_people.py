@@ -10,7 +10,8 @@ import pandas as pd
 
 from uadbench.cohorts.findings import Finding
 from uadbench.cohorts.roles import Roles
-from uadbench.cohorts.sessions import months
+from uadbench.cohorts.sessions import in_time, months
+from uadbench.errors import InputError
 
 AGES = (18.0, 105.0)
 """Beyond these an age is a slip of the pen (or a year of birth)."""
@@ -22,12 +23,25 @@ DRIFT_YEARS = 1.0
 """By so much the years between two sessions may differ from the months in their names."""
 
 
-def people_findings(table: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
-    """Everything that the table itself shows. None of it spoils a run by itself, except that nobody is healthy."""
-    names = {name.lower() for name in roles.healthy}
-    if not table["group"].str.lower().isin(list(names)).any():
-        value = f"nobody has the diagnosis {', '.join(roles.healthy)}; there are: {roles.counted(table)}"
+STAGES = {
+    name: stage
+    for stage, names in enumerate(("cn nl nc hc", "smc scd", "emci mci lmci", "ad dementia"))
+    for name in names.split()
+}
+"""Diagnoses in the order in which the disease takes them."""
+
+
+def people_findings(table: pd.DataFrame, visits: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
+    """Everything that the tables themselves show.
+
+    None of it spoils a run by itself, except that nobody is healthy. `visits` holds every known diagnosis.
+    """
+    try:
+        roles.healthy_rows(table, visits)
+    except InputError:
+        value = f"no scan is healthy ({', '.join(roles.healthy)}); there are: {roles.counted(table)}"
         yield Finding("nobody healthy", "diagnosis", value, "choose with --healthy NAME")
+    yield from _changes(visits, roles)
     yield from _missing(table)
     yield from _ages(table)
     for name, rows in table.groupby("participant_id", sort=True):
@@ -35,6 +49,28 @@ def people_findings(table: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
             value = f"sex is {' and '.join(sorted({*rows['sex']} - {''}))}"
             yield Finding("sex", str(name), value, "mend the table", False)
         yield from _sessions(str(name), rows)
+
+
+def _changes(visits: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
+    """People whose diagnosis changes from healthy to another, or backwards."""
+    healthy = [name.lower() for name in roles.healthy]
+    for name, rows in visits[visits["group"] != ""].groupby("participant_id", sort=True):
+        known: dict[str, str] = dict(zip(rows["session_id"], rows["group"], strict=True))
+        ordered = [(session, known[session]) for session in in_time(known)]
+        course = ", ".join(f"{group} at {session}" for session, group in ordered)
+        groups = [group.lower() for _, group in ordered]
+        if any(_improves(one, other, healthy) for one, other in pairwise(groups)):
+            advice = "healthy diagnoses after another one are left out; check the tables"
+            yield Finding("diagnosis improves", str(name), course, advice, False)
+        elif any(one in healthy and other not in healthy for one, other in pairwise(groups)):
+            advice = "scans keep the diagnosis of their own visit, those before the conversion are healthy"
+            yield Finding("converts", str(name), course, advice, False)
+
+
+def _improves(one: str, other: str, healthy: list[str]) -> bool:
+    if one in STAGES and other in STAGES and STAGES[other] < STAGES[one]:
+        return True
+    return one not in healthy and other in healthy
 
 
 def _missing(table: pd.DataFrame) -> Iterator[Finding]:

@@ -1,23 +1,21 @@
-"""Tables about people in our terms: columns by the names they go by, cells as numbers, F or M, or nothing."""
+"""What tables say about people, in our terms: columns by the names they go by, cells as numbers, F or M, or unknown."""
 
 from __future__ import annotations
 
-import csv
-import io
-import warnings
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from uadbench.cohorts.base import COLUMNS, NUMBERS
-from uadbench.cohorts.findings import Finding, tell
+from uadbench.cohorts.text_tables import column
 from uadbench.errors import InputError
-from uadbench.registry import did_you_mean
 
 ALIASES = {
-    "group": ("diagnosis", "group", "diagnosis_bl", "dx", "dx_bl"),
-    "age": ("age", "age_bl"),
+    "group": ("diagnosis", "group", "dx"),
+    "age": ("age",),
     "sex": ("sex", "gender", "ptgender"),
     "site": ("site", "site_id"),
     "scanner": ("scanner", "scanner_model", "manufacturers_model_name"),
@@ -26,121 +24,133 @@ ALIASES = {
 }
 """Our column -> the names it goes by, the best first (compared without case)."""
 
-LARGEST_TABLE = 64 << 20
-"""Bytes. ADNIMERGE, with 116 columns, has 12 million."""
+AT_BASELINE = ("_bl", "_sc", "_baseline", "_screening")
+"""Endings of columns that say what was so at baseline, as in `diagnosis_bl`."""
 
-MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 2_000, 200_000, 5_000_000
-"""Of a table; short rows are filled up, so that a small file can have many cells."""
+CHANGES = {"dxchange", "dxchng", "dxcurren"}
+"""Columns of ADNI that code a change, or a stage, as numbers: 1 may be 'stable NL', 7 'NL to MCI'."""
+
+RANGES = {"age": (0.0, 120.0), "mmse": (0.0, 30.0)}
+"""What a number may be; anything else, such as 88 or -9, stands for an unknown value."""
 
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
-_UNKNOWN = {"", "n/a", "na", "nan", "none", "-1", "unknown", "-4"}
+_UNKNOWN = {"", "n/a", "na", "nan", "none", "null", "missing", "unknown", ".", "-1", "-4", "-9"}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_TOP_CODED = re.compile(r"(>=?|≥)\s*\d+|\d+\s*\+")
 
-Facts = dict[str, str | float]
 
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that say something about people.
 
-def read_table(file: Path) -> pd.DataFrame:
-    """A table as text, separated by tabs (.tsv) or commas (.csv); column names as they are, but without blanks around.
-
-    Raises InputError for a file that is missing or no table.
+    Attributes:
+        current: our column -> the table's, for values of the row's visit (or of the person, in a table without visits).
+        baseline: our column -> the table's, for values at baseline.
     """
-    if not file.is_file():
-        raise InputError(f"{file}: {'is a folder' if file.is_dir() else 'no such file'}; give a .tsv or .csv table")
-    mark = "," if file.suffix.lower() == ".csv" else "\t"
-    try:
-        most = _most_rows(file, mark)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long would lose its end
-            table = pd.read_csv(
-                file,
-                sep=mark,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-                nrows=most + 1,
-                compression=None,
-            )
-        if len(table) > most:
-            raise ValueError(f"it has more than {most} rows")
-        table.columns = table.columns.astype(str).str.strip()
-        if not table.columns.is_unique:
-            raise ValueError(f"it has two columns '{table.columns[table.columns.duplicated()][0]}'")
-    except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
-        raise InputError(f"{file}: not a readable table ({' '.join(str(error).split())}); save it as TSV") from None
-    return table
+
+    current: dict[str, str]
+    baseline: dict[str, str]
+
+    def __contains__(self, ours: str) -> bool:
+        return ours in self.current or ours in self.baseline
 
 
-def _most_rows(file: Path, mark: str) -> int:
-    """How many rows a table may have, from its columns. Raises ValueError, OSError or csv.Error if it is too large."""
-    if (size := file.stat().st_size) > LARGEST_TABLE:
-        raise ValueError(f"it has {size} bytes; a table has at most {LARGEST_TABLE}")
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        lines = csv.reader(io.StringIO(handle.read(1 << 20), newline=""), delimiter=mark)
-    columns = next((line for line in lines if len(line) > 1 or "".join(line).strip()), [])
-    if len(columns) > MOST_COLUMNS or sum(map(len, columns)) > 1 << 19:
-        raise ValueError(f"it has {len(columns)} columns or more; a table has at most {MOST_COLUMNS}")
-    return min(MOST_ROWS, MOST_CELLS // max(len(columns), 1))
+def columns_of(file: Path, table: pd.DataFrame, chosen: Mapping[str, str], required: bool = True) -> Columns:
+    """Find the columns of a table that say something about people.
 
+    Args:
+        chosen: our column -> the name that the user gave, which outweighs ALIASES; "" for none.
+        required: whether a chosen column must be there.
 
-def sources(file: Path, columns: pd.Index[str], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Our columns to the table's: what the user has `chosen`, else the first alias that is there.
-
-    Raises InputError for a chosen column that the table lacks.
+    Raises:
+        InputError: for a chosen column that the table lacks or that codes a change, and where the first of several
+            names has only unknown values while another one has known values.
     """
-    lower = {name.lower(): name for name in reversed(list(columns))}
-    found = {}
+    lower = {str(name).lower(): str(name) for name in table.columns}
+    found = Columns({}, {})
     for ours, names in ALIASES.items():
-        if chosen.get(ours):
-            found[ours] = require(file, columns, chosen[ours])
-        elif name := next((lower[alias] for alias in names if alias in lower), ""):
-            found[ours] = name
-    return found
-
-
-def require(file: Path, columns: pd.Index[str], name: str) -> str:
-    """The table's own spelling of a column. Raises InputError where it has none of that name."""
-    lower = {column.lower(): column for column in reversed(list(columns))}
-    if name.lower() not in lower:
-        hint = did_you_mean(name, list(columns))
-        raise InputError(f"{file}: has no column '{name}'; {hint}")
-    return lower[name.lower()]
-
-
-def facts(file: Path, row: Mapping[str, str], columns: Mapping[str, str], who: str) -> Facts:
-    """What a row says of a person, in our columns; what it does not say is left out."""
-    found: Facts = {}
-    for ours, source in columns.items():
-        text = str(row[source]).strip()
-        if text.lower() in _UNKNOWN:
+        if name := chosen.get(ours, ""):
+            if name.lower() in CHANGES:
+                advice = "add a column of diagnoses such as CN, MCI, AD"
+                raise InputError(f"{file}: '{name}' holds codes of a change, not diagnoses; {advice}")
+            if required or name.lower() in lower:
+                part = found.baseline if is_baseline(name) else found.current
+                part[ours] = column(file, table, name)
             continue
-        if ours == "sex":
-            if text.lower() in _SEXES:
-                found[ours] = _SEXES[text.lower()]
-            else:
-                tell(Finding("table", str(file), f"{who} has sex '{text}'", "write F or M, or n/a"))
-        elif ours in NUMBERS:
-            try:
-                found[ours] = _number(text)
-            except ValueError:
-                advice = f"write {NUMBERS[ours]} as a number, or n/a"
-                tell(Finding("table", str(file), f"{who} has {ours} '{text}'", advice))
-        else:
-            found[ours] = text
+        for part, endings in ((found.current, ("",)), (found.baseline, AT_BASELINE)):
+            there = [lower[name + end] for name in names for end in endings if name + end in lower]
+            if there:
+                part[ours] = _filled(file, table, ours, there)
     return found
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not -1e9 < value < 1e9:  # false for NaN, too
-        raise ValueError(text)
+def no_diagnoses(where: Path, names: Iterable[str]) -> str:
+    """The error for tables without a column of diagnoses."""
+    return f"{where}: no column of diagnoses; name it: PATH:diagnosis=COLUMN; the columns are {', '.join(names)}"
+
+
+def _filled(file: Path, table: pd.DataFrame, ours: str, names: list[str]) -> str:
+    """The first of several columns for the same. Raises InputError where it is empty and another one is not."""
+    first, *others = names
+    if others and not known(table[first]).any():
+        for other in others:
+            if known(table[other]).any():
+                option = "diagnosis" if ours == "group" else ours
+                raise InputError(
+                    f"{file}: column '{first}' has no value and '{other}' has some; remove one, or choose with "
+                    f"PATH:{option}={other}"
+                )
+    return first
+
+
+def known(cells: pd.Series) -> pd.Series:
+    """Which cells hold a value."""
+    return ~cells.str.strip().str.lower().isin(list(_UNKNOWN))
+
+
+def is_known(text: str) -> bool:
+    """Whether a cell holds a value."""
+    return text.strip().lower() not in _UNKNOWN
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a table's column says what was so at baseline."""
+    return name.lower().endswith(AT_BASELINE)
+
+
+class Unusable(ValueError):
+    """A cell that holds no value of its column: its message says what to write."""
+
+
+class Unclear(ValueError):
+    """A cell whose value counts as unknown."""
+
+
+def value_of(ours: str, text: str) -> str | float:
+    """Read a cell that holds a value.
+
+    Raises:
+        Unusable: for a number that cannot be read.
+        Unclear: for a value that counts as unknown: a sex other than F or M, a top-coded age such as 89+, a number out
+            of range.
+    """
+    if ours == "sex":
+        if text.lower() not in _SEXES:
+            raise Unclear("it counts as unknown; write F or M, or n/a")
+        return _SEXES[text.lower()]
+    if ours not in NUMBERS:
+        return text
+    if ours == "age" and _TOP_CODED.fullmatch(text):
+        raise Unclear("it counts as unknown; write a number of years to use it")
+    if not _NUMBER.fullmatch(text):
+        comma = re.fullmatch(r"\d+,\d+", text)
+        raise Unusable(f"write {text.replace(',', '.')}" if comma else f"write {NUMBERS[ours]} as a number, or n/a")
+    value, (low, high) = float(text), RANGES[ours]
+    if not low <= value <= high:
+        raise Unclear(f"it is not between {low:g} and {high:g} and counts as unknown")
     return value
 
 
-def complete(found: Facts) -> list[str | float]:
+def complete(values: Mapping[str, str | float]) -> list[str | float]:
     """The cells of `base.COLUMNS` after the ids; unknown numbers are NaN, unknown words empty."""
-    return [found.get(name, float("nan") if name in NUMBERS else "") for name in COLUMNS[2:]]
-
-
-def is_baseline(column: str) -> bool:
-    """Whether a table's column tells what was so at baseline."""
-    return column.lower().endswith("_bl")
+    return [values.get(name, float("nan") if name in NUMBERS else "") for name in COLUMNS[2:]]

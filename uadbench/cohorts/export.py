@@ -12,6 +12,7 @@ import pandas as pd
 from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort, is_id
 from uadbench.cohorts.nifti import HEADER_BYTES, write_volume
+from uadbench.cohorts.text_tables import read_table
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
 from uadbench.types import Grid
@@ -95,7 +96,7 @@ def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
     sessions = rows.loc[:, list(COLUMNS)].rename(columns={"group": "diagnosis"}).astype(object)
     earlier = folder / "sessions.tsv"
     if earlier.is_file():
-        sessions = pd.concat([pd.read_csv(earlier, sep="\t", dtype=str, keep_default_na=False), sessions])
+        sessions = pd.concat([read_table(earlier), sessions])
     sessions = sessions.replace("", "n/a").drop_duplicates(["participant_id", "session_id"], keep="last")
     sessions = sessions.sort_values(["participant_id", "session_id"])
     people = sessions.drop_duplicates("participant_id").rename(columns={"age": "age_bl", "diagnosis": "diagnosis_bl"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,8 +18,9 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.cohorts import norms
 from uadbench.cohorts.base import keys_of, scan_of
-from uadbench.cohorts.findings import Finding, ScanError
+from uadbench.cohorts.findings import Finding, ScanError, tell
 from uadbench.cohorts.nifti import Image, read_volume
+from uadbench.cohorts.sessions import canonical
 from uadbench.errors import InputError
 from uadbench.types import Affine, Grid, Scan, Volume
 
@@ -42,6 +44,7 @@ class FileCohort:
     kind : begins the name, where the user gives none
     files : (participant, session) -> file
     participants : the table of `base.COLUMNS`, one row a file, sorted
+    visits : every known diagnosis (participant_id, session_id, group), also of visits without a scan
     name : what the cohort is called in results; by default `kind` and eight digits of a hash of who is in it, so that
         two labs with the same people call it the same, and no folder of anybody's machine is told
     nan : what to do with voxels that are NaN or infinite
@@ -58,6 +61,7 @@ class FileCohort:
         kind: str,
         files: Mapping[tuple[str, str], Path],
         participants: pd.DataFrame,
+        visits: pd.DataFrame,
         *,
         name: str,
         nan: Literal["refuse", "zero"],
@@ -67,7 +71,7 @@ class FileCohort:
         if name and not all(c.isalnum() or c in "-_." for c in name):
             raise InputError(f"cohort name '{name}': use letters, digits, '-', '_' and '.'")
         self.home = home
-        self.participants = participants
+        self.participants, self.visits = participants, visits
         self.version = "-".join([READER, *(["nan0"] if nan == "zero" else []), *([suvr] if suvr != "as-is" else [])])
         self.name = name or f"{kind}-{store.content_hash(keys_of(participants))[:8]}"
         self._files, self._space = files, space
@@ -117,6 +121,19 @@ class FileCohort:
 
     def _told(self, file: Path) -> str:
         return file.relative_to(self.home).as_posix() if file.is_relative_to(self.home) else str(file)
+
+
+def tell_another(file: Path, key: tuple[str, str]) -> None:
+    """Warn of a file whose name has the label of another participant (`sub-`) or session (`ses-`) than its own."""
+    for part, own in zip(("sub", "ses"), key, strict=True):
+        found = re.search(rf"(?:^|_){part}-([A-Za-z0-9]+)", file.name)
+        if found is None:
+            continue
+        label = canonical(f"ses-{found.group(1)}") if part == "ses" else found.group(1)
+        one, other = (re.sub("[^a-z0-9]", "", text.lower().removeprefix(f"{part}-")) for text in (label, own))
+        if not one.endswith(other) and not other.endswith(one):
+            value = f"is listed as {' '.join(key)}, and its name says {part}-{found.group(1)}"
+            tell(Finding("another's file", str(file), value, "make sure whose scan it is", fatal=False))
 
 
 def filled(data: Volume, brain: npt.NDArray[np.bool_]) -> float:

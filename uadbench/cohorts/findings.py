@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,24 +36,31 @@ class ScanError(InputError):
         self.finding = finding
 
 
-_collected: ContextVar[list[Finding] | None] = ContextVar("collected", default=None)
+_collected: ContextVar[tuple[list[Finding], bool] | None] = ContextVar("collected", default=None)
 
 
 def tell(finding: Finding) -> None:
-    """Say what is wrong with a cohort's tables: raises ScanError, except inside `collecting`."""
-    kept = _collected.get()
-    if kept is not None:
-        kept.append(finding)
-    elif finding.fatal:
+    """Report what is wrong with a cohort's tables: raises ScanError if it is fatal, except inside `collecting`."""
+    kept, all_of_them = _collected.get() or ([], False)
+    if finding.fatal and not all_of_them:
         raise ScanError(finding)
+    kept.append(finding)
 
 
 @contextmanager
-def collecting() -> Iterator[list[Finding]]:
-    """Inside, what is told is kept in the list that this gives, and reading goes on with what is left."""
+def collecting(fatal: bool = True) -> Iterator[list[Finding]]:
+    """Keep what is reported inside in a list, and read on with what is left; without `fatal` only warnings are kept."""
     kept: list[Finding] = []
-    token = _collected.set(kept)
+    token = _collected.set((kept, fatal))
     try:
         yield kept
     finally:
         _collected.reset(token)
+
+
+def summarised(findings: Sequence[Finding]) -> list[str]:
+    """A line for each kind of finding: the first one, and how many more there are."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    return [str(first) + (f" ({len(more)} more like it)" if more else "") for first, *more in kinds.values()]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from uadbench.cohorts.clinical import read_table, require
 from uadbench.cohorts.findings import Finding, tell
 from uadbench.cohorts.sessions import canonical
+from uadbench.cohorts.text_tables import column, read_table
 from uadbench.errors import InputError
 
 FORMAT = "uadbench_split"
@@ -128,7 +128,10 @@ def _read_clinicadl(folder: Path) -> GivenSplit:
         raise InputError(f"{folder}: has no <k>_fold/split-0; run 'clinicadl tsvtools kfold' on it")
     top = next((place for place in (folds_folder, folds_folder.parent) if _table(place, "test")), None)
     if top is None:
-        raise InputError(f"{folder}: has no test_baseline.tsv; give the folder that 'clinicadl tsvtools split' made")
+        parts = [_table(place, "validation") for place in (folds_folder, folds_folder.parent)]
+        also = next((f", but {part.name}, as ClinicaDL names it by default" for part in parts if part), "")
+        advice = "split with 'clinicadl tsvtools split --subset_name test'"
+        raise InputError(f"{folder}: has no test_baseline.tsv{also}; {advice}")
     return GivenSplit(str(folder), _scans(top, "test"), tuple(_fold(path) for path in folds))
 
 
@@ -153,8 +156,8 @@ def _scans(folder: Path, part: str) -> tuple[Key, ...]:
 
 def _read_keys(file: Path) -> tuple[Key, ...]:
     table = read_table(file)
-    participant, session = (require(file, table.columns, name) for name in ("participant_id", "session_id"))
-    return _keys(zip(table[participant].str.strip(), table[session], strict=True))
+    participant, session = (column(file, table, name) for name in ("participant_id", "session_id"))
+    return _keys(zip(table[participant], table[session], strict=True))
 
 
 def select(rows: pd.DataFrame, keys: Iterable[Key]) -> tuple[pd.DataFrame, list[Key]]:

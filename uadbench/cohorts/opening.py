@@ -8,7 +8,9 @@ from typing import cast
 
 from uadbench import registry
 from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.findings import collecting, summarised
 from uadbench.errors import InputError
+from uadbench.progress import Progress
 
 TABLES = (".tsv", ".csv")
 
@@ -41,6 +43,15 @@ def open_cohort(reference: str) -> Cohort:
             advice = "give its path instead of its name" if option == "path" else f"{name}:{option}=..."
             raise InputError(f"{label} needs '{option}'; {advice}")
     return cast(Cohort, plugin(**given))
+
+
+def open_and_warn(reference: str, progress: Progress) -> Cohort:
+    """Open a cohort as `open_cohort` does, and show a warning for each kind of doubt that its tables leave."""
+    with collecting(fatal=False) as findings:
+        cohort = open_cohort(reference)
+    for line in summarised(findings):
+        progress.warning(line)
+    return cohort
 
 
 def _split(reference: str) -> tuple[str, dict[str, str]]:

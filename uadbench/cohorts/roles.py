@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from uadbench.cohorts.sessions import may_precede
 from uadbench.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,27 @@ class Roles:
         if both:
             raise InputError(f"diagnosis '{min(both)}' cannot be healthy and a patient's; give it to one")
 
-    def healthy_rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The healthy scans. Raises InputError, listing the diagnoses there are, if there is none."""
-        rows = _of(table, self.healthy)
+    def healthy_rows(self, table: pd.DataFrame, visits: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the healthy scans: those with a healthy diagnosis and no other diagnosis at an earlier visit.
+
+        Args:
+            table: one row a scan (`base.COLUMNS`).
+            visits: every known diagnosis, with participant_id, session_id and group; by default those of the scans.
+
+        Raises:
+            InputError: if there is none, with the diagnoses there are.
+        """
+        called = _of(table, self.healthy)
+        rows = called[~self._relapsed(called, table if visits is None else visits)]
         if rows.empty:
-            present = ", ".join(f"{name or 'none'} ({n})" for name, n in _counts(table).items())
-            wanted = ", ".join(self.healthy)
-            raise InputError(f"no scan has the diagnosis {wanted}; there are: {present}; choose with --healthy NAME")
+            counts = _counts(table)
+            present = ", ".join(f"{name or 'none'} ({n})" for name, n in counts.items())
+            codes = "; numbers are codes of your table" if any(name.isdecimal() for name in counts) else ""
+            after = f" ({len(called)} follow another diagnosis)" if len(called) else ""
+            raise InputError(
+                f"no scan has the diagnosis {', '.join(self.healthy)}{after}; there are: {present}; choose with "
+                f"--healthy NAME{codes}"
+            )
         return rows
 
     def patient_rows(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -40,14 +53,43 @@ class Roles:
 
     def counted(self, table: pd.DataFrame) -> str:
         """Every diagnosis with its participants, scans and role, in one line."""
-        told = []
+        parts = []
         for name, scans in _counts(table).items():
             people = table.loc[table["group"] == name, "participant_id"].nunique()
             role = next(
                 (r for r, names in (("healthy", self.healthy), ("patients", self.patients)) if _is(name, names)), ""
             )
-            told.append(f"{name or 'no diagnosis'} {people} participants, {scans} scans ({role or 'not used'})")
-        return "; ".join(told)
+            parts.append(f"{name or 'no diagnosis'} {_of_people(people)}, {_of_scans(scans)} ({role or 'not used'})")
+        return "; ".join(parts)
+
+    def left_out(self, table: pd.DataFrame, visits: pd.DataFrame | None = None) -> list[str]:
+        """Which scans are left out though their diagnosis is wanted, or missing: a line for each reason."""
+        known = table if visits is None else visits
+        called = _of(table, self.healthy)
+        reverted = called[self._relapsed(called, known)]
+        without = table[table["group"] == ""]
+        converted = without[self._relapsed(without, known)]
+        patients = _of(table, self.patients)
+        before = patients[~patients["participant_id"].isin(list(self.patient_rows(table)["participant_id"]))]
+        lines = []
+        if len(without):
+            also = f", of which {len(converted)} follow another diagnosis" if len(converted) else ""
+            lines.append(f"left out: {_named(without)} without a diagnosis at the visit{also}")
+        if len(reverted):
+            lines.append(f"left out: {_named(reverted)} with a healthy diagnosis after another diagnosis")
+        if len(before):
+            lines.append(f"left out: {_named(before)} of patients who have a healthy diagnosis at another visit")
+        return lines
+
+    def _relapsed(self, rows: pd.DataFrame, visits: pd.DataFrame) -> pd.Series:
+        """Which rows follow a visit of the same person with a diagnosis that is not healthy, or may follow one."""
+        other = visits[(visits["group"] != "") & ~visits["group"].str.lower().isin([n.lower() for n in self.healthy])]
+        sessions: dict[str, list[str]] = {}
+        for person, session in zip(other["participant_id"], other["session_id"], strict=True):
+            sessions.setdefault(person, []).append(session)
+        keys = zip(rows["participant_id"], rows["session_id"], strict=True)
+        found = [any(may_precede(visit, own) for visit in sessions.get(person, [])) for person, own in keys]
+        return pd.Series(found, index=rows.index, dtype=bool)
 
 
 def _is(name: str, names: tuple[str, ...]) -> bool:
@@ -60,3 +102,18 @@ def _of(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(n) for name, n in table["group"].value_counts().items()}
+
+
+def _of_people(count: int) -> str:
+    return f"{count} participant{'' if count == 1 else 's'}"
+
+
+def _of_scans(count: int) -> str:
+    return f"{count} scan{'' if count == 1 else 's'}"
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """How many scans of how many people, with the first."""
+    first = " ".join(rows.iloc[0][["participant_id", "session_id"]])
+    more = ", ..." if len(rows) > 1 else ""
+    return f"{_of_scans(len(rows))} of {_of_people(rows['participant_id'].nunique())} ({first}{more})"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from uadbench.cohorts.base import COLUMNS, NUMBERS, is_id
-from uadbench.cohorts.clinical import Facts, complete, facts, is_baseline, read_table, require, sources
-from uadbench.cohorts.files import FileCohort
+from uadbench.cohorts.base import is_id
+from uadbench.cohorts.clinical import columns_of, no_diagnoses
+from uadbench.cohorts.files import FileCohort, tell_another
 from uadbench.cohorts.findings import Finding, tell
-from uadbench.cohorts.sessions import BASELINE, canonical, older
+from uadbench.cohorts.sessions import BASELINE, canonical
+from uadbench.cohorts.text_tables import column, read_table, rows_of
+from uadbench.cohorts.visits import Key, Records, count_scans
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
+
+_ROUNDED = re.compile(r"\d(\.\d+)?E\+\d+", re.IGNORECASE)
 
 
 @register_cohort("table")
@@ -28,8 +33,10 @@ class Table(FileCohort):
     diagnosis, age, sex, site, scanner, amyloid, mmse : the columns of these, where they are not called so
     name, nan, suvr, space : see `FileCohort`
 
-    Raises InputError for a table that is unreadable, lacks a column, names a scan twice, or has a row without a
-    participant, an image or a diagnosis.
+    A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
+
+    Raises InputError for a table that is unreadable, lacks a column, names a scan or a file twice, has a row without a
+    participant or an image, or has no diagnosis at all.
     """
 
     def __init__(
@@ -51,62 +58,67 @@ class Table(FileCohort):
         space: Literal["check", "trust"] = "check",
     ) -> None:
         file = Path(path).expanduser()
-        told = {"group": diagnosis, "age": age, "sex": sex, "site": site}
-        told |= {"scanner": scanner, "amyloid": amyloid, "mmse": mmse}
-        files, people = _read(file, image, participant, session, told)
-        super().__init__(file.parent, "table", files, people, name=name, nan=nan, suvr=suvr, space=space)
+        chosen = {"group": diagnosis, "age": age, "sex": sex, "site": site}
+        chosen |= {"scanner": scanner, "amyloid": amyloid, "mmse": mmse}
+        files, people, visits = _read(file, image, participant, session, chosen)
+        super().__init__(file.parent, "table", files, people, visits, name=name, nan=nan, suvr=suvr, space=space)
 
 
 def _read(
     file: Path, image: str, participant: str, session: str, chosen: dict[str, str]
-) -> tuple[dict[tuple[str, str], Path], pd.DataFrame]:
-    """(participant, session) -> file, and the cohort's table, both sorted."""
+) -> tuple[dict[Key, Path], pd.DataFrame, pd.DataFrame]:
+    """(participant, session) -> file, the cohort's table, both sorted, and all diagnoses of visits."""
     table = read_table(file)
     if table.empty:
         raise InputError(f"{file}: has no rows; write one a scan")
-    images, people = require(file, table.columns, image), require(file, table.columns, participant)
-    has_sessions = session.lower() in table.columns.str.lower() or session != "session_id"
-    visits = require(file, table.columns, session) if has_sessions else ""
-    columns = sources(file, table.columns, chosen)
+    images, people = column(file, table, image), column(file, table, participant)
+    has_sessions = session.lower() in {name.lower() for name in table.columns} or session != "session_id"
+    visits = column(file, table, session) if has_sessions else ""
+    columns = columns_of(file, table, chosen)
     if "group" not in columns:
-        raise InputError(
-            f"{file}: has no column of diagnoses; name it: PATH:diagnosis=COLUMN; it has {', '.join(table.columns)}"
-        )
-    files: dict[tuple[str, str], Path] = {}
-    known: dict[tuple[str, str], Facts] = {}
-    for number, row in enumerate(table.to_dict("records"), start=2):
-        cells = {str(column): str(value).strip() for column, value in row.items()}
-        key = cells[people], canonical(cells[visits]) if visits else BASELINE
-        if problem := _problem(cells, key, files, people, images):
-            tell(Finding("table", str(file), f"line {number}: {problem}", "mend or remove the line"))
+        raise InputError(no_diagnoses(file, table.columns))
+    files, listed = dict[Key, Path](), dict[Path, Key]()
+    records = Records()
+    for line, row in rows_of(table):
+        key = row[people], canonical(row[visits]) if visits else BASELINE
+        where = file.parent / home(row[images])
+        if problem := _problem(row, key, files, people, images):
+            tell(Finding("table", str(file), f"line {line}: {problem}", "correct or remove the line"))
             continue
-        found = facts(file, cells, columns, key[0])
-        if not found.get("group"):
-            tell(Finding("no diagnosis", str(file), f"line {number}: {' '.join(key)} has none", "fill it in"))
-        if "age" in found and is_baseline(columns["age"]):
-            found["age"] = older(float(found["age"]), key[1])
-        files[key], known[key] = file.parent / _home(Path(cells[images])), found
+        if (other := listed.setdefault(where, key)) != key:
+            value = f"line {line}: {' '.join(key)} has the same file as {' '.join(other)} ({where.name})"
+            tell(Finding("table", str(file), value, "correct or remove the line"))
+            continue
+        tell_another(where, key)
+        files[key] = where
+        records.add(file, line, key, row, columns)
     order = sorted(files)
-    frame = pd.DataFrame([(*key, *complete(known[key])) for key in order], columns=list(COLUMNS))
-    return {key: files[key] for key in order}, frame.astype(dict.fromkeys(NUMBERS, float))
+    found = records.resolved(order)
+    without = found[found["group"] == ""]
+    if len(without):
+        value = f"{count_scans(without, found)} have no diagnosis at their visit"
+        advice = "they are left out; give each visit its own diagnosis"
+        tell(Finding("no diagnosis", str(file), value, advice, fatal=len(without) == len(found)))
+    return {key: files[key] for key in order}, found, records.diagnoses()
 
 
-def _problem(
-    cells: dict[str, str], key: tuple[str, str], files: dict[tuple[str, str], Path], people: str, images: str
-) -> str:
+def _problem(row: dict[str, str], key: Key, files: dict[Key, Path], people: str, images: str) -> str:
     """What makes a row unusable; "" where nothing does."""
-    if not key[0] or not cells[images]:
+    if not key[0] or not row[images]:
         return f"has no {people if not key[0] else images}"
     for text in key:
         if not is_id(text):
             return f"has the id {text[:80]!r}; an id is at most 128 characters, without / and \\"
-    if not cells[images].isprintable():
-        return f"has the {images} {cells[images][:80]!r}, which is none"
+    if _ROUNDED.fullmatch(key[0]):
+        return f"has the id {key[0]}, a number that a spreadsheet has rounded"
+    if not row[images].isprintable():
+        return f"has the {images} {row[images][:80]!r}, which is none"
     return f"{' '.join(key)} has two rows" if key in files else ""
 
 
-def _home(path: Path) -> Path:
-    """The path with ~ filled in, where that is somebody's home."""
+def home(text: str) -> Path:
+    """A path with ~ filled in, where that is somebody's home."""
+    path = Path(text)
     try:
         return path.expanduser()
     except RuntimeError:

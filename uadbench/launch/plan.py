@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from uadbench.cells import Cell
 from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.given_split import read_split
-from uadbench.cohorts.opening import open_cohort
+from uadbench.cohorts.opening import open_and_warn
 from uadbench.material import Selection, plan_material
 from uadbench.models.given_weights import GivenWeights, find_weights
 from uadbench.progress import Progress
@@ -45,11 +45,11 @@ class Request(BaseModel):
             healthy=self.healthy,
             patients=self.patients,
             split=None if self.split is None else read_split(self.split),
-            test_cohort=None if self.test_cohort is None else open_cohort(self.test_cohort),
+            test_cohort=None if self.test_cohort is None else open_and_warn(self.test_cohort, progress),
             simulated=self.simulated,
         )
         weights = None if self.checkpoint is None else find_weights(self.checkpoint)
-        source = open_cohort(self.cohort)
+        source = open_and_warn(self.cohort, progress)
         planned = plan_cells(
             source, self.protocol, self.models, self.options, self.folds, self.seeds, progress, selection, weights
         )
