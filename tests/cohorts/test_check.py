@@ -132,9 +132,9 @@ TABLES = {
     "twosexes": ("sex", False, "sub-twosexes"),
     "younger": ("sessions", False, "sub-younger"),
     "badage": ("table", True, "sessions.tsv"),
-    "badsex": ("table", True, "sessions.tsv"),
+    "badsex": ("sex", False, "sub-badsex ses-M000"),
     "tworows": ("table", True, "sessions.tsv"),
-    "norow": ("no diagnosis", True, ""),
+    "norow": ("no diagnosis", False, ""),
     "twoscans": ("several scans", True, ": sub-twoscans ses-M000"),
 }
 
@@ -196,7 +196,7 @@ def hurt(whole, phantom, tmp_path_factory) -> Iterator[Path]:
             sex = {"nosex": "n/a", "twosexes": "FM"[visit], "badsex": "3"}.get(name, sex)
             if name != "norow":
                 row(f"sub-{name}", session, age, sex)
-    row("sub-tworows")
+    row("sub-tworows", age=80)
     row("sub-twin")
     original = (whole / scan_path("sub-P0001", "ses-M000")).with_suffix("")
     shutil.copyfile(original, place(tree, "sub-twin").with_suffix(""))
@@ -259,7 +259,7 @@ def test_of_a_whole_tree_nothing_is_said(whole, capsys):
     found = check_cohort(str(whole), ROLES, Silent())
     assert found.findings == () and found.fatal == 0
     assert (found.participants, found.scans) == (4, len(list(whole.rglob("*.nii"))))
-    assert found.people.startswith("CN 3 participants, ") and "AD 1 participants" in found.people
+    assert found.people.startswith("CN 3 participants, ") and "AD 1 participant, " in found.people
     code, out, err = call(capsys, str(whole))
     assert code == 0 and "nothing found" in out and found.cohort in out, err
     assert state(whole) == before
@@ -284,7 +284,7 @@ def test_a_damaged_scan_is_named(name, found):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_fault_of_the_table_is_named(name, found, hurt):
     kind, fatal, where = TABLES[name]
-    words = {"badage": "'seventy'", "badsex": "sex '3'", "tworows": "has two rows", "old": "720"}.get(name, "")
+    words = {"badage": "'seventy'", "badsex": "sex is '3'", "tworows": "'80'", "old": "720"}.get(name, "")
     told = [
         f for f in found.findings if f.kind == kind and f"sub-{name}" in f"{f.where} {f.value}" and words in f.value
     ]
@@ -315,7 +315,7 @@ def test_whoever_is_whole_is_left_in_peace(found):
     expected = Counter(kind for _, said in FAULTS.values() for kind, _ in said)
     expected += Counter(kind for kind, _, _ in TABLES.values())
     expected += Counter({"left-right": 1, "duplicate": 1, "two parts": 1, "not in cohort": 1})
-    expected += Counter({"no age": 2, "no sex": 2})  # of who has a bad cell, and of who has no row
+    expected += Counter({"no age": 4, "no sex": 2})  # of who has a bad cell or rows that differ, and of who has no row
     assert Counter(f.kind for f in found.findings) == expected
     assert [f.fatal for f in found.findings] == sorted((f.fatal for f in found.findings), reverse=True)
 
@@ -382,7 +382,8 @@ def test_who_does_what_is_advised_is_not_told_again(raw):
 def test_a_table_of_scans(raw, capsys):
     """Its faults are told by line, and the other lines are looked at all the same."""
     with raw.open("a") as lines:
-        lines.write("\n,2.nii,CN,70,F\nsub-9,9.nii,CN,70,F\nsub-8,,CN,70,F\nsub-7,1.nii,n/a,70,F\n")
+        lines.write("\n,2.nii,CN,70,F\nsub-9,9.nii,CN,70,F\nsub-8,,CN,70,F\nsub-7,7.nii,n/a,70,F\n")
+    shutil.copyfile(raw.parent / "1.nii", raw.parent / "7.nii")
     code, out, _ = call(capsys, str(raw), "--json")
     told = {(f["kind"], Path(f["where"]).name, f["value"].split(";")[0]) for f in json.loads(out)["findings"]}
     assert code == 1
@@ -390,7 +391,7 @@ def test_a_table_of_scans(raw, capsys):
         ("table", "raw.csv", "line 5: has no participant_id"),
         ("missing", "9.nii", "no such file"),
         ("table", "raw.csv", "line 7: has no path"),
-        ("no diagnosis", "raw.csv", "line 8: sub-7 ses-M000 has none"),
+        ("no diagnosis", "raw.csv", "1 of 5 scans (sub-7 ses-M000) have no diagnosis at their visit"),
     }
     assert {kind for kind, *_ in told} == {"table", "missing", "no diagnosis", "duplicate", "not SUVR"}
 

@@ -109,7 +109,7 @@ def test_a_column_is_found_in_any_letters(tmp_path):
         column(tmp_path, table, "paht")
 
 
-CELL = st.text(st.characters(blacklist_characters="\t\r\n", blacklist_categories=["Cs"]), min_size=1, max_size=8)
+CELL = st.text(st.characters(blacklist_characters="\t\r\n\0", blacklist_categories=["Cs"]), min_size=1, max_size=8)
 
 
 @given(st.lists(st.tuples(CELL, CELL), max_size=6))
