@@ -21,6 +21,7 @@ from uadbench.cohorts.check import CheckUp, check_cohort
 from uadbench.cohorts.export import CAPS_GRID, scan_path
 from uadbench.cohorts.given_split import FORMAT, VERSION
 from uadbench.cohorts.nifti import write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.roles import Roles
 from uadbench.progress import Silent
@@ -48,7 +49,7 @@ def save(file: Path, data: np.ndarray, affine: np.ndarray = CAPS_GRID.affine) ->
 
 
 def pack(file: Path, data: np.ndarray) -> Path:
-    write_volume(file, data, CAPS_GRID.affine)
+    write_volume(file, data, mni(CAPS_GRID.affine))
     return file
 
 

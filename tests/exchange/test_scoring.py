@@ -327,7 +327,7 @@ def test_a_name_that_results_cannot_have_is_refused(name: str, answered: Path) -
 def test_only_exported_images_are_answered(material, answered: Path) -> None:
     names = {voxel_digest(next(each.images())): each.names[0] for each in shown_scans(material, "validation")}
     answers = find_answers(
-        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], material.protocol.lattice
+        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], material.protocol.lattice, ".nii.gz"
     )
     model = FromMaps(AnswerBook(answers, names))
     batch = next(iter(material.batches("validation", 0, CPU)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from uadbench.errors import InputError
 
@@ -36,24 +38,49 @@ class ScanError(InputError):
         self.finding = finding
 
 
-_collected: ContextVar[list[Finding] | None] = ContextVar("collected", default=None)
+class _Collected(NamedTuple):
+    kept: list[Finding]
+    fatal: bool
+
+
+_collected: ContextVar[_Collected | None] = ContextVar("collected", default=None)
+
+
+def refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
+    """Raise ScanError."""
+    raise ScanError(Finding(kind, str(path), value, advice)) from None
 
 
 def tell(finding: Finding) -> None:
-    """Say what is wrong with a cohort's tables: raises ScanError, except inside `collecting`."""
-    kept = _collected.get()
-    if kept is not None:
-        kept.append(finding)
+    """Say what is wrong with a cohort: raises ScanError if it is fatal, except inside `collecting`."""
+    collected = _collected.get()
+    if collected is not None and (collected.fatal or not finding.fatal):
+        collected.kept.append(finding)
     elif finding.fatal:
         raise ScanError(finding)
 
 
 @contextmanager
-def collecting() -> Iterator[list[Finding]]:
-    """Inside, what is told is kept in the list that this gives, and reading goes on with what is left."""
+def collecting(fatal: bool = True) -> Iterator[list[Finding]]:
+    """Inside, what is told is kept in the list that this gives, and reading goes on with what is left.
+
+    With `fatal=False` only warnings are kept; fatal findings are raised as ever.
+    """
     kept: list[Finding] = []
-    token = _collected.set(kept)
+    token = _collected.set(_Collected(kept, fatal))
     try:
         yield kept
     finally:
         _collected.reset(token)
+
+
+def in_lines(findings: Iterable[Finding]) -> list[str]:
+    """One line for each kind of finding: the first by name, and how many more files have the like."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in sorted(set(findings), key=lambda finding: (finding.kind, finding.where)):
+        kinds.setdefault(finding.kind, []).append(finding)
+    lines = []
+    for first, *others in kinds.values():
+        more = f" (the first of {len(others) + 1} such files)" if others else ""
+        lines.append(f"{first.where}: {first.value}{more}; {first.advice}")
+    return lines
