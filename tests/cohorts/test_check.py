@@ -380,6 +380,44 @@ def test_who_does_what_is_advised_is_not_told_again(raw):
     assert check_cohort(f"{raw}:nan=zero,suvr=cerebellum-pons", ROLES, Silent()).findings == ()
 
 
+def changed(file: Path, **forms: tuple[np.ndarray | None, int]) -> None:
+    """The same scan with other forms, (affine, code)."""
+    image = nibabel.load(file)
+    image.set_qform(*forms.get("qform", (None, 0)))
+    image.set_sform(*forms.get("sform", (image.affine, 4)))
+    raw = bytearray(nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_bytes())
+    file.unlink()  # it may be mapped
+    file.write_bytes(raw)
+
+
+def test_a_scan_that_lies_nowhere_or_in_two_places(raw, capsys):
+    there = nibabel.load(raw.parent / "0.nii").affine
+    elsewhere = there.copy()
+    elsewhere[1:3, 3] += (9, 12)
+    changed(raw.parent / "0.nii", sform=(there, 4), qform=(elsewhere, 1))
+    changed(raw.parent / "1.nii", sform=(None, 0))
+    code, out, _ = call(capsys, f"{raw}:suvr=cerebellum-pons", "--json")
+    told = {Path(f["where"]).name: f for f in json.loads(out)["findings"]}
+    assert code == 1 and told.keys() == {"0.nii", "1.nii"}
+    assert (told["0.nii"]["kind"], told["0.nii"]["fatal"]) == ("two affines", False)
+    assert "15.0 mm" in told["0.nii"]["value"]
+    assert (told["1.nii"]["kind"], told["1.nii"]["fatal"]) == ("no position", True)
+
+
+def test_what_is_trusted_is_no_more_than_a_warning(raw, capsys):
+    """Of a scan that lies elsewhere, and of one that stands upside down."""
+    lower = nibabel.load(raw.parent / "0.nii").affine
+    lower[1, 3] += 60
+    changed(raw.parent / "0.nii", sform=(lower, 4))
+    image = nibabel.load(raw.parent / "1.nii")
+    save(raw.parent / "1.nii.gz", np.asarray(image.dataobj)[:, :, ::-1].copy(), image.affine)
+    for options, fatal in (("", True), (",nan=zero,space=trust", False)):
+        code, out, _ = call(capsys, f"{raw}:suvr=cerebellum-pons{options}", "--json")
+        told = [f for f in json.loads(out)["findings"] if f["kind"] == "not MNI"]
+        assert code == fatal and {Path(f["where"]).name for f in told} == {"0.nii", "1.nii"}
+        assert all(f["fatal"] == fatal and (fatal or "PATH:" not in f["advice"]) for f in told)
+
+
 def test_a_table_of_scans(raw, capsys):
     """Its faults are told by line, and the other lines are looked at all the same."""
     with raw.open("a") as lines:
