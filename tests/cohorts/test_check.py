@@ -418,6 +418,16 @@ def test_what_is_trusted_is_no_more_than_a_warning(raw, capsys):
         assert all(f["fatal"] == fatal and (fatal or "PATH:" not in f["advice"]) for f in told)
 
 
+def test_a_scan_without_a_reference_region_is_not_advised_what_was_done(raw):
+    for number in range(3):
+        image = nibabel.load(raw.parent / f"{number}.nii")
+        data = np.asarray(image.dataobj).copy()
+        data[:, :, :50] = 0  # below 22 mm
+        save(raw.parent / f"{number}.nii.gz", data, image.affine)
+    found = check_cohort(f"{raw}:suvr=cerebellum-pons", ROLES, Silent()).findings
+    assert [finding.kind for finding in found] == 3 * ["no reference"]
+
+
 def test_a_table_of_scans(raw, capsys):
     """Its faults are told by line, and the other lines are looked at all the same."""
     with raw.open("a") as lines:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from uadbench import atlas
 from uadbench.cohorts import norms
-from uadbench.cohorts.files import FILLED, filled, not_in_mni
+from uadbench.cohorts.files import FILLED, filled, not_in_mni, require_reference
 from uadbench.cohorts.findings import Finding
 from uadbench.cohorts.nifti import read_volume
 from uadbench.cohorts.nifti_forms import doubt
@@ -71,11 +71,12 @@ class Measured:
 
 
 def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_reference: bool = False) -> Measured:
-    """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be read."""
+    """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be used."""
     image = read_volume(file, nan)
     data = atlas.resample(image.data, image.affine, SYMMETRIC.affine, SYMMETRIC.shape)
     unit = float(data[_reference()].mean(dtype=np.float64))
-    if in_units_of_reference and unit > 0:
+    if in_units_of_reference:
+        require_reference(file, unit)
         data, unit = data / np.float32(unit), 1.0
     brain, blocks = atlas.brain_mask(SYMMETRIC), _blocks(data)
     uptake = float(data[brain].mean(dtype=np.float64))

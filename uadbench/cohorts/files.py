@@ -18,7 +18,7 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.cohorts import norms
 from uadbench.cohorts.base import keys_of, scan_of
-from uadbench.cohorts.findings import Finding, ScanError, tell
+from uadbench.cohorts.findings import Finding, ScanError, refuse, tell
 from uadbench.cohorts.nifti import Image, read_volume
 from uadbench.cohorts.nifti_forms import doubt
 from uadbench.errors import InputError
@@ -146,10 +146,15 @@ def _reference_uptake(image: Image) -> float:
     shape = (image.data.shape[0], image.data.shape[1], image.data.shape[2])
     inside = _reference(image.affine.tobytes(), shape)
     unit = float(image.data[inside].mean(dtype=np.float64)) if inside.any() else 0.0
-    if not unit > 0:
-        advice = "is it in MNI space? run 'uadbench cohort check'"
-        raise ScanError(Finding("no reference", str(image.path), "no uptake in cerebellum and pons", advice))
+    require_reference(image.path, unit)
     return unit
+
+
+def require_reference(file: Path, unit: float) -> None:
+    """Raises ScanError where nothing can be divided by the mean over cerebellum and pons."""
+    if not unit > 0:
+        advice = "is it in MNI space? register it (clinica run pet-linear), or leave out suvr=cerebellum-pons"
+        refuse("no reference", file, "no uptake in cerebellum and pons", advice)
 
 
 @cache
