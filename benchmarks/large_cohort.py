@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from uadbench.cohorts.nifti import write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.phantom import Phantom
 from uadbench.protocol import load_protocol
 
@@ -28,7 +29,7 @@ def write_table(folder: Path) -> Path:
         return table
     phantom = Phantom(patients=0)
     for number, scan in enumerate(phantom.scans(load_protocol("paper").lattice, phantom.participants[:DIFFERENT])):
-        write_volume(folder / "files" / f"content-{number:02d}.nii.gz", scan.data, scan.affine)
+        write_volume(folder / "files" / f"content-{number:02d}.nii.gz", scan.data, mni(scan.affine))
     rows = []
     for index in range(PARTICIPANTS * SESSIONS):
         person, visit = divmod(index, SESSIONS)

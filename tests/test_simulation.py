@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,12 @@ class Heard(Silent):
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
+
+
+def shift(millimetres: float) -> np.ndarray:
+    matrix = np.zeros((4, 4))
+    matrix[1, 3] = millimetres
+    return matrix
 
 
 def write(path: Path, axes: str = "LAS", affine: np.ndarray | None = None, seed: int = 0) -> Path:
@@ -81,6 +88,52 @@ def test_every_orientation_shows_the_same_anomaly(tmp_path: Path) -> None:
         maps.append(nibabel.as_closest_canonical(nibabel.load(tmp_path / "out" / row["reduction"])).get_fdata())
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
     np.testing.assert_allclose(maps[2], maps[1], atol=1e-6)
+
+
+def placed(path: Path, sform: np.ndarray | None, qform: np.ndarray | None, codes: tuple[int, int], unit: str) -> Path:
+    """A scan with these forms, whose first volume axis lies in LAS."""
+    image = nibabel.load(write(path))
+    image.set_qform(qform, code=codes[1])
+    image.set_sform(sform, code=codes[0])
+    image.header.set_xyzt_units(unit)
+    raw = bytearray(image.to_bytes())
+    raw[252:256] = np.array(codes[::-1], dtype="<i2").tobytes()  # nibabel would set one of two that are 0
+    path.write_bytes(gzip.compress(raw))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "codes", "unit"),
+    [
+        (LAS, LAS, (1, 1), "unknown"),
+        (LAS, None, (2, 0), "mm"),
+        (None, LAS, (0, 1), "mm"),
+        (LAS, LAS + shift(15), (4, 1), "unknown"),
+    ],
+)
+def test_no_space_is_claimed_that_the_scan_does_not_claim(
+    tmp_path: Path, sform: np.ndarray | None, qform: np.ndarray | None, codes: tuple[int, int], unit: str
+) -> None:
+    source = placed(tmp_path / "a.nii.gz", sform, qform, codes, unit)
+    progress = Heard()
+    row = simulate(source, ["ad"], [0.3], tmp_path / "out", progress).iloc[0]
+    for column in ("altered", "reduction", "mask"):
+        header = nibabel.load(tmp_path / "out" / row[column]).header
+        assert (header["sform_code"], header["qform_code"]) == codes and header.get_xyzt_units()[0] == unit
+        for given, stored in ((sform, header.get_sform(coded=True)[0]), (qform, header.get_qform(coded=True)[0])):
+            assert stored is None if given is None else np.allclose(stored, given, atol=1e-4)
+    assert len(progress.warnings) == (codes == (4, 1))
+    assert all("15.0 mm" in text and str(source) in text for text in progress.warnings)
+
+
+def test_scans_with_two_affines_are_told_in_one_line(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        placed(tmp_path / f"{name}.nii.gz", LAS, LAS if name == "a" else LAS + shift(15), (1, 1), "mm")
+    (tmp_path / "scans.tsv").write_text("path\nc.nii.gz\na.nii.gz\nb.nii.gz\n")
+    progress = Heard()
+    simulate(tmp_path / "scans.tsv", ["ad"], [0.3], tmp_path / "out", progress)
+    (line,) = progress.warnings
+    assert str(tmp_path / "b.nii.gz") in line and "15.0 mm" in line and "first of 2" in line
 
 
 def test_the_table_says_what_was_done(tmp_path: Path) -> None:
@@ -193,17 +246,15 @@ def not_mni(folder: Path) -> tuple[Path, list[str], list[float]]:
     return write(folder / "a.nii.gz", affine=LAS + shift(300)), ["ad"], [0.3]
 
 
-def shift(millimetres: float) -> np.ndarray:
-    matrix = np.zeros((4, 4))
-    matrix[1, 3] = millimetres
-    return matrix
-
-
 def with_nan(folder: Path) -> tuple[Path, list[str], list[float]]:
     data = np.ones(SHAPES["LAS"], dtype=np.float32)
     data[0, 0, 0] = np.nan
     nibabel.save(nibabel.Nifti1Image(data, LAS), folder / "a.nii.gz")
     return folder / "a.nii.gz", ["ad"], [0.3]
+
+
+def nowhere(folder: Path) -> tuple[Path, list[str], list[float]]:
+    return placed(folder / "a.nii.gz", None, None, (0, 0), "mm"), ["ad"], [0.3]
 
 
 def rows(*lines: str) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
@@ -231,6 +282,7 @@ def rows(*lines: str) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
         (not_caps, "no subjects/.*give a CAPS tree or a file"),
         (not_nifti, r"a\.nii\.gz: .*"),
         (a_series, r"a\.nii\.gz: is 4D"),
+        (nowhere, r"a\.nii\.gz: its sform_code and qform_code are 0"),
         (not_mni, r"a\.nii\.gz: no voxel of the 'ad' mask .* its affine is probably not MNI"),
         (rows("file", "a.nii.gz"), r"scans\.tsv: has no column 'path'; known are: file"),
         (rows("path"), r"scans\.tsv: has no rows"),

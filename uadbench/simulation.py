@@ -15,12 +15,14 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.anomalies import hypometabolism, regions
 from uadbench.cohorts import nifti
-from uadbench.cohorts.nifti_header import read_header
+from uadbench.cohorts.findings import in_lines
+from uadbench.cohorts.nifti_forms import doubt
+from uadbench.cohorts.nifti_header import Header, read_header
 from uadbench.cohorts.table import home
 from uadbench.cohorts.text_tables import column, read_table, rows_of
 from uadbench.errors import InputError
 from uadbench.progress import Progress
-from uadbench.types import Affine, Grid, Volume
+from uadbench.types import Grid, Volume
 
 _FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
 _ENDING = re.compile(r"(_pet)?\.nii(\.gz)?$")
@@ -45,6 +47,7 @@ def simulate(
 ) -> pd.DataFrame:
     """Write altered scans x', masks G(m) and reduction maps r, each on its scan's own lattice.
 
+    Files have the sform, qform and unit of their scan, so that they claim no other space than it does.
     All arguments and headers are checked before the first file is written; a file is whole or absent.
     The table of this run, `simulated.tsv`, comes last and replaces that of an earlier run.
 
@@ -67,25 +70,30 @@ def simulate(
     if not names or not degrees:
         raise InputError("give at least one --anomaly and one --severity")
     inputs = _inputs(source, progress)
+    doubts = []
     for item in inputs:
-        shape, affine = _lattice(item.path)
+        header = read_header(item.path)
         for name in names:
-            if not _inside(name, affine.tobytes(), shape).any():
+            if not _inside(name, header.affine.tobytes(), _shape(header)).any():
                 missed = f"{item.path}: no voxel of the '{name}' mask lies in its field of view"
                 raise InputError(f"{missed}; its affine is probably not MNI, register the scan first")
+        if found := doubt(item.path, header.forms, header.shape):
+            doubts.append(found)
     store.require_writable(output)
     store.require_inside(output, *(output / item.stem for item in inputs))
+    for line in in_lines(doubts):
+        progress.warning(line)
     rows: list[dict[str, Any]] = []
     with progress.task("simulating", total=len(inputs) * len(names)) as task:
         for item in inputs:
-            shape, affine = _lattice(item.path)
-            scan = _in_file_order(nifti.read_volume(item.path, nan), affine)
-            uptake = scan[_brain(affine.tobytes(), shape)]
+            image = nifti.read_volume(item.path, nan)
+            scan = _in_file_order(image)
+            uptake = scan[_brain(image.header.affine.tobytes(), _shape(image.header))]
             filled = float((uptake > 0.3 * np.percentile(uptake, 95)).mean())
             if filled < 0.8:  # a mean FDG template in MNI fills 99.9 % with tissue, one that is not 68 %
                 progress.warning(f"{item.path}: it fills only {filled:.0%} of the MNI brain; is its affine MNI?")
             for name in names:
-                rows += _write(item, name, degrees, scan, affine, output)
+                rows += _write(item, name, degrees, scan, image.header, output)
                 task.advance(note=name)
     table = pd.DataFrame(rows)
     store.write_text(output / "simulated.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
@@ -106,22 +114,22 @@ def spell(severity: float) -> str:
 
 
 def _write(
-    item: _Input, name: str, degrees: dict[str, float], scan: Volume, affine: Affine, output: Path
+    item: _Input, name: str, degrees: dict[str, float], scan: Volume, header: Header, output: Path
 ) -> Iterator[dict[str, Any]]:
     """Write one scan under one dementia at every severity, and yield the table's rows."""
-    shape = (scan.shape[0], scan.shape[1], scan.shape[2])
+    affine, shape = header.affine, _shape(header)
     smoothed = hypometabolism.smoothed_mask(name, affine, shape)
     inside = _inside(name, affine.tobytes(), shape)
     about = {"source": item.source, "participant_id": item.participant, "session_id": item.session, "anomaly": name}
     stem = f"{item.stem}_anomaly-{name}"
-    nifti.write_volume(output / f"{stem}_mask.nii.gz", smoothed, affine)
+    nifti.write_volume(output / f"{stem}_mask.nii.gz", smoothed, header.forms)
     for spelling, severity in degrees.items():
         row: dict[str, Any] = {**about, "severity": severity, "mask": f"{stem}_mask.nii.gz"}
         altered = hypometabolism.alter(scan, smoothed, severity)
         reduction = hypometabolism.reduction(smoothed, severity)
         for what, suffix, volume in (("altered", "pet", altered), ("reduction", "reduction", reduction)):
             row[what] = f"{stem}_severity-{spelling}_{suffix}.nii.gz"
-            nifti.write_volume(output / row[what], volume, affine)
+            nifti.write_volume(output / row[what], volume, header.forms)
         for what, volume in (("effective_reduction", reduction), ("uptake_before", scan), ("uptake_after", altered)):
             row[what] = float(volume[inside].mean(dtype=np.float64))
         yield row
@@ -174,15 +182,13 @@ def _from_table(source: Path) -> list[_Input]:
     return found
 
 
-def _lattice(path: Path) -> tuple[tuple[int, int, int], Affine]:
-    """Shape and affine as the file has them, from its header alone."""
-    header = read_header(path)
-    return (header.shape[0], header.shape[1], header.shape[2]), header.affine
+def _shape(header: Header) -> tuple[int, int, int]:
+    return header.shape[0], header.shape[1], header.shape[2]
 
 
-def _in_file_order(image: nifti.Image, affine: Affine) -> Volume:
-    """The RAS volume turned back to the voxel order of its file, whose affine is given."""
-    turn = np.rint(np.linalg.solve(image.affine, affine)[:3, :3])  # file's axes to RAS axes: signs of a permutation
+def _in_file_order(image: nifti.Image) -> Volume:
+    """The RAS volume turned back to the voxel order of its file."""
+    turn = np.rint(np.linalg.solve(image.affine, image.header.affine)[:3, :3])  # axes, file to RAS: signed permutation
     axes = abs(turn).argmax(axis=0)
     return np.ascontiguousarray(np.flip(image.data.transpose(axes), tuple(np.flatnonzero(turn.sum(axis=0) < 0))))
 

@@ -19,6 +19,7 @@ from uadbench.cohorts.export import CAPS_GRID, export_caps, scan_path
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.intake import gather
 from uadbench.cohorts.nifti import write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.roles import Roles
@@ -49,7 +50,7 @@ def place(tree: Path, participant: str, session: str, name: str = "", folder: st
     path = tree / scan_path(participant, session)
     path = path.parents[1] / folder / (name or path.name)
     data = 0.8 + 0.2 * np.random.default_rng(len(path.name)).random((4, 4, 4), dtype=np.float32)
-    write_volume(path, data, SMALL.affine)
+    write_volume(path, data, mni(SMALL.affine))
     return path
 
 
@@ -344,7 +345,7 @@ def test_nan(tree):
     path = Caps(tree).files(Caps(tree).participants)[0]
     data = np.ones((4, 4, 4), dtype=np.float32)
     data[0, 0, 0], data[1, 1, 1] = np.nan, 3
-    write_volume(path, data, SMALL.affine)
+    write_volume(path, data, mni(SMALL.affine))
     rows = Caps(tree).participants
     with pytest.raises(ScanError, match="1 voxel is NaN"):
         list(Caps(tree).scans(SMALL, rows))

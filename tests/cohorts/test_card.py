@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -42,6 +44,22 @@ def small() -> Card:
 
 def value(drawn: Card, name: str) -> float | None:
     return next(figure.value for figure in drawn.figures if figure.name == name)
+
+
+@pytest.mark.parametrize(
+    ("codes", "voxel", "advice"), [(2, np.nan, "a template without them"), (0, 1.0, "set the codes")]
+)
+def test_a_template_is_read_like_a_scan(tmp_path, codes, voxel, advice):
+    """Refused in a line before anything is drawn, and without advice on options that only scans have."""
+    file = tmp_path / "template.nii"
+    data = np.ones((3, 4, 5), dtype=np.float32)
+    data[0], data[1, 1, 1] = 2, voxel
+    raw = bytearray(nibabel.Nifti1Image(data, np.eye(4)).to_bytes())
+    raw[252:256] = np.array([0, codes], dtype="<i2").tobytes()
+    file.write_bytes(raw)
+    with pytest.raises(InputError, match=f"^{re.escape(str(file))}: .*{advice}") as refused:
+        draw_card(Phantom(participants=2, patients=0), Silent(), template=file)
+    assert "PATH:" not in str(refused.value)
 
 
 def test_the_phantom_measures_like_a_real_cohort(phantom_card):

@@ -21,6 +21,7 @@ from uadbench.cohorts.check import CheckUp, check_cohort
 from uadbench.cohorts.export import CAPS_GRID, scan_path
 from uadbench.cohorts.given_split import FORMAT, VERSION
 from uadbench.cohorts.nifti import write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.roles import Roles
 from uadbench.progress import Silent
@@ -48,7 +49,7 @@ def save(file: Path, data: np.ndarray, affine: np.ndarray = CAPS_GRID.affine) ->
 
 
 def pack(file: Path, data: np.ndarray) -> Path:
-    write_volume(file, data, CAPS_GRID.affine)
+    write_volume(file, data, mni(CAPS_GRID.affine))
     return file
 
 
@@ -377,6 +378,54 @@ def test_who_does_what_is_advised_is_not_told_again(raw):
     nibabel.save(nibabel.Nifti1Image(data, image.affine), raw.parent / "0.nii")
     assert {finding.kind for finding in check_cohort(str(raw), ROLES, Silent()).findings} == {"NaN", "not SUVR"}
     assert check_cohort(f"{raw}:nan=zero,suvr=cerebellum-pons", ROLES, Silent()).findings == ()
+
+
+def changed(file: Path, **forms: tuple[np.ndarray | None, int]) -> None:
+    """The same scan with other forms, (affine, code)."""
+    image = nibabel.load(file)
+    image.set_qform(*forms.get("qform", (None, 0)))
+    image.set_sform(*forms.get("sform", (image.affine, 4)))
+    raw = bytearray(nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_bytes())
+    file.unlink()  # it may be mapped
+    file.write_bytes(raw)
+
+
+def test_a_scan_that_lies_nowhere_or_in_two_places(raw, capsys):
+    there = nibabel.load(raw.parent / "0.nii").affine
+    elsewhere = there.copy()
+    elsewhere[1:3, 3] += (9, 12)
+    changed(raw.parent / "0.nii", sform=(there, 4), qform=(elsewhere, 1))
+    changed(raw.parent / "1.nii", sform=(None, 0))
+    code, out, _ = call(capsys, f"{raw}:suvr=cerebellum-pons", "--json")
+    told = {Path(f["where"]).name: f for f in json.loads(out)["findings"]}
+    assert code == 1 and told.keys() == {"0.nii", "1.nii"}
+    assert (told["0.nii"]["kind"], told["0.nii"]["fatal"]) == ("two affines", False)
+    assert "15.0 mm" in told["0.nii"]["value"]
+    assert (told["1.nii"]["kind"], told["1.nii"]["fatal"]) == ("no position", True)
+
+
+def test_what_is_trusted_is_no_more_than_a_warning(raw, capsys):
+    """Of a scan that lies elsewhere, and of one that stands upside down."""
+    lower = nibabel.load(raw.parent / "0.nii").affine
+    lower[1, 3] += 60
+    changed(raw.parent / "0.nii", sform=(lower, 4))
+    image = nibabel.load(raw.parent / "1.nii")
+    save(raw.parent / "1.nii.gz", np.asarray(image.dataobj)[:, :, ::-1].copy(), image.affine)
+    for options, fatal in (("", True), (",nan=zero,space=trust", False)):
+        code, out, _ = call(capsys, f"{raw}:suvr=cerebellum-pons{options}", "--json")
+        told = [f for f in json.loads(out)["findings"] if f["kind"] == "not MNI"]
+        assert code == fatal and {Path(f["where"]).name for f in told} == {"0.nii", "1.nii"}
+        assert all(f["fatal"] == fatal and (fatal or "PATH:" not in f["advice"]) for f in told)
+
+
+def test_a_scan_without_a_reference_region_is_not_advised_what_was_done(raw):
+    for number in range(3):
+        image = nibabel.load(raw.parent / f"{number}.nii")
+        data = np.asarray(image.dataobj).copy()
+        data[:, :, :50] = 0  # below 22 mm
+        save(raw.parent / f"{number}.nii.gz", data, image.affine)
+    found = check_cohort(f"{raw}:suvr=cerebellum-pons", ROLES, Silent()).findings
+    assert [finding.kind for finding in found] == 3 * ["no reference"]
 
 
 def test_a_table_of_scans(raw, capsys):

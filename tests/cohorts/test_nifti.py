@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from uadbench.cohorts.nifti import read_volume, write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.errors import InputError
 
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 2, 0, -20], [0, 0, 2, -30], [0, 0, 0, 1]])
@@ -26,7 +27,7 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "new" / "a.nii.gz"
-    write_volume(path, ramp(), AFFINE)
+    write_volume(path, ramp(), mni(AFFINE))
     image = read_volume(path)
     assert image.data.dtype == np.float32 and image.affine.dtype == np.float64
     np.testing.assert_array_equal(image.data, ramp())
@@ -38,7 +39,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_same_content_same_bytes(tmp_path):
     for name in ("a.nii.gz", "b.nii.gz"):
-        write_volume(tmp_path / name, ramp(), AFFINE)
+        write_volume(tmp_path / name, ramp(), mni(AFFINE))
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
@@ -113,14 +114,14 @@ def bad_singular(path: Path) -> Path:
 
 
 def cut(path: Path, share: float) -> Path:
-    write_volume(path, np.random.default_rng(0).random((20, 20, 20), dtype=np.float32), AFFINE)
+    write_volume(path, np.random.default_rng(0).random((20, 20, 20), dtype=np.float32), mni(AFFINE))
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * share)])
     return path
 
 
 def flipped(path: Path) -> Path:
-    write_volume(path, np.random.default_rng(0).random((20, 20, 20), dtype=np.float32), AFFINE)
+    write_volume(path, np.random.default_rng(0).random((20, 20, 20), dtype=np.float32), mni(AFFINE))
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 0xFF
     path.write_bytes(raw)

@@ -13,10 +13,12 @@ import pytest
 
 from uadbench.cohorts.base import COLUMNS, Cohort
 from uadbench.cohorts.export import CAPS_GRID
+from uadbench.cohorts.intake import gather
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.table import Table
 from uadbench.errors import InputError
+from uadbench.progress import Silent
 from uadbench.types import Grid
 
 PAPER = Grid((80, 96, 80), 2.0, (-80.0, -111.0, -70.0))
@@ -242,6 +244,34 @@ def test_what_is_not_in_mni_space_is_refused_or_trusted(scan, tmp_path):
         one(tmp_path, file)
     trusted = one(tmp_path, file, ":space=trust")
     np.testing.assert_array_equal(trusted[:, 30:], one(tmp_path, scan)[:, :-30])
+
+
+class Heard(Silent):
+    """Progress that remembers its warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_scans_with_two_affines_are_told_in_one_line(folder, monkeypatch, tmp_path):
+    """Once: when they are read, and not when they come from the cache."""
+    monkeypatch.setenv("UADBENCH_CACHE", str(tmp_path / "cache"))
+    elsewhere = PAPER.affine
+    elsewhere[1:3, 3] += (9, 12)
+    for name in ("a0", "b"):
+        image = nibabel.Nifti1Image(field(PAPER), PAPER.affine)
+        image.set_qform(elsewhere, code=1)
+        nibabel.save(image, folder / f"{name}.nii")
+    table, progress = Table(folder / "scans.csv"), Heard()
+    stack = gather(table, PAPER, table.participants, progress)
+    np.testing.assert_array_equal(stack.scan(0).data, field(PAPER))
+    (line,) = progress.warnings
+    assert str(folder / "a0.nii") in line and "15.0 mm" in line and "0.0 degrees" in line and "first of 2" in line
+    gather(table, PAPER, table.participants, progress)
+    assert len(progress.warnings) == 1
 
 
 def test_nan_is_refused_or_zero(tmp_path):

@@ -17,6 +17,7 @@ from uadbench.cohorts.base import COLUMNS
 from uadbench.cohorts.caps import Caps
 from uadbench.cohorts.export import CAPS_GRID, export_caps
 from uadbench.cohorts.nifti import write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
@@ -95,7 +96,7 @@ def files(phantom, tmp_path_factory) -> dict[tuple[Key, str, str], Path]:
     for key in KEYS:
         cropped = folder / "export" / USUAL.path(*key)
         data = spiked(np.asarray(nibabel.load(cropped).dataobj))
-        write_volume(cropped, data, CAPS_GRID.affine)
+        write_volume(cropped, data, mni(CAPS_GRID.affine))
         places = {("_desc-Crop", ".nii"): (data, CAPS_GRID), ("", ".nii.gz"): (uncropped(data), WHOLE)}
         places["", ".nii"] = places["", ".nii.gz"]
         found[key, "_desc-Crop", ".nii.gz"] = cropped
@@ -104,7 +105,7 @@ def files(phantom, tmp_path_factory) -> dict[tuple[Key, str, str], Path]:
             if suffix == ".nii":
                 nibabel.save(nibabel.Nifti1Image(volume, grid.affine), file)
             else:
-                write_volume(file, volume, grid.affine)
+                write_volume(file, volume, mni(grid.affine))
             found[key, space, suffix] = file
     return found
 

@@ -167,6 +167,8 @@ def test_a_smaller_export_is_scored_and_unranked(use_tool, tmp_path: Path, capsy
     code, out, err = call(capsys, "testset", "export", str(folder), "--protocol", "smoke", *fewer)
     assert code == 0, err
     assert "60 to test" in out  # 8 scans, each with ad, unseen, two varied and hyper; 12 patients
+    code, _, err = call(capsys, "score", str(folder), "--name", "spm12", "--output", str(tmp_path / "runs"))
+    assert code == 2 and "maps/NAME.nii " in err
     use_tool(folder, "maps")
     result = scored(folder, "spm12", tmp_path).result
     assert not result.protocol.ranked
@@ -294,7 +296,7 @@ def with_changed_images(folder: Path) -> None:
     ("spoil", "complaint"),
     [
         (without_answers, "no answers; write reconstructions/NAME.nii.gz or maps/NAME.nii.gz for each of 168 images"),
-        (without_three, r"maps: 3 of 168 answers are missing \(\w+, \w+, \w+\)"),
+        (without_three, r"maps: 3 of 168 answers are missing \((\w+\.nii\.gz(, )?){3}\)"),
         (with_a_stray, r"maps: 1 files belong to no validation or test image \(mean.nii.gz\); remove them"),
         (answered_twice, r"maps: has \w+.nii and \w+.nii.gz; remove one"),
         (unfinished, "the export is not finished; give the same 'uadbench testset export' again"),
@@ -327,7 +329,7 @@ def test_a_name_that_results_cannot_have_is_refused(name: str, answered: Path) -
 def test_only_exported_images_are_answered(material, answered: Path) -> None:
     names = {voxel_digest(next(each.images())): each.names[0] for each in shown_scans(material, "validation")}
     answers = find_answers(
-        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], material.protocol.lattice
+        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], material.protocol.lattice, ".nii.gz"
     )
     model = FromMaps(AnswerBook(answers, names))
     batch = next(iter(material.batches("validation", 0, CPU)))

@@ -86,11 +86,11 @@ CLAIMS: dict[str, tuple[Callable[[], bytearray], str]] = {
     "half of a pair": (lambda: nifti(magic=b"ni1"), "half of a pair"),
     "another magic": (lambda: nifti(magic=b"n+9"), "not a readable NIfTI file"),
     "NaN for space": (lambda: nifti(srow_y=[np.nan] * 4), "affine cannot be inverted"),
-    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "its affine holds inf mm"),
-    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"its affine holds 3e\+38 mm"),
+    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "its sform affine holds inf mm"),
+    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"its sform affine holds 3e\+38 mm"),
     "flat space": (lambda: nifti(srow_x=[0, 2, 1e-9, 0]), "affine cannot be inverted"),
-    "no quaternion": (lambda: nifti(sform_code=0, qform_code=1, quatern_b=9, quatern_c=9), "damaged NIfTI header"),
-    "empty": (bytearray, "not a readable NIfTI file"),
+    "no quaternion": (lambda: nifti(sform_code=0, qform_code=1, quatern_b=9), "a quaternion that is no rotation"),
+    "empty": (bytearray, "is empty|nothing can be inflated"),
     "nothing but a size": (lambda: nifti()[:4], "it ends in its header"),
 }  # fmt: skip
 

@@ -189,7 +189,7 @@ def test_an_answer_may_be_a_link_and_is_only_read(material, outside: Path, tmp_p
     (tmp_path / "export" / "maps").mkdir(parents=True)
     (tmp_path / "export" / "maps" / "a.nii.gz").symlink_to(outside / "a.nii.gz")
     with nothing_changes(tmp_path, but=tmp_path / "export"):
-        answers = find_answers(tmp_path / "export", ["a"], material.protocol.lattice)
+        answers = find_answers(tmp_path / "export", ["a"], material.protocol.lattice, ".nii.gz")
         with pytest.raises(InputError, match="has 23 x 28 x 23 voxels"):
             answers.check(Silent())
 

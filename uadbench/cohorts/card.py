@@ -5,7 +5,7 @@ The same figures for any cohort, the phantom or a lab's own, so that the two can
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from uadbench.cohorts.card_figures import (
     voxel_figures,
 )
 from uadbench.cohorts.crowd import Crowd
+from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.norms import BASE, REGIONS
 from uadbench.cohorts.roles import Roles
 from uadbench.cohorts.splits import baseline
@@ -154,5 +155,10 @@ def _positions(people: pd.DataFrame, again: pd.DataFrame) -> list[int]:
 def _read_template(file: Path) -> Volume:
     from uadbench.cohorts.nifti import read_volume
 
-    image = read_volume(file)
+    try:
+        image = read_volume(file)
+    except ScanError as error:
+        if error.finding.kind != "NaN":
+            raise
+        raise ScanError(replace(error.finding, advice="give a template without them")) from None  # it has no options
     return atlas.resample(image.data, image.affine, BASE.affine, BASE.shape)

@@ -67,7 +67,7 @@ def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path |
         for key, file, answer in _measured(cohort):
             if isinstance(answer, Measured):
                 measured[key] = answer
-                findings += of_scan(file, answer)
+                findings += of_scan(file, answer, trusted=cohort.space == "trust")
             else:
                 findings.append(answer)
             task.advance(1, key[0])

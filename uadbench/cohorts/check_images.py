@@ -16,10 +16,10 @@ from scipy import ndimage
 
 from uadbench import atlas
 from uadbench.cohorts import norms
-from uadbench.cohorts.files import FILLED, filled, not_in_mni
+from uadbench.cohorts.files import FILLED, filled, not_in_mni, require_reference
 from uadbench.cohorts.findings import Finding
 from uadbench.cohorts.nifti import read_volume
-from uadbench.cohorts.nifti_header import Header, read_header
+from uadbench.cohorts.nifti_forms import doubt
 from uadbench.types import Grid, Mask
 
 SYMMETRIC = Grid((80, 96, 80), 2.0, (-79.0, -111.0, -70.0))
@@ -52,13 +52,14 @@ Key = tuple[str, str]
 class Measured:
     """What is kept of a scan.
 
-    `negative` and `filled` are shares of the brain; `uptake` is its mean, `reference` that of cerebellum and pons;
-    `likeness` the correlation with MNI tissue; `asymmetry` (voxels,) left minus right over `uptake`, in blocks.
+    `doubt` is a warning that sform and qform disagree; `negative` and `filled` are shares of the brain; `uptake` is its
+    mean, `reference` that of cerebellum and pons; `likeness` the correlation with MNI tissue; `asymmetry` (voxels,)
+    left minus right over `uptake`, in blocks.
     """
 
     shape: tuple[int, ...]
     affine: npt.NDArray[np.float64]
-    forms_differ: bool
+    doubt: Finding | None
     digest: str
     lowest: float
     negative: float
@@ -70,12 +71,12 @@ class Measured:
 
 
 def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_reference: bool = False) -> Measured:
-    """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be read."""
-    header = read_header(file)
+    """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be used."""
     image = read_volume(file, nan)
     data = atlas.resample(image.data, image.affine, SYMMETRIC.affine, SYMMETRIC.shape)
     unit = float(data[_reference()].mean(dtype=np.float64))
-    if in_units_of_reference and unit > 0:
+    if in_units_of_reference:
+        require_reference(file, unit)
         data, unit = data / np.float32(unit), 1.0
     brain, blocks = atlas.brain_mask(SYMMETRIC), _blocks(data)
     uptake = float(data[brain].mean(dtype=np.float64))
@@ -85,8 +86,8 @@ def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_r
         asymmetry = ((blocks - blocks[::-1])[: len(blocks) // 2] / np.float32(uptake))[inside[: len(inside) // 2]]
     return Measured(
         shape=image.data.shape,
-        affine=header.affine,
-        forms_differ=_forms_differ(header),
+        affine=image.header.affine,
+        doubt=doubt(file, image.header.forms, image.header.shape),
         digest=hashlib.sha256(data.data).hexdigest(),
         lowest=float(image.data.min()),
         negative=float((data[brain] < 0).mean()),
@@ -98,20 +99,20 @@ def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_r
     )
 
 
-def of_scan(file: Path, scan: Measured) -> Iterator[Finding]:
-    """What is wrong with one scan by itself."""
+def of_scan(file: Path, scan: Measured, trusted: bool = False) -> Iterator[Finding]:
+    """What is wrong with one scan by itself; `trusted`: the user says that it lies in MNI space."""
     where = str(file)
     if scan.filled < FILLED:
-        yield not_in_mni(file, scan.filled)
+        yield not_in_mni(file, scan.filled, trusted)
     elif scan.likeness < LIKENESS:
         value = f"it correlates {scan.likeness:.2f} with MNI tissue (at least {LIKENESS} is expected)"
-        yield Finding("not MNI", where, value, "look at it: turned, or registered wrongly? register it again")
+        advice = "look at it: turned, or registered wrongly? register it again"
+        yield Finding("not MNI", where, value, advice, not trusted)
     if scan.negative > NEGATIVE:
         value = f"{scan.negative:.0%} of the brain's voxels are negative (lowest {scan.lowest:.3g})"
         yield Finding("negative", where, value, "uptake cannot be: check scaling and offset of the file")
-    if scan.forms_differ:
-        value = "its sform and qform disagree about left and right"
-        yield Finding("left-right", where, value, "the sform is used; make sure that it is right, and set both", False)
+    if scan.doubt:
+        yield scan.doubt
 
 
 def across_scans(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
@@ -204,13 +205,6 @@ def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     one, other = one - one.mean(), other - other.mean()
     size = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
     return float((one * other).sum()) / size if size > 0 else 0.0
-
-
-def _forms_differ(header: Header) -> bool:
-    """Whether sform and qform are both set, and turn a left-handed volume into a right-handed one."""
-    if header.sform is None or header.qform is None:
-        return False
-    return bool(np.linalg.det(header.sform[:3, :3]) * np.linalg.det(header.qform[:3, :3]) < 0)
 
 
 def _blocks(data: Floats) -> Floats:

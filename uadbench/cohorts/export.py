@@ -12,6 +12,7 @@ import pandas as pd
 from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort, is_id
 from uadbench.cohorts.nifti import HEADER_BYTES, write_volume
+from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.text_tables import read_table
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
@@ -51,7 +52,7 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
     with progress.task(label, len(missing)) as task, ThreadPoolExecutor(2) as pool:
         try:
             for position, scan in zip(missing, cohort.scans(CAPS_GRID, rows.iloc[missing]), strict=True):
-                waiting.append(pool.submit(write_volume, paths[position], scan.data, scan.affine))
+                waiting.append(pool.submit(write_volume, paths[position], scan.data, mni(scan.affine)))
                 if len(waiting) > 2:
                     waiting.popleft().result()
                     task.advance(1)

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -18,13 +19,14 @@ import pandas as pd
 from uadbench import atlas, store
 from uadbench.cohorts import norms
 from uadbench.cohorts.base import keys_of, scan_of
-from uadbench.cohorts.findings import Finding, ScanError, tell
+from uadbench.cohorts.findings import Finding, ScanError, refuse, tell
 from uadbench.cohorts.nifti import Image, read_volume
+from uadbench.cohorts.nifti_forms import doubt
 from uadbench.cohorts.sessions import canonical
 from uadbench.errors import InputError
 from uadbench.types import Affine, Grid, Scan, Volume
 
-READER = "2"
+READER = "3"
 """Changes whenever the same file would give another image."""
 
 TISSUE = 0.3
@@ -74,13 +76,13 @@ class FileCohort:
         self.participants, self.visits = participants, visits
         self.version = "-".join([READER, *(["nan0"] if nan == "zero" else []), *([suvr] if suvr != "as-is" else [])])
         self.name = name or f"{kind}-{store.content_hash(keys_of(participants))[:8]}"
-        self._files, self._space = files, space
-        self.nan, self.suvr = nan, suvr
+        self._files = files
+        self.nan, self.suvr, self.space = nan, suvr, space
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
         """Of each row its file's path, size and time of change, and how it is read and checked."""
         return [
-            store.content_hash(self._told(file), _state(file), self.version, self._space) for file in self.files(rows)
+            store.content_hash(self._told(file), _state(file), self.version, self.space) for file in self.files(rows)
         ]
 
     def files(self, rows: pd.DataFrame) -> list[Path]:
@@ -96,7 +98,7 @@ class FileCohort:
         pool = ThreadPoolExecutor(self.workers)  # inflating lets go of the interpreter
         try:
             for position, file in enumerate(self.files(rows)):
-                waiting.append(pool.submit(self.read, file, grid, rows.iloc[position]))
+                waiting.append(pool.submit(copy_context().run, self.read, file, grid, rows.iloc[position]))
                 if len(waiting) > self.workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -105,14 +107,17 @@ class FileCohort:
             pool.shutdown(cancel_futures=True)
 
     def read(self, file: Path, grid: Grid, row: pd.Series) -> Scan:
-        """One scan. Raises ScanError."""
-        return self.sample(read_volume(file, self.nan), grid, row)
+        """One scan. Tells of affines that disagree. Raises ScanError."""
+        image = read_volume(file, self.nan)
+        if found := doubt(file, image.header.forms, image.header.shape):
+            tell(found)
+        return self.sample(image, grid, row)
 
     def sample(self, image: Image, grid: Grid, row: pd.Series) -> Scan:
         """A volume that was read, on the grid, in SUVR. Raises ScanError if it is not in MNI space."""
         data = atlas.resample(image.data, image.affine, grid.affine, grid.shape)
         low, high = float(image.data.min()), float(image.data.max())
-        if self._space == "check" and (share := filled(data, atlas.brain_mask(grid))) < FILLED:
+        if self.space == "check" and (share := filled(data, atlas.brain_mask(grid))) < FILLED:
             raise ScanError(not_in_mni(image.path, share))
         if self.suvr == "cerebellum-pons":
             unit = _reference_uptake(image)
@@ -142,10 +147,15 @@ def filled(data: Volume, brain: npt.NDArray[np.bool_]) -> float:
     return float((uptake > TISSUE * np.percentile(uptake, 95)).mean()) if len(uptake) else 1.0
 
 
-def not_in_mni(file: Path, share: float) -> Finding:
-    """What is said of a scan that fills too little of the brain mask."""
+def not_in_mni(file: Path, share: float, trusted: bool = False) -> Finding:
+    """What is said of a scan that fills too little of the brain mask; no more than a warning where it is trusted."""
     value = f"it fills only {share:.0%} of the MNI brain, so its affine is probably not MNI"
-    return Finding("not MNI", str(file), value, "register it (clinica run pet-linear), or trust it: PATH:space=trust")
+    register = "register it (clinica run pet-linear)"
+    if trusted:
+        advice = f"it is used, as space=trust says; {register} unless you know that it lies in MNI space"
+    else:
+        advice = f"{register}, or trust it: PATH:space=trust"
+    return Finding("not MNI", str(file), value, advice, not trusted)
 
 
 def _reference_uptake(image: Image) -> float:
@@ -153,10 +163,15 @@ def _reference_uptake(image: Image) -> float:
     shape = (image.data.shape[0], image.data.shape[1], image.data.shape[2])
     inside = _reference(image.affine.tobytes(), shape)
     unit = float(image.data[inside].mean(dtype=np.float64)) if inside.any() else 0.0
-    if not unit > 0:
-        advice = "is it in MNI space? run 'uadbench cohort check'"
-        raise ScanError(Finding("no reference", str(image.path), "no uptake in cerebellum and pons", advice))
+    require_reference(image.path, unit)
     return unit
+
+
+def require_reference(file: Path, unit: float) -> None:
+    """Raises ScanError where nothing can be divided by the mean over cerebellum and pons."""
+    if not unit > 0:
+        advice = "is it in MNI space? register it (clinica run pet-linear), or leave out suvr=cerebellum-pons"
+        refuse("no reference", file, "no uptake in cerebellum and pons", advice)
 
 
 @cache

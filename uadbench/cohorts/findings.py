@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from uadbench.errors import InputError
 
@@ -36,31 +38,49 @@ class ScanError(InputError):
         self.finding = finding
 
 
-_collected: ContextVar[tuple[list[Finding], bool] | None] = ContextVar("collected", default=None)
+class _Collected(NamedTuple):
+    kept: list[Finding]
+    fatal: bool
+
+
+_collected: ContextVar[_Collected | None] = ContextVar("collected", default=None)
+
+
+def refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
+    """Raise ScanError."""
+    raise ScanError(Finding(kind, str(path), value, advice)) from None
 
 
 def tell(finding: Finding) -> None:
-    """Report what is wrong with a cohort's tables: raises ScanError if it is fatal, except inside `collecting`."""
-    kept, all_of_them = _collected.get() or ([], False)
-    if finding.fatal and not all_of_them:
+    """Report what is wrong with a cohort: raises ScanError if it is fatal, except inside `collecting`."""
+    collected = _collected.get()
+    if collected is not None and (collected.fatal or not finding.fatal):
+        collected.kept.append(finding)
+    elif finding.fatal:
         raise ScanError(finding)
-    kept.append(finding)
 
 
 @contextmanager
 def collecting(fatal: bool = True) -> Iterator[list[Finding]]:
-    """Keep what is reported inside in a list, and read on with what is left; without `fatal` only warnings are kept."""
+    """Keep what is reported inside in a list, and read on with what is left.
+
+    With `fatal=False` only warnings are kept, and fatal findings are raised.
+    """
     kept: list[Finding] = []
-    token = _collected.set((kept, fatal))
+    token = _collected.set(_Collected(kept, fatal))
     try:
         yield kept
     finally:
         _collected.reset(token)
 
 
-def summarised(findings: Sequence[Finding]) -> list[str]:
-    """A line for each kind of finding: the first one, and how many more there are."""
+def in_lines(findings: Iterable[Finding]) -> list[str]:
+    """One line for each kind of finding: the first by name, and how many there are."""
     kinds: dict[str, list[Finding]] = {}
-    for finding in findings:
+    for finding in sorted(set(findings), key=lambda finding: (finding.kind, finding.where)):
         kinds.setdefault(finding.kind, []).append(finding)
-    return [str(first) + (f" ({len(more)} more like it)" if more else "") for first, *more in kinds.values()]
+    lines = []
+    for first, *others in kinds.values():
+        more = f" (the first of {len(others) + 1})" if others else ""
+        lines.append(f"{first.where}: {first.value}{more}; {first.advice}")
+    return lines

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort, keys_of, scan_of
 from uadbench.cohorts.cache import Entry, ImageCache, Writer
-from uadbench.cohorts.findings import ScanError
+from uadbench.cohorts.findings import ScanError, collecting, in_lines
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
 from uadbench.types import Grid, Scan
@@ -130,11 +130,13 @@ def _fill(cache: ImageCache, cohort: Cohort, rows: pd.DataFrame, keys: Sequence[
     """Add these rows' scans, one in memory at a time. Raises InputError at the end if some cannot be used."""
     bad: list[ScanError] = []
     label = f"{cohort.name}: {len(rows)} scans on {cache.grid}"
-    with Writer(cache) as writer, progress.task(label, len(rows)) as task:
+    with Writer(cache) as writer, progress.task(label, len(rows)) as task, collecting(fatal=False) as doubts:
         for position, scan in _usable(cohort, cache.grid, rows, bad):
             _check_scan(cohort, scan, rows, position, cache.grid)
             writer.add(keys[position], scan.data, scan.extent)
             task.advance(1, scan.participant)
+    for line in in_lines(doubts):
+        progress.warning(line)
     if bad:
         others = "" if len(bad) == 1 else f" (the first of {len(bad)} scans that cannot be used)"
         raise InputError(f"{bad[0]}{others}; 'uadbench cohort check' finds all; scans that were read are kept")

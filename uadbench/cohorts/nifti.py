@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from uadbench import store
-from uadbench.cohorts.nifti_header import MOST_BYTES_AFTER, Header, is_packed, one_line, read_header, refuse
+from uadbench.cohorts.findings import refuse
+from uadbench.cohorts.nifti_forms import Forms
+from uadbench.cohorts.nifti_header import MOST_BYTES_AFTER, Header, is_packed, one_line, read_header
 from uadbench.types import Affine, Volume
 
 HEADER_BYTES = 352
@@ -28,12 +30,13 @@ class Image:
     """A volume as it was stored, turned to RAS.
 
     `data` is (X, Y, Z) float32, axes in RAS, a read-only view in whatever order the file has; `affine` is the (4, 4)
-    of that array, in millimetres.
+    of that array, in millimetres; `header` is as the file has it.
     """
 
     path: Path
     data: Volume
     affine: Affine
+    header: Header
 
 
 def read_volume(
@@ -48,7 +51,7 @@ def read_volume(
     constant : what to do with a volume of one value: as a scan it is empty, as an anomaly map it may be meant
 
     Raises ScanError, naming the file, the value and what to do, for a file that is missing,
-    damaged, not 3D, constant, with NaN or infinite voxels, or whose affine cannot be inverted.
+    damaged, not 3D, constant, with NaN or infinite voxels, or that does not say where in space it lies.
     """
     header = read_header(path)
     try:
@@ -59,11 +62,14 @@ def read_volume(
     except (OSError, EOFError, ValueError, zlib.error) as error:
         refuse("truncated", path, f"damaged or cut short ({one_line(error)})", "copy or make the file again")
     data, affine = _turn_to_ras(data, header.affine)
-    return Image(path, _check_values(path, data, nan, constant), affine)
+    return Image(path, _check_values(path, data, nan, constant), affine, header)
 
 
-def write_volume(path: Path, data: Volume, affine: Affine) -> None:
-    """Write (X, Y, Z) float32 as .nii.gz or .nii, atomically, in MNI space (sform and qform code 4).
+def write_volume(path: Path, data: Volume, forms: Forms) -> None:
+    """Write (X, Y, Z) float32 as .nii.gz or .nii, atomically.
+
+    `forms` says where the voxels lie and in what space: `nifti_forms.mni` for a grid that was laid out in MNI space,
+    and for what is made of a file the forms of its header, so that nothing is claimed that the file does not claim.
 
     A .gz is compressed lightly: PET is noise to gzip, and a higher level only costs time.
     The bytes depend on the content alone (no time stamp).
@@ -71,10 +77,10 @@ def write_volume(path: Path, data: Volume, affine: Affine) -> None:
     import nibabel
 
     make: Any = nibabel.Nifti1Image
-    image = make(np.asarray(data, dtype=np.float32), affine)
-    image.set_sform(affine, code=4)
-    image.set_qform(affine, code=4)
-    image.header.set_xyzt_units("mm")
+    image = make(np.asarray(data, dtype=np.float32), forms.affine)
+    for put, form in ((image.set_sform, forms.sform), (image.set_qform, forms.qform)):
+        put(form and form.affine, code=form.code if form else 0)
+    image.header.set_xyzt_units(forms.unit)
     raw = image.to_bytes()
     with store.atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0) if path.suffix == ".gz" else raw)

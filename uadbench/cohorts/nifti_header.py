@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import logging
 import math
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from uadbench.cohorts.findings import Finding, ScanError
+from uadbench.cohorts.file_kinds import FIRST_BYTES, inflated, mistaken
+from uadbench.cohorts.findings import refuse
+from uadbench.cohorts.nifti_forms import Forms, read_forms
 from uadbench.types import Affine
 
 LARGEST = 100_000_000
@@ -29,11 +27,9 @@ MOST_BYTES_AFTER = 1 << 20
 MOST_INFLATED = 1032
 """Bytes that a byte of deflate becomes at most: 258 of them from two bits (RFC 1951)."""
 
-FIRST_BYTES = 1 << 16
-"""So much of a .gz is inflated for its header."""
-
-FURTHEST_MM = 1e6
 REMAKE = "the header is damaged, make the file again"
+WHOLE = "give a whole .nii.gz"
+PAIR = "is half of a pair of .hdr and .img"
 
 _quiet = logging.getLogger("uadbench.nibabel")  # nibabel logs what it mends; here a file is read, or refused in a line
 _quiet.addHandler(logging.NullHandler())
@@ -47,20 +43,22 @@ class Header:
     Attributes
     ----------
     shape : three axes, perhaps followed by axes of length 1
-    affine : (4, 4), from the axes of the file to RAS in millimetres
     dtype, offset : of the stored numbers, and the bytes before the first
     slope, intercept : a voxel is slope * stored + intercept
-    sform, qform : the two affines that the file has, None where one is not set or cannot be used
+    forms : the affines that the file has, and what it says of them
     """
 
     shape: tuple[int, ...]
-    affine: Affine
     dtype: np.dtype[Any]
     offset: int
     slope: float
     intercept: float
-    sform: Affine | None
-    qform: Affine | None
+    forms: Forms
+
+    @property
+    def affine(self) -> Affine:
+        """(4, 4), from the axes of the file to RAS in millimetres."""
+        return self.forms.affine
 
     @property
     def size(self) -> int:
@@ -71,11 +69,12 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a .nii or .nii.gz file; nothing is allocated for its voxels.
 
-    Raises ScanError, naming the file, the value and what to do, for a file that is missing or no NIfTI, is not 3D, has
-    an affine that cannot be inverted, or claims voxels that it cannot hold.
+    Raises ScanError, naming the file, the value and what to do, for a file that is missing or no NIfTI, is not 3D, does
+    not say where in space it lies (see `nifti_forms`), or claims voxels that it cannot hold.
     """
     there = _size_on_disk(path)
-    header = _parsed(path, _first_bytes(path))
+    stored = _stored(path, _first_bytes(path))
+    header = _mended(path, stored)
     shape = tuple(int(n) for n in header.get_data_shape())
     _check_shape(path, shape)
     dtype = header.get_data_dtype()
@@ -86,16 +85,7 @@ def read_header(path: Path) -> Header:
         slope, intercept = 1.0, 0.0
     if not math.isfinite(slope) or not math.isfinite(intercept):
         refuse("unreadable", path, f"its voxels are scaled by {slope:g} and raised by {intercept:g}", REMAKE)
-    found = Header(
-        shape,
-        _checked_affine(path, header),
-        dtype,
-        int(header["vox_offset"].item()),
-        slope,
-        intercept,
-        _form(header.get_sform),
-        _form(header.get_qform),
-    )
+    found = Header(shape, dtype, int(header["vox_offset"].item()), slope, intercept, read_forms(path, stored))
     _check_size(path, found, there)
     return found
 
@@ -103,11 +93,6 @@ def read_header(path: Path) -> Header:
 def is_packed(path: Path) -> bool:
     """Whether a file is a .gz."""
     return path.suffix.lower() == ".gz"
-
-
-def refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
-    """Raise ScanError."""
-    raise ScanError(Finding(kind, str(path), value, advice)) from None
 
 
 def one_line(error: BaseException) -> str:
@@ -120,42 +105,70 @@ def _size_on_disk(path: Path) -> int:
     try:
         if path.is_file():
             size = path.stat().st_size
+        elif path.is_dir():
+            refuse("missing", path, "a folder, not a file", "give a .nii or .nii.gz file")
         else:
-            kind = "a folder, not a file" if path.is_dir() else "no such file"
-            refuse("missing", path, kind, "give a .nii or .nii.gz file")
+            _refuse_missing(path)
     except OSError as error:  # a name that is too long, a folder that is closed
         refuse("missing", path, f"cannot be looked at ({error.strerror})", "give a .nii or .nii.gz file")
+    if path.suffix.lower() in {".hdr", ".img"}:
+        advice = "convert both to one .nii.gz, or, if they are Analyze 7.5, which lacks left and right, the original"
+        refuse("unreadable", path, PAIR, advice)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         refuse("unreadable", path, "is not NIfTI by its name", "convert it to .nii.gz")
     return size
 
 
+def _refuse_missing(path: Path) -> NoReturn:
+    """Say whether a file was never there, or is a link that leads nowhere. Raises ScanError, or OSError."""
+    link = next((place for place in (path, *path.parents) if place.is_symlink() and not place.exists()), None)
+    if link is None:
+        refuse("missing", path, "no such file", "give a .nii or .nii.gz file")
+    target = link.readlink()
+    if "annex/objects" in target.as_posix():
+        refuse("missing", path, "its content was not fetched (git-annex)", "run 'git annex get' for it")
+    refuse("missing", path, f"its link leads to {target}, which is missing", "mount or restore it, or mend the link")
+
+
 def _first_bytes(path: Path) -> bytes:
+    """Of the inflated file. Refuses one whose content is known to be something else than its name says."""
     try:
         with path.open("rb") as handle:
             start = handle.read(FIRST_BYTES)
-        return gzip.GzipFile(fileobj=io.BytesIO(start)).read(1024) if is_packed(path) else start
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        refuse("unreadable", path, f"not a readable NIfTI file ({one_line(error)})", "give a whole .nii.gz")
+    except OSError as error:
+        refuse("unreadable", path, f"cannot be read ({one_line(error)})", WHOLE)
+    if not start:
+        refuse("unreadable", path, "is empty", WHOLE)
+    if wrong := mistaken(path, start):
+        refuse(wrong.kind, path, wrong.value, wrong.advice)
+    if is_packed(path) and not (start := inflated(start)):
+        refuse("unreadable", path, "not a readable NIfTI file (nothing can be inflated from it)", WHOLE)
+    return start
 
 
-def _parsed(path: Path, start: bytes) -> Any:
-    """The fields of the header, mended by nibabel where that does no harm."""
+def _stored(path: Path, start: bytes) -> Any:
+    """The fields of the header as they are."""
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
     long = {int.from_bytes(start[:4], order) for order in ("little", "big")}
     kind: Any = Nifti2Header if Nifti2Header.sizeof_hdr in long else Nifti1Header
     if len(start) < kind.sizeof_hdr:
-        refuse("unreadable", path, "not a readable NIfTI file (it ends in its header)", "give a whole .nii.gz")
+        refuse("unreadable", path, "not a readable NIfTI file (it ends in its header)", WHOLE)
     header = kind(start[: kind.sizeof_hdr], check=False)
     magic = header["magic"].item()
     if magic == kind.pair_magic:
-        refuse("unreadable", path, "is half of a pair of .hdr and .img", "convert both to one .nii.gz")
+        refuse("unreadable", path, PAIR, "convert both to one .nii.gz")
     if magic != kind.single_magic:
-        refuse("unreadable", path, "not a readable NIfTI file (its header is none)", "give a whole .nii.gz")
+        refuse("unreadable", path, "not a readable NIfTI file (its header is not one)", WHOLE)
+    return header
+
+
+def _mended(path: Path, stored: Any) -> Any:
+    """The header, mended by nibabel where that does no harm."""
+    header = stored.copy()
     begin = header["vox_offset"].item()
-    if not kind.single_vox_offset <= begin <= MOST_BYTES_BEFORE:  # nor is NaN
+    if not header.single_vox_offset <= begin <= MOST_BYTES_BEFORE:  # nor is NaN
         refuse("unreadable", path, f"its voxels begin at byte {begin:g}", REMAKE)
     try:
         header.check_fix(_quiet)
@@ -181,29 +194,3 @@ def _check_size(path: Path, header: Header, there: int) -> None:
         refuse("truncated", path, value, "copy or make the file again")
     if is_packed(path) and there > header.size + header.size // 128 + MOST_BYTES_AFTER:
         refuse("unreadable", path, f"has {there} bytes, and its header claims {header.size}", REMAKE)
-
-
-def _checked_affine(path: Path, header: Any) -> Affine:
-    """From sform, qform or voxel sizes, in this order."""
-    try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    except Exception as error:  # a quaternion that is none
-        refuse("affine", path, f"damaged NIfTI header ({one_line(error)})", "set a valid sform")
-    advice = "set a valid sform (e.g. convert the image again)"
-    furthest = float(np.abs(affine).max())
-    if furthest > FURTHEST_MM:  # NaN is told below
-        refuse("affine", path, f"its affine holds {furthest:.3g} mm", advice)
-    axes = affine[:3, :3]
-    with np.errstate(all="ignore"):
-        volume, box = abs(float(np.linalg.det(axes))), float(np.prod(np.linalg.norm(axes, axis=0)))
-    if not (volume >= 1e-9 and volume > 1e-6 * box):
-        refuse("affine", path, "its affine cannot be inverted", advice)
-    return affine
-
-
-def _form(get: Callable[..., Any]) -> Affine | None:
-    try:
-        affine, code = get(coded=True)
-    except Exception:  # a quaternion that is none
-        return None
-    return np.asarray(affine, dtype=np.float64) if code else None

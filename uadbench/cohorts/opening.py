@@ -8,7 +8,7 @@ from typing import cast
 
 from uadbench import registry
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.findings import collecting, summarised
+from uadbench.cohorts.findings import collecting, in_lines
 from uadbench.errors import InputError
 from uadbench.progress import Progress
 
@@ -49,7 +49,7 @@ def open_and_warn(reference: str, progress: Progress) -> Cohort:
     """Open a cohort as `open_cohort` does, and show a warning for each kind of doubt that its tables leave."""
     with collecting(fatal=False) as findings:
         cohort = open_cohort(reference)
-    for line in summarised(findings):
+    for line in in_lines(findings):
         progress.warning(line)
     return cohort
 

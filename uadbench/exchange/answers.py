@@ -23,6 +23,10 @@ SUFFIXES = (".nii.gz", ".nii")
 NAMED = 3
 """So many names stand in an error line."""
 
+COPY = "copy the header of its image"
+ADVICE = {"NaN": "give every voxel a number", "no position": COPY, "affine": COPY, "unit": COPY}
+"""What helps an answer, by the kind of finding, where it is not what helps a scan."""
+
 SAME_MM = 1e-3
 """By so much two affines may differ; headers hold float32."""
 
@@ -52,15 +56,17 @@ class Answers:
         return content_hash(digests)
 
 
-def find_answers(folder: Path, names: Sequence[str], grid: Grid) -> Answers:
-    """The answers in the folder of an export to the images `names`.
+def find_answers(folder: Path, names: Sequence[str], grid: Grid, suffix: str) -> Answers:
+    """The answers in the folder of an export to the images `names`; .nii answers .nii.gz, and the other way round.
+
+    `suffix` is that of the images: what is asked for where there is no answer.
 
     Raises InputError unless every kind that is there answers every image once, and nothing else.
     """
-    found = {kind: _found(folder / kind, names) for kind in (RECONSTRUCTIONS, MAPS)}
+    found = {kind: _found(folder / kind, names, suffix) for kind in (RECONSTRUCTIONS, MAPS)}
     if not any(found.values()):
         raise InputError(
-            f"{folder}: no answers; write {RECONSTRUCTIONS}/NAME.nii.gz or {MAPS}/NAME.nii.gz for each of "
+            f"{folder}: no answers; write {RECONSTRUCTIONS}/NAME{suffix} or {MAPS}/NAME{suffix} for each of "
             f"{len(names)} images (its README.md tells how)"
         )
     return Answers(grid, found[RECONSTRUCTIONS], found[MAPS])
@@ -71,16 +77,14 @@ def read_answer(file: Path, grid: Grid) -> Volume:
     try:
         image = read_volume(file, constant="keep")
     except ScanError as error:
-        advice = "give every voxel a number" if error.finding.kind == "NaN" else "write it again"
+        advice = ADVICE.get(error.finding.kind, error.finding.advice)
         raise InputError(f"{file}: {error.finding.value}; {advice}") from None
     if image.data.shape != grid.shape:
         told, wanted = (" x ".join(map(str, shape)) for shape in (image.data.shape, grid.shape))
         raise InputError(f"{file}: has {told} voxels, its image {wanted}; answer on the grid of the image")
     if not np.allclose(image.affine, grid.affine, rtol=0, atol=SAME_MM):
         off = float(np.abs(image.affine - grid.affine).max())
-        raise InputError(
-            f"{file}: its affine is not that of its image (off by up to {off:.3g}); copy the header of the image"
-        )
+        raise InputError(f"{file}: its affine is not that of its image (off by up to {off:.3g}); {COPY}")
     return image.data
 
 
@@ -89,14 +93,14 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def _found(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+def _found(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
     """The answers of one kind, by name; none if the folder is missing or has no image."""
     files: dict[str, Path] = {}
     for file in sorted(folder.glob("[!.]*")):
-        suffix = next((each for each in SUFFIXES if file.name.endswith(each)), None)
-        if suffix is None:
+        ending = next((each for each in SUFFIXES if file.name.endswith(each)), None)
+        if ending is None:
             continue
-        name = file.name.removesuffix(suffix)
+        name = file.name.removesuffix(ending)
         if name in files:
             raise InputError(f"{folder}: has {files[name].name} and {file.name}; remove one")
         files[name] = file
@@ -107,6 +111,6 @@ def _found(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         raise InputError(
             f"{folder}: {len(stray)} files belong to no validation or test image ({some(stray)}); remove them"
         )
-    if missing := [name for name in sorted(names) if name not in files]:
+    if missing := [f"{name}{suffix}" for name in sorted(names) if name not in files]:
         raise InputError(f"{folder}: {len(missing)} of {len(names)} answers are missing ({some(missing)})")
     return files

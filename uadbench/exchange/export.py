@@ -14,6 +14,7 @@ import pandas as pd
 
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.nifti import HEADER_BYTES, read_volume, write_volume
+from uadbench.cohorts.nifti_forms import Forms, mni
 from uadbench.errors import InputError, Unfinished
 from uadbench.exchange.inputs import PARTS, Shown, counted, shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -21,7 +22,7 @@ from uadbench.exchange.readme import readme
 from uadbench.material import Material
 from uadbench.progress import Progress
 from uadbench.store import require_inside, require_writable, write_text
-from uadbench.types import Affine, Volume
+from uadbench.types import Volume
 
 README = "README.md"
 BRAIN = "brain_mask"
@@ -52,16 +53,16 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     if not (folder / MANIFEST).is_file():
         require_writable(folder)
         write_manifest(manifest, folder)
-    affine, files = material.protocol.lattice.affine, dict[str, str]()
+    forms, files = mni(material.protocol.lattice.affine), dict[str, str]()
     try:
-        write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), affine)
+        write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), forms)
         for part, count in counted(material).items():
             shown = shown_scans(material, part)
             write_text(folder / f"{part}.tsv", _table(shown, part, manifest.suffix))
             with progress.task(f"export {part}", count) as task, ThreadPoolExecutor(2) as pool:
                 for each in shown:
                     names = [f"{part}/{name}{manifest.suffix}" for name in each.names]
-                    found = _write(each, [folder / name for name in names], affine, pool)
+                    found = _write(each, [folder / name for name in names], forms, pool)
                     files |= dict(zip(names, found, strict=True))
                     task.advance(len(names))
         for name in files:
@@ -75,11 +76,11 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     return whole
 
 
-def _write(shown: Shown, files: Sequence[Path], affine: Affine, pool: ThreadPoolExecutor) -> list[str]:
+def _write(shown: Shown, files: Sequence[Path], forms: Forms, pool: ThreadPoolExecutor) -> list[str]:
     """Write the images of a scan, unless an earlier export has; returns the hashes of their voxels."""
 
     def write(file: Path, image: Volume) -> str:
-        write_volume(file, image, affine)
+        write_volume(file, image, forms)
         return voxel_digest(image)
 
     try:

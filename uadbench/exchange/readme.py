@@ -38,8 +38,9 @@ For **every** file of `validation/` and `test/`, under the same name, one or bot
 With reconstructions alone the map is reconstruction - image. With maps alone nothing is said of reconstructions. With
 both, the map is yours.
 
-Answers have the shape and the affine of the images, .nii or .nii.gz, any data type, and no voxel that is NaN or
-infinite (where a map has none, write 0). Each kind takes about {gigabytes:.2g} GB as float32.
+Answers have the shape and the affine of the images (copy their header: an answer whose sform_code and qform_code are 0
+is refused), .nii or .nii.gz, any data type, and no voxel that is NaN or infinite (where a map has none, write 0). Give
+each image one answer of a kind. Each kind takes about {gigabytes:.2g} GB as float32.
 
 ## Scoring
 

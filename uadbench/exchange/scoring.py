@@ -105,7 +105,7 @@ def answered_cell(
         raise InputError(f"{folder}: the export is not finished; give the same 'uadbench testset export' again")
     answered = [file for file in manifest.files if file.partition("/")[0] in ANSWERED]
     names = [file.partition("/")[2].removesuffix(manifest.suffix) for file in answered]
-    answers = find_answers(folder, names, manifest.protocol.lattice)
+    answers = find_answers(folder, names, manifest.protocol.lattice, manifest.suffix)
     material = material_of(folder, manifest, cohort, progress)
     shown = {part: shown_scans(material, part) for part in PARTS}
     files = {_file(part, name, manifest) for part, scans in shown.items() for scan in scans for name in scan.names}
