@@ -12,6 +12,8 @@ from uadbench.errors import InputError
 from uadbench.registry import Registry, did_you_mean
 
 KINDS = ("models", "protocols", "cohorts")
+PROSE = ("from", "missing", "summary", "for")
+"""Columns of lists that may be wrapped."""
 
 
 def list_plugins(
@@ -25,14 +27,12 @@ def list_plugins(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from uadbench.cli.fitting import Column, Fitted, terminal
 
-    table = Table(*(rows[0] if rows else ("name",)))
+    table = Fitted(*(Column(heading, "prose" if heading in PROSE else "name") for heading in rows[0]))
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    Console().print(table)
+        table.add_row(*row.values())
+    terminal().print(table)
 
 
 def show(

@@ -19,15 +19,14 @@ def summary(result: Result, baselines: int, found: Sequence[Change]) -> str:
 
 def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> None:
     """What moved, metric by metric."""
-    from rich.console import Console
-    from rich.table import Table
+    from uadbench.cli.fitting import Column, Fitted, terminal
 
-    console = Console(highlight=False)
+    console = terminal()
     console.print(summary(result, baselines, found), markup=False)
     moved = [change for change in found if change.verdict != "same"]
     if not moved:
         return
-    table = Table("metric", "baseline", "result", "tolerance", "")
+    table = Fitted(Column("metric", "prose"), "baseline", "result", "tolerance", Column("verdict", "name"))
     for change in moved:
         style = {"worse": "red", "gone": "red", "better": "green"}.get(change.verdict, "")
         table.add_row(*_cells(change), style=style)

@@ -54,14 +54,10 @@ def compare(
     if as_json:
         print(json.dumps([pair.to_json() for pair in pairs], indent=2))
         return
-    from rich.console import Console
-
+    from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import comparison_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=140, highlight=False)
-    console.print(comparison_table(pairs))
+    terminal().print(comparison_table(pairs))
     for label, file in (("figure", figure), ("pictures", pictures)):
         if file is not None:
             print(f"{label} {file}")

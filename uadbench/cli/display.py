@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+from rich.table import Column
 
 from uadbench.progress import Task
 
 PLAIN_EVERY_S = 10.0
+BAR_WIDTH = 16
 
 
 class TerminalProgress:
@@ -40,13 +42,13 @@ class TerminalProgress:
                 self._bars.remove_task(task.id)
             return
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=_wrapped()),
+            BarColumn(bar_width=BAR_WIDTH),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", table_column=_wrapped()),
         )
         with RichBars(*columns, console=self.console) as bars:
             self._bars = bars
@@ -62,6 +64,11 @@ class TerminalProgress:
     def warning(self, text: str) -> None:
         """One line, in yellow."""
         self.console.print(f"warning: {escape(text)}", style="yellow")
+
+
+def _wrapped() -> Column:
+    """A column of words, which make room for the numbers beside them."""
+    return Column(no_wrap=False, overflow="fold")
 
 
 class _BarTask:

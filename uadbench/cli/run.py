@@ -306,8 +306,7 @@ def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
 
 
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
-    from rich.console import Console
-
+    from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import (
         detection_table,
         models_table,
@@ -328,10 +327,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
         return
     if not sweep.outcomes:
         return
-    # a pipe has no width of its own, and half a table is no table
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(width=140)
+    console = terminal()
     results = [outcome.result for outcome in sweep.outcomes]
     console.print(models_table(results))
     for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:
