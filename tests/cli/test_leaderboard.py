@@ -82,7 +82,7 @@ def test_add_and_build(mean_run, zscore_run, tmp_path, monkeypatch, capsys) -> N
     assert not Path("leaderboard/index.html").exists(), "nothing is written"
     code, out, err = call(capsys, "leaderboard", "build")
     assert code == 0, err
-    assert "leaderboard/index.html: 2 models on 1 boards" in out
+    assert "leaderboard/index.html: 2 models on 1 board;" in out
     assert "**mean**" in Path("README.md").read_text() and "**mean**" in Path("leaderboard/README.md").read_text()
     first = content(tmp_path)
     assert call(capsys, "leaderboard", "build", "--check")[:2] == (0, "leaderboard: up to date (7 files)\n")

@@ -261,7 +261,7 @@ def test_of_a_whole_tree_nothing_is_said(whole, capsys):
     assert (found.participants, found.scans) == (4, len(list(whole.rglob("*.nii"))))
     assert found.people.startswith("CN 3 participants, ") and "AD 1 participants" in found.people
     code, out, err = call(capsys, str(whole))
-    assert code == 0 and "nothing found" in out and found.cohort in out, err
+    assert code == 0 and "no problems found" in out and found.cohort in out, err
     assert state(whole) == before
 
 

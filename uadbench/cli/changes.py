@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uadbench.leaderboard.tolerance import Change
+from uadbench.plurals import counted
 from uadbench.results import Result
 
 MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
@@ -14,7 +15,9 @@ def summary(result: Result, baselines: int, found: Sequence[Change]) -> str:
     """How many metrics are how, in one line."""
     counts = {verdict: sum(change.verdict == verdict for change in found) for verdict in MARKS}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{result.model.name}, protocol {result.protocol.name}: {told} (baseline of {baselines} trainings)"
+    return (
+        f"{result.model.name}, protocol {result.protocol.name}: {told} (baseline of {counted(baselines, 'training')})"
+    )
 
 
 def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> None:

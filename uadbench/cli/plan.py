@@ -12,6 +12,7 @@ from uadbench.cells import Cell
 from uadbench.failures import recorded
 from uadbench.launch.estimates import Estimate, Estimator
 from uadbench.launch.place import Place, workers_of
+from uadbench.plurals import counted
 from uadbench.timelimit import told
 
 BOARD = Path("leaderboard")
@@ -34,7 +35,7 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: 
     from uadbench.cli.fitting import Column, Fitted, terminal
 
     words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
-    table = Fitted(Column("model", "name"), "fold", "seed", *words, title=f"{len(rows)} cells")
+    table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "cell"))
     for cell, state, estimate, error in rows:
         cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
         why = f"{state}: {error}" if error else state
@@ -61,7 +62,8 @@ def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int
         bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
         lines.append(f"about {told(total)} of one worker{share}, as cells cost under {bases}")
     if unknown := len(estimates) - len(known):
-        lines.append(f"{unknown} more cells of models of which no result is known here: their cost is unknown")
+        of_them = f"{unknown} of them {'costs' if unknown == 1 else 'cost'}" if total else "they cost"
+        lines.append(f"{of_them} an unknown time: no result of such models is known here")
     return lines
 
 

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from uadbench.cli.fitting import Column, Fitted
+from uadbench.plurals import counted
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number
 from uadbench.timing import MODEL, share_in_model
@@ -50,10 +51,12 @@ def models_table(results: Sequence[Result]) -> Group:
             "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
         )
     cohort, protocol = first.cohort, first.protocol
-    cases = f"{cohort.test} test scans x {len(first.dementias)} dementias x {len(first.severities)} severities"
-    heading = (
-        f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {cohort.train} training scans, {cases}"
+    cases = (
+        f"{counted(cohort.test, 'test scan')} x {counted(len(first.dementias), 'dementia')} x "
+        f"{counted(len(first.severities), 'severity', 'severities')}"
     )
+    train = counted(cohort.train, "training scan")
+    heading = f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {train}, {cases}"
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         "AP: voxelwise average precision of the standard map, mean over test scans. Ranking AP: over severities "

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
 
 app = typer.Typer(help="The test set as files, for a tool in any language.", no_args_is_help=True)
@@ -74,7 +75,7 @@ def export(
         export_testset(material, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
-    print(f"{folder}: read {folder / 'README.md'}; then: uadbench score {folder} --name TOOL")
+    print(f"{folder}: read {folder / 'README.md'}; then: {command('uadbench', 'score', folder, name='mytool')}")
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uadbench.errors import InputError
+from uadbench.plurals import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,8 @@ class Roles:
             role = next(
                 (r for r, names in (("healthy", self.healthy), ("patients", self.patients)) if _is(name, names)), ""
             )
-            told.append(f"{name or 'no diagnosis'} {people} participants, {scans} scans ({role or 'not used'})")
+            of_them = f"{counted(people, 'participant')}, {counted(scans, 'scan')}"
+            told.append(f"{name or 'no diagnosis'} {of_them} ({role or 'not used'})")
         return "; ".join(told)
 
 
