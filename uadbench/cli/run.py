@@ -71,7 +71,8 @@ def run(
         str | None, typer.Option(help="Dask: an existing scheduler, tcp://HOST:PORT; its workers are used.")
     ] = None,
     slurm: Annotated[
-        str | None, typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h.")
+        str | None,
+        typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h."),
     ] = None,
     retries: Annotated[
         int, typer.Option(min=0, help="Dask: attempts after the first, where a worker dies or an error is unknown.")
@@ -172,7 +173,8 @@ def _place(
 ) -> Place | None:
     """Where cells run; None is this process. Raises InputError for options that do not belong together."""
     from uadbench.launch.local import DEVICES, choose_device
-    from uadbench.launch.place import Place, parse_slurm, require_dask
+    from uadbench.launch.place import Place, require_dask
+    from uadbench.launch.slurm import parse_slurm
 
     if launcher not in {"local", "dask"}:
         raise InputError(f"--launcher {launcher}: give local or dask")

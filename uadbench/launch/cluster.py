@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uadbench.cells import Cell, Outcome, finished, forget
 from uadbench.claims import Claimed
 from uadbench.errors import Unfinished
-from uadbench.launch.place import GPU, Place, connected, threads_of
+from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
@@ -72,6 +72,7 @@ def run_on_cluster(
             draw(known, progress)
             sweep.take(known)
     if todo:
+        require_reachable(place)
         for cell in {cell.material.fold: cell for _, cell in todo}.values():
             cell.material.scans("train")  # into the cache, from which all workers read
             tell_leaks(cell, progress)
