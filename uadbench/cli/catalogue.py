@@ -43,16 +43,19 @@ def show(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol's content."""
+    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol as TOML."""
     from uadbench import registry
-    from uadbench.protocol import load_protocol, protocol_names
+    from uadbench.protocol import load_protocol, protocol_file, protocol_names
 
     if name in protocol_names() or name.endswith(".toml"):
         shown = load_protocol(name)
-        print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
+        if as_json:
+            print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
+        else:
+            print(f"# hash {shown.hash}\n{protocol_file(name).read_text(encoding='utf-8').rstrip()}")
         return
     known = registry.models.names() + protocol_names()
-    if name not in known and ".py:" not in name:
+    if name not in known and ".py:" not in name and not name.endswith(".py"):
         raise InputError(f"no model or protocol is called '{name}'; {did_you_mean(name, known)}")
     from uadbench.cli.model_card import print_card, read_card
 

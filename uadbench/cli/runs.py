@@ -8,8 +8,9 @@ from pathlib import Path
 from uadbench.commands import command
 from uadbench.errors import InputError
 
-DEEPEST = "*/*/*/*/"
-"""Where run folders lie in a folder for results: cohort, protocol, model, cell."""
+BELOW = ("*/*/*/fold*", "*/*/fold*", "*/fold*", "fold*")
+"""Where run folders lie below a folder for results, of a cohort, of a protocol, of a model."""
+MOST = 1000
 
 
 def require_run(run: Path, *words: str) -> None:
@@ -26,8 +27,7 @@ def require_run(run: Path, *words: str) -> None:
 
     if not run.is_dir() or (run / RESULT).is_file():
         return
-    depths = [DEEPEST[2 * level :] + RESULT for level in range(4)]
-    below = sorted(file.parent for depth in depths for file in islice(run.glob(depth), 1000))
+    below = sorted(file.parent for depth in BELOW for file in islice(run.glob(f"{depth}/{RESULT}"), MOST))
     if below:
         raise InputError(f"{run}: holds runs, and is none; give one of them: {command(*words, below[0])}")
     raise InputError(f"{run}: no {RESULT} here, nor below; give a run folder, which 'uadbench run' writes")

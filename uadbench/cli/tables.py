@@ -221,7 +221,7 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
             "n/a" if found.effect is None else f"{found.effect:+.2f}",
             f"{found.prefer_a} of {found.subjects}",
             f"{found.prefer_b} of {found.subjects}",
-            f"{better} is better" if pair.decided else "not told apart",
+            f"{better} is better" if pair.decided else "too few people" if pair.too_few else "not told apart",
             style="bold" if pair.measure == pairs[0].measure else "",
         )
     note = (
@@ -229,7 +229,9 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
         "where there are several). Effect: matched-pairs rank-biserial correlation. Decided: Holm-adjusted p below .05 "
         "and an interval without 0."
     )
-    return Group("", table, Text(note, style="dim"))
+    reasons = dict.fromkeys(pair.too_few for pair in pairs if pair.too_few and not pair.decided)
+    lines = [f"Too few people: {'; '.join(reasons)}."] if reasons else []
+    return Group("", table, *(Text(line, style="dim") for line in [note, *lines]))
 
 
 def profile_table(seconds: dict[str, float]) -> Fitted:

@@ -52,7 +52,7 @@ def open_cohort(reference: str) -> Cohort:
 def _is_place(name: str, place: Path, known: list[str], options: dict[str, str]) -> bool:
     """Whether a name means a file or folder: one that is there wins over a plugin that would only ask for its path."""
     if name not in known:
-        return ".py:" not in name
+        return ".py:" not in name and not name.endswith(".py")
     needs_path = "path" in registry.options_of(registry.cohorts.get(name))
     return needs_path and "path" not in options and place.exists()
 

@@ -49,8 +49,7 @@ def _why_not(name: str, error: str) -> str:
     """Why a device cannot be had, and what to give instead."""
     kind, _, number = name.partition(":")
     if kind != "cuda" or not (number.isdecimal() or name == kind):
-        near = did_you_mean(kind, list(DEVICES))
-        return f"no such device; give auto, cpu, cuda or cuda:1 ({near})"
+        return f"no such device; {did_you_mean(kind, [*DEVICES, 'cuda:1'])}"
     count = torch.cuda.device_count()
     if not count:
         return "there is no CUDA GPU here that torch can use; give --device cpu, or auto"
