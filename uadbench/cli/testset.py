@@ -57,8 +57,11 @@ def export(
     from uadbench.exchange.manifest import manifest_of
     from uadbench.material import Selection, plan_material
     from uadbench.protocol import load_protocol
+    from uadbench.store import require_folder
 
     progress = TerminalProgress()
+    if not dry_run:
+        require_folder(folder)
     chosen = load_protocol(protocol, _restricted(protocol, severities, anomalies))
     reference = cohort or chosen.cohort
     selection = Selection(words("--healthy", healthy), words("--patients", patients))

@@ -66,8 +66,11 @@ def _plain(error: Exception, given: Sequence[str]) -> Exception:
 
 def _command_of(error: Any) -> str:
     """`cohort export`, of the error's context; "" where it has none."""
-    context = getattr(error, "ctx", None)
-    return "" if context is None else " ".join(str(context.command_path).split()[1:])
+    context, names = getattr(error, "ctx", None), list[str]()
+    while context is not None and context.parent is not None:  # the first is the program, whatever it is called
+        names.insert(0, str(context.info_name))
+        context = context.parent
+    return " ".join(names)
 
 
 def _command_in(given: Sequence[str]) -> str:
