@@ -151,7 +151,7 @@ class _Grid:
             cells = [row[place] for row in self.rows]
             word = max((Text(word).cell_len for word in column.heading.split()), default=0)
             low = max([word, *(cell.least for cell in cells)])
-            found.append((low, max([low, *(cell.text.cell_len for cell in cells)])))
+            found.append((low, max([low, Text(column.heading).cell_len, *(cell.text.cell_len for cell in cells)])))
         return found
 
     def turned(self) -> _Grid:
