@@ -73,9 +73,9 @@ def test_everybody_is_counted():
     assert "\n" not in told and len(told.split("; ")) == 6
     for words in (
         "CN 2 participants, 3 scans (healthy)",
-        "cn 1 participants, 1 scans (healthy)",
+        "cn 1 participant, 1 scan (healthy)",
         "AD 3 participants, 4 scans (patients)",
-        "MCI 1 participants, 1 scans (not used)",
-        "no diagnosis 1 participants, 1 scans (not used)",
+        "MCI 1 participant, 1 scan (not used)",
+        "no diagnosis 1 participant, 1 scan (not used)",
     ):
         assert words in told.split("; "), words

@@ -20,6 +20,7 @@ from uadbench.launch.place import GPU, Place, connected, require_reachable, thre
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
+from uadbench.plurals import counted
 from uadbench.progress import Progress, Task
 from uadbench.store import cache_folder
 from uadbench.timelimit import told
@@ -355,4 +356,4 @@ class _Watch:
     def _lost(self) -> None:
         left = len(self.waiting) + len(self.running)
         how = "the same command again, without --fresh," if self.fresh else "the same command again"
-        raise Unfinished(f"the Dask scheduler went away, {left} cells are not done; give {how} to continue")
+        raise Unfinished(f"the Dask scheduler went away with {counted(left, 'cell')} not done; give {how} to continue")
