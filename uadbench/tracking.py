@@ -71,7 +71,7 @@ def chosen_uri(given: str | None, output: Path) -> str | None:
 
 
 def chosen_by(given: str | None) -> str:
-    """Who chose the address, to be told beside it: the environment, or nobody in particular."""
+    """` (MLFLOW_TRACKING_URI)` where the environment chose the address, else nothing: to be printed behind it."""
     return f" ({VARIABLE})" if given is None and os.environ.get(VARIABLE) else ""
 
 
@@ -111,22 +111,22 @@ def database_of(uri: str) -> Path:
     return Path(make_url(uri).database or "")
 
 
-def require_address(uri: str, told_by: str = OPTION) -> None:
+def require_address(uri: str, source: str = OPTION) -> None:
     """Refuse an address before any work is done for it.
 
     Args:
         uri: `sqlite:///PATH` or `http(s)://HOST:PORT`.
-        told_by: The option or variable that holds it, for the message.
+        source: The option or variable that holds it, for the message.
 
     Raises:
         InputError: For another form, or a database that cannot lie where it says.
     """
-    label, otherwise = f"{told_by} {uri}", f"give {FORMS}, or {OPTION} none"
+    label, otherwise = f"{source} {uri}", f"give {FORMS}, or {OPTION} none"
     if uri.startswith("sqlite"):
         path = uri.removeprefix("sqlite:").lstrip("/")
         if not uri.startswith(SQLITE) or path in ("", ":memory:"):
             meant = f"; did you mean {SQLITE}{path}?" if path not in ("", ":memory:") else ""
-            raise InputError(f"{label}: is no address of a database, {otherwise}{meant}")
+            raise InputError(f"{label}: not the address of a database; {otherwise}{meant}")
         _require_place(label, database_of(uri))
         return
     try:
@@ -135,7 +135,7 @@ def require_address(uri: str, told_by: str = OPTION) -> None:
     except ValueError:  # a port that is no number
         known = False
     if not known or any(c.isspace() for c in uri):
-        raise InputError(f"{label}: is no address of MLflow, {otherwise}")
+        raise InputError(f"{label}: not an address of MLflow; {otherwise}")
 
 
 def _require_place(label: str, file: Path) -> None:
@@ -144,7 +144,7 @@ def _require_place(label: str, file: Path) -> None:
         raise InputError(f"{label}: is a folder; give the path of a file, as in {SQLITE}{file / 'mlflow.db'}")
     place = next(folder for folder in file.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{label}: {place} is no folder to write in; give another path")
+        raise InputError(f"{label}: cannot write in {place}; give another path")
 
 
 @dataclass

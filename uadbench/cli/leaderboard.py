@@ -116,7 +116,7 @@ def verify(
     wanted: list[Entry] = []
     if rerun:
         where = choose_device(device)
-        with suppress(InputError):  # what is not sound is told below
+        with suppress(InputError):  # what is not sound is reported below
             entries = list(read_entries(root))
         wanted = wanted_again(entries, rerun, protocol, seed) if entries else []
         for entry in wanted:

@@ -29,5 +29,5 @@ def require_run(run: Path, *words: str) -> None:
         return
     below = sorted(file.parent for depth in BELOW for file in islice(run.glob(f"{depth}/{RESULT}"), MOST))
     if below:
-        raise InputError(f"{run}: holds runs, and is none; give one of them: {command(*words, below[0])}")
+        raise InputError(f"{run}: a folder of runs, not a run; give one of them: {command(*words, below[0])}")
     raise InputError(f"{run}: no {RESULT} here, nor below; give a run folder, which 'uadbench run' writes")

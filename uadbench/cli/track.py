@@ -31,7 +31,7 @@ def track(
     folder = run if run.is_dir() else run.parent
     uri = chosen_uri(tracking_uri, Path("runs"))
     if uri is None:
-        raise InputError("--tracking-uri none: says that nothing is logged, which is all that this command does")
+        raise InputError("--tracking-uri none: this command only logs; give sqlite:///PATH or http://HOST:PORT")
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
     if score_hash(read_scores(folder)) != result.score_hash:
         raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")

@@ -61,7 +61,7 @@ def _plain(error: Exception, given: Sequence[str]) -> Exception:
     name = _command_of(error) or _command_in(given)
     told = " ".join(str(error.format_message()).split()).rstrip(".")
     right = _nearest(given) if name == "run" else EXAMPLES.get(name, "")
-    return InputError(f"{told}; {f'write it as in: {right}' if right else 'see uadbench --help'}")
+    return InputError(f"{told}; {f'for example: {right}' if right else 'see uadbench --help'}")
 
 
 def _command_of(error: Any) -> str:

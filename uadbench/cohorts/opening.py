@@ -37,7 +37,7 @@ def open_cohort(reference: str) -> Cohort:
             hint = registry.did_you_mean(name, known)
             raise InputError(f"no cohort is called '{name}', and no file or folder either; {hint}")
         if place.is_file() and not is_table:
-            raise InputError(f"{name}: is no table of scans that can be read; {FORMS}")
+            raise InputError(f"{name}: not a table of scans that can be read; {FORMS}")
         name, options = "table" if is_table else "caps", {"path": str(place), **options}
     plugin = registry.cohorts.get(name)
     label = f"cohort {name}"

@@ -9,8 +9,10 @@ from uadbench.cells import Cell
 from uadbench.errors import InputError
 from uadbench.models.checkpoint import build_model
 from uadbench.models.extras import require_extra
+from uadbench.timing import phase
 
 
+@phase("start")
 def require_models(cells: Sequence[Cell], output: Path) -> None:
     """Make every model once that has no result yet.
 
