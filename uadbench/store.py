@@ -148,9 +148,9 @@ def require_place(target: Path) -> None:
 
     Raises InputError, naming the place, where it cannot.
     """
-    there = next(place for place in (target, *target.absolute().parents) if place.exists())
-    place = there.parent if there == target and there.is_file() else there
     try:
+        there = next(place for place in (target, *target.absolute().parents) if place.exists())
+        place = there.parent if there == target and there.is_file() else there
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
         with tempfile.TemporaryDirectory(prefix=".part-", dir=place):
@@ -164,9 +164,9 @@ def require_folder(folder: Path) -> None:
 
     Raises InputError, naming the folder, where it cannot be made or written in.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: cannot write here (it is a file); choose another folder")
     require_place(folder)
+    if folder.is_file():
+        raise InputError(f"{folder}: cannot write here (it is a file); choose another folder")
 
 
 def require_writable(folder: Path) -> None:
