@@ -21,6 +21,8 @@ ROWS = {
     "sidebyside": 1,
     "timing": 1,
     "timelimit": 1,
+    "commands": 1,
+    "plurals": 1,
     "claims": 1,
     "failures": 1,
     "resampling": 1,

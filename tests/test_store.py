@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from uadbench.errors import InputError
-from uadbench.store import atomic_path, content_hash, keyed_seed, require_writable, write_json
+from uadbench.store import (
+    atomic_path,
+    content_hash,
+    keyed_seed,
+    require_folder,
+    require_place,
+    require_writable,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -44,3 +52,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(InputError, match="cannot write here"):
         require_writable(blocked / "runs")
+
+
+@pytest.mark.parametrize("require", [require_folder, require_place])
+@pytest.mark.parametrize("name", ["file/below", "file/below/it", "x" * 300])
+def test_a_place_that_cannot_be_made_is_refused_and_one_that_can_leaves_nothing(require, name: str, tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot write here"):
+        require(tmp_path / name)
+    require(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+def test_a_file_is_no_folder(tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    require_place(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write here"):
+        require_folder(tmp_path / "file")

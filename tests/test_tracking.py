@@ -15,7 +15,7 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.launch.local import run_cells
 from uadbench.progress import Silent
 from uadbench.report.figures import draw_figures
-from uadbench.tracking import EXPERIMENT, Tracker, default_uri
+from uadbench.tracking import EXPERIMENT, Tracker, chosen_uri, database_of, default_uri, sqlite_uri
 
 
 class Listens(Silent):
@@ -103,3 +103,51 @@ def test_one_failing_cell_leaves_the_others(material, tmp_path: Path) -> None:
     assert [outcome.result.model.name for outcome in sweep.outcomes] == ["mean"]
     assert list(sweep.failures) == ["vae3d, fold 0, seed 0"]
     assert "loss" in next(iter(sweep.failures.values()))
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "chosen"),
+    [
+        (None, None, "sqlite:///{output}/mlflow.db"),
+        (None, "", "sqlite:///{output}/mlflow.db"),
+        (None, "http://there:5000", "http://there:5000"),
+        ("sqlite:///here.db", "http://there:5000", "sqlite:///here.db"),
+        ("none", "http://there:5000", None),
+    ],
+)
+def test_the_option_comes_before_the_environment(option, variable, chosen, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    assert chosen_uri(option, tmp_path) == (chosen and chosen.format(output=tmp_path.resolve()))
+
+
+def test_run_and_track_log_where_the_environment_says(trained, tmp_path: Path, monkeypatch, capsys) -> None:
+    from uadbench.cli.main import app
+
+    uri = sqlite_uri(tmp_path / "elsewhere.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    outcome, output = trained
+    app(["run", "--model", "vae3d", "--protocol", "smoke", "--output", str(output)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert f"results are logged to {uri} (MLFLOW_TRACKING_URI)" in printed.err.replace("\n", " ")
+    assert (tmp_path / "elsewhere.db").is_file() and not (output / "mlflow.db").exists()
+    app(["track", str(outcome.folder)], standalone_mode=False)
+    assert f"logged to {uri} (MLFLOW_TRACKING_URI), run " in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a b", "d'été", 'q"', "a%3Fb"])
+def test_the_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name / "mlflow.db"
+    assert database_of(sqlite_uri(file)) == file
+
+
+def test_a_folder_whose_name_means_something_in_addresses(trained, tmp_path: Path) -> None:
+    output = tmp_path / "a?b#c%20d"
+    tracker = Tracker(default_uri(output), "t", output / "mlartifacts")
+    tracker.log(trained[0].result, trained[0].folder)
+    tracker.close()
+    assert tracker.has(trained[0].result, trained[0].folder)
+    assert (output / "mlflow.db").is_file() and list(tmp_path.iterdir()) == [output]

@@ -14,7 +14,7 @@ from uadbench.errors import InputError
 from uadbench.resampling import Values
 from uadbench.results import Result
 from uadbench.scores import ranking_scores
-from uadbench.statistics import Comparison, compare_paired, holm
+from uadbench.statistics import Comparison, compare_paired, holm, least_p, too_few
 from uadbench.types import UNSEEN
 
 OVERALL = "ranking AP"
@@ -38,6 +38,13 @@ class Pair:
     second: str
     comparison: Comparison
     p: float | None
+    tests: int = 1
+    """How many tests the family has."""
+
+    @property
+    def too_few(self) -> str:
+        """Why so few participants cannot separate any pair; "" where they can."""
+        return too_few(self.comparison.moved, self.tests)
 
     @property
     def decided(self) -> bool:
@@ -47,7 +54,8 @@ class Pair:
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         told = {"measure": self.measure, "first": self.first, "second": self.second}
-        return {**told, **asdict(self.comparison), "p": self.p, "p_alone": self.comparison.p, "decided": self.decided}
+        tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
+        return {**told, **asdict(self.comparison), **tested, "decided": self.decided}
 
 
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
@@ -83,7 +91,8 @@ def compare(models: Sequence[Contender]) -> list[Pair]:
     pairs = [(measure, a.name, b.name) for measure in measures for a, b in combinations(models, 2)]
     compared = [compare_paired(_values(scores[a, measure]), _values(scores[b, measure])) for measure, a, b in pairs]
     adjusted = holm([comparison.p for comparison in compared])
-    return [Pair(*pair, comparison, p) for pair, comparison, p in zip(pairs, compared, adjusted, strict=True)]
+    tests = sum(p is not None for p in adjusted)
+    return [Pair(*pair, comparison, p, tests) for pair, comparison, p in zip(pairs, compared, adjusted, strict=True)]
 
 
 def _scores(model: Contender, measure: str) -> pd.DataFrame:

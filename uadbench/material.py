@@ -21,6 +21,7 @@ from uadbench.cohorts.roles import Roles
 from uadbench.cohorts.simulated import AlteredScans
 from uadbench.cohorts.splits import LEAST, Split, baseline, fitting_sizes, split_participants, stratified_order
 from uadbench.errors import InputError, Unfinished
+from uadbench.plurals import counted
 from uadbench.progress import Progress, Silent
 from uadbench.protocol import Protocol, SplitSection, is_shipped
 from uadbench.store import content_hash, keyed_seed
@@ -150,8 +151,8 @@ class Material:
             "given": "as listed",
         }[self.origin]
         counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
-        train = f"{counts['train']} train ({len(self.rows['train'])} scans)"
-        others = f"{counts['validation']} validate, {counts['test']} test, {counts['patients']} patients"
+        train = f"{counts['train']} train ({counted(len(self.rows['train']), 'scan')})"
+        others = f"{counts['validation']} validate, {counts['test']} test, {counted(counts['patients'], 'patient')}"
         return [*lines, f"fold {self.fold}: {train}, {others} ({how})"]
 
     def _counted(self, label: str, cohort: Cohort) -> list[str]:

@@ -256,9 +256,7 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
 
     Raises InputError for an unknown protocol or key, or a value that does not fit.
     """
-    if not reference.endswith(".toml") and reference not in protocol_names():
-        raise InputError(f"no protocol is called '{reference}'; {did_you_mean(reference, protocol_names())}")
-    file = Path(reference) if reference.endswith(".toml") else FOLDER / f"{reference}.toml"
+    file = protocol_file(reference)
     content = _read_toml(file)
     for key, value in (overrides or {}).items():
         _override(content, key, value)
@@ -266,6 +264,15 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
         return Protocol.model_validate(content)
     except ValidationError as error:
         raise InputError(f"protocol {file.name}: {_explain(error)}") from None
+
+
+def protocol_file(reference: str) -> Path:
+    """Where a protocol is written. Raises InputError for a name that none has."""
+    if reference.endswith(".toml"):
+        return Path(reference)
+    if reference not in protocol_names():
+        raise InputError(f"no protocol is called '{reference}'; {did_you_mean(reference, protocol_names())}")
+    return FOLDER / f"{reference}.toml"
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from uadbench.errors import InputError
 
@@ -101,6 +101,8 @@ class Registry:
             return self._loaded[name]
         origin = self.origins().get(name)
         if origin is None:
+            if name.endswith(".py"):
+                raise InputError(_without_class(name))
             raise InputError(f"no {self.kind} is called '{name}'; {did_you_mean(name, self.names())}")
         if origin.entry_point is None:
             importlib.import_module(origin.module)
@@ -186,9 +188,11 @@ def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[st
                 adapter.validate_strings(value) if isinstance(value, str) else adapter.validate_python(value)
             )
         except ValidationError as error:
-            kind = getattr(expected, "__name__", str(expected))
-            reason = error.errors()[0]["msg"]
-            raise InputError(f"{label}.{name}={value!r} is not of type {kind}: {reason}") from None
+            plain = get_args(expected)[0] if get_origin(expected) is Annotated else expected
+            kind = getattr(plain, "__name__", str(plain))
+            reason, default = error.errors()[0]["msg"].partition(",")[0], known[name].default
+            example = "" if default in (inspect.Parameter.empty, None, "") else f"; give one such as {default}"
+            raise InputError(f"{label}.{name}={value!r} is not of type {kind}: {reason}{example}") from None
     return checked
 
 
@@ -222,6 +226,19 @@ def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
             return str(ast.literal_eval(line.value))
     bases = [classes[name] for base in node.bases if (name := getattr(base, "id", "")) in classes]
     return next((extra for base in bases if (extra := _extra(base, classes))), "")
+
+
+def _without_class(reference: str) -> str:
+    """What is wrong with a file that is given without a class; its classes are read, and nothing in it is run."""
+    file = Path(reference).expanduser()
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"{reference}: no such file; give PATH.py:Class"
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{reference} cannot be read: {_one_line(error)}"
+    classes = [f"{reference}:{node.name}" for node in tree.body if isinstance(node, ast.ClassDef)]
+    return f"{reference}: name the class, too; " + (f"give {' or '.join(classes)}" if classes else "it has none")
 
 
 def _from_file(reference: str) -> type:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from uadbench.plurals import counted
 from uadbench.resampling import (
     LEVEL,
     Interval,
@@ -45,6 +46,11 @@ class Comparison:
     prefer_a: int
     prefer_b: int
     subjects: int
+
+    @property
+    def moved(self) -> int:
+        """How many subjects differ: only they count in the test."""
+        return self.prefer_a + self.prefer_b
 
     def decided(self, p: float | None, level: float = LEVEL) -> bool:
         """Whether the two differ, given their p among others': it is below 1 - level, and the interval leaves out 0.
@@ -81,6 +87,25 @@ def compare_paired(a: Values, b: Values) -> Comparison:
         effect = float((ranks[moved > 0].sum() - ranks[moved < 0].sum()) / ranks.sum())
     interval = widened(plain, off, noise)
     return Comparison(interval, p, effect, int((off > 0).sum()), int((off < 0).sum()), len(off))
+
+
+def least_p(subjects: int, tests: int = 1) -> float:
+    """The smallest Holm-adjusted p that the two-sided signed-rank test can give.
+
+    Args:
+        subjects: How many differ; all of them the same way is the most that can be seen, which has p = 2 / 2^subjects.
+        tests: The size of the family; Holm multiplies its smallest p by it, and gives none a smaller one.
+    """
+    return min(1.0, tests * 2.0 ** (1 - subjects)) if subjects else 1.0
+
+
+def too_few(subjects: int, tests: int, level: float = LEVEL) -> str:
+    """Why no test of a family can be decided, whatever the scores; "" where one can."""
+    least = least_p(subjects, tests)
+    if least < 1 - level:
+        return ""
+    family = "" if tests == 1 else f" and {tests} comparisons"
+    return f"with {counted(subjects, 'participant')}{family} p cannot be below {f'{least:.3f}'.removeprefix('0')}"
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

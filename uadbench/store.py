@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -140,6 +141,32 @@ def require_inside(folder: Path, *files: Path) -> None:
         there = Path(os.path.realpath(place))
         if not there.is_relative_to(home):
             raise InputError(f"{place}: leads out of {folder}, to {there}; nothing is written there: remove the link")
+
+
+def require_place(target: Path) -> None:
+    """Prove that a folder or file can be made here, and leave nothing behind.
+
+    Raises InputError, naming the place, where it cannot.
+    """
+    try:
+        there = next(place for place in (target, *target.absolute().parents) if place.exists())
+        place = there.parent if there == target and there.is_file() else there
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=place):
+            pass
+    except OSError as error:
+        raise InputError(f"{target}: cannot write here ({error.strerror or error}); choose another folder") from None
+
+
+def require_folder(folder: Path) -> None:
+    """The same for a folder, which may not be a file.
+
+    Raises InputError, naming the folder, where it cannot be made or written in.
+    """
+    require_place(folder)
+    if folder.is_file():
+        raise InputError(f"{folder}: cannot write here (it is a file); choose another folder")
 
 
 def require_writable(folder: Path) -> None:

@@ -42,9 +42,109 @@ CHUNK = 1000
 """The most metrics that MLflow takes in one batch."""
 
 
+OPTION, VARIABLE = "--tracking-uri", "MLFLOW_TRACKING_URI"
+SQLITE = "sqlite:///"
+FORMS = "sqlite:///PATH or http://HOST:PORT"
+
+
+def chosen_uri(given: str | None, output: Path) -> str | None:
+    """Where results are logged: what the option says, else the environment, else a sqlite database in `output`.
+
+    Args:
+        given: The value of `--tracking-uri`.
+        output: The folder for results.
+
+    Returns:
+        An address, or None where the user wants no logging (`none`).
+
+    Raises:
+        InputError: For an address of no known form, or a database that cannot lie where it says.
+    """
+    variable = os.environ.get(VARIABLE) or None
+    named = given or variable
+    if named == "none":
+        return None
+    if named is None:
+        return default_uri(output)
+    require_address(named, OPTION if given else VARIABLE)
+    return named
+
+
+def chosen_by(given: str | None) -> str:
+    """` (MLFLOW_TRACKING_URI)` where the environment chose the address, else nothing: to be printed behind it."""
+    return f" ({VARIABLE})" if given is None and os.environ.get(VARIABLE) else ""
+
+
 def default_uri(output: Path) -> str:
-    """The sqlite database beside the run folders."""
-    return f"sqlite:///{output.resolve()}/mlflow.db"
+    """The sqlite database beside the run folders.
+
+    Raises:
+        InputError: For a folder whose name an address cannot hold.
+    """
+    return sqlite_uri(output.resolve() / "mlflow.db")
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of a sqlite database; what has a meaning in addresses is escaped as SQLAlchemy reads it.
+
+    Raises:
+        InputError: For a name that the installed SQLAlchemy cannot read back.
+    """
+    path = str(file)
+    if not {"?", "%"} & set(path):
+        return SQLITE + path
+    from sqlalchemy import URL
+
+    uri = URL.create("sqlite", database=path).render_as_string()
+    if database_of(uri) != file:
+        raise InputError(f"{file}: MLflow's address cannot hold '?' or '%'; choose another folder, or {OPTION} none")
+    return uri
+
+
+def database_of(uri: str) -> Path:
+    """The file that a sqlite address names."""
+    plain = uri.removeprefix(SQLITE)
+    if not {"?", "%"} & set(plain):
+        return Path(plain)
+    from sqlalchemy import make_url
+
+    return Path(make_url(uri).database or "")
+
+
+def require_address(uri: str, source: str = OPTION) -> None:
+    """Refuse an address before any work is done for it.
+
+    Args:
+        uri: `sqlite:///PATH` or `http(s)://HOST:PORT`.
+        source: The option or variable that holds it, for the message.
+
+    Raises:
+        InputError: For another form, or a database that cannot lie where it says.
+    """
+    label, otherwise = f"{source} {uri}", f"give {FORMS}, or {OPTION} none"
+    if uri.startswith("sqlite"):
+        path = uri.removeprefix("sqlite:").lstrip("/")
+        if not uri.startswith(SQLITE) or path in ("", ":memory:"):
+            meant = f"; did you mean {SQLITE}{path}?" if path not in ("", ":memory:") else ""
+            raise InputError(f"{label}: not the address of a database; {otherwise}{meant}")
+        _require_place(label, database_of(uri))
+        return
+    try:
+        parsed = urlparse(uri)
+        known = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known or any(c.isspace() for c in uri):
+        raise InputError(f"{label}: not an address of MLflow; {otherwise}")
+
+
+def _require_place(label: str, file: Path) -> None:
+    """Raises InputError where a database can be neither opened nor made; makes nothing."""
+    if file.is_dir():
+        raise InputError(f"{label}: is a folder; give the path of a file, as in {SQLITE}{file / 'mlflow.db'}")
+    place = next(folder for folder in file.absolute().parents if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{label}: cannot write in {place}; give another path")
 
 
 @dataclass
@@ -63,12 +163,7 @@ class Tracker:
     _experiment: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        try:
-            known = urlparse(self.uri).scheme in {"sqlite", "http", "https"} and urlparse(self.uri).port != 0
-        except ValueError:  # a port that is no number
-            known = False
-        if not known:
-            raise InputError(f"--tracking-uri {self.uri}: give sqlite:///PATH, http(s)://HOST:PORT, or none")
+        require_address(self.uri)
 
     def log(self, result: Result, folder: Path) -> str:
         """Log one cell with the files of its run folder; returns the id of its run."""
@@ -99,7 +194,7 @@ class Tracker:
             return False
         if not isinstance(logged, dict):
             return False
-        if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).is_file():
+        if self.uri.startswith(SQLITE) and not database_of(self.uri).is_file():
             return False
         return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
 
@@ -187,7 +282,7 @@ def _client(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith("sqlite"):
         _wait_less_for_locks()
-        _make_database(Path(uri.removeprefix("sqlite:///")))
+        _make_database(database_of(uri))
     return MlflowClient(tracking_uri=uri)
 
 
@@ -202,7 +297,7 @@ def _make_database(file: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder:
         partial = Path(folder).resolve() / file.name
-        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
         try:
             os.link(partial, file)
         except FileExistsError:  # another process was faster, and its database is in use
@@ -229,7 +324,7 @@ def _require_answer(uri: str) -> None:
     """
     parsed = urlparse(uri)
     if parsed.scheme == "sqlite":
-        file = Path(uri.removeprefix("sqlite:///"))
+        file = database_of(uri)
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file():
             with closing(sqlite3.connect(file, timeout=PING_S, isolation_level=None)) as database:

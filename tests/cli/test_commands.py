@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -213,7 +214,8 @@ def test_lists_and_cards(capsys) -> None:
     code, out, _ = call(capsys, "show", "vae3d")
     assert "--set vae3d.latent=128" in out
     assert "Hassanaly" in out
-    assert json.loads(call(capsys, "show", "quick")[1])["grid"]["voxel_mm"] == 4.0
+    assert json.loads(call(capsys, "show", "quick", "--json")[1])["grid"]["voxel_mm"] == 4.0
+    assert tomllib.loads(call(capsys, "show", "quick")[1])["grid"]["voxel_mm"] == 4.0
     assert "did you mean 'vae3d'" in call(capsys, "show", "vaed3")[2]
     assert "did you mean 'models'" in call(capsys, "list", "model")[2]
 

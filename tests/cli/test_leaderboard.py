@@ -82,7 +82,7 @@ def test_add_and_build(mean_run, zscore_run, tmp_path, monkeypatch, capsys) -> N
     assert not Path("leaderboard/index.html").exists(), "nothing is written"
     code, out, err = call(capsys, "leaderboard", "build")
     assert code == 0, err
-    assert "leaderboard/index.html: 2 models on 1 boards" in out
+    assert "leaderboard/index.html: 2 models on 1 board;" in out
     assert "**mean**" in Path("README.md").read_text() and "**mean**" in Path("leaderboard/README.md").read_text()
     first = content(tmp_path)
     assert call(capsys, "leaderboard", "build", "--check")[:2] == (0, "leaderboard: up to date (7 files)\n")
@@ -168,7 +168,7 @@ def test_a_readme_that_is_not_there(built, tmp_path, capsys) -> None:
 def test_no_results_yet(tmp_path, capsys) -> None:
     for command in ("build", "verify"):
         code, _, err = call(capsys, "leaderboard", command, "--root", tmp_path / "leaderboard")
-        assert code == 2 and "'uadbench leaderboard add RUN' makes it" in one_error(err)
+        assert code == 2 and "uadbench leaderboard add RUN --root" in one_error(err)
 
 
 def test_verify_names_every_fault(root, capsys) -> None:
@@ -233,7 +233,7 @@ def test_check_returns_whether_something_got_worse(
     if verdict != "same":
         assert rows[0].startswith(f"| {metric}") and rows[0].endswith(f"{verdict} |")
     found, out, _ = call(capsys, "check", run, "--against", mean_run)
-    assert found == code and "baseline of 1 trainings" in out and (metric in out) == (verdict != "same")
+    assert found == code and "baseline of 1 training)" in out and (metric in out) == (verdict != "same")
 
 
 def test_check_against_a_leaderboard_takes_its_seeds(root, mean_run, capsys) -> None:
@@ -254,7 +254,7 @@ def test_check_against_run_folders(mean_run, zscore_run, tmp_path, capsys) -> No
     shutil.copy(mean_run / "model.json", tmp_path / "runs" / "mean" / mean_run.name)
     code, out, err = call(capsys, "check", mean_run, "--against", tmp_path / "runs")
     assert code == 0, err
-    assert "baseline of 1 trainings" in out
+    assert "baseline of 1 training)" in out
 
 
 def test_check_does_not_mix_options(root, capsys) -> None:

@@ -118,3 +118,16 @@ def test_every_label_has_a_region():
     own = norms.region_of_voxel()
     assert (own[norms.labels() > 0] >= 0).all()
     assert set(np.unique(own)) == {-1, *norms.ROWS.values()}
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_every_number_of_a_card_is_whole_in_a_terminal(small: Card, width: int):
+    from rich.console import Console
+
+    from uadbench.cli.cards import card_table
+
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(card_table(small))
+    values = {f"{figure.value:.3g}" for figure in small.figures if figure.value is not None}
+    assert values <= set(captured.get().split()) and "…" not in captured.get()

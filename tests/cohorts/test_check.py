@@ -262,7 +262,7 @@ def test_of_a_whole_tree_nothing_is_said(whole, capsys):
     assert (found.participants, found.scans) == (4, len(list(whole.rglob("*.nii"))))
     assert found.people.startswith("CN 3 participants, ") and "AD 1 participant, " in found.people
     code, out, err = call(capsys, str(whole))
-    assert code == 0 and "nothing found" in out and found.cohort in out, err
+    assert code == 0 and "no problems found" in out and found.cohort in out, err
     assert state(whole) == before
 
 
@@ -334,7 +334,7 @@ def test_the_command_says_it_all(hurt, split, found, capsys):
     assert told["fatal"] == found.fatal and told["scans"] == found.scans
     assert told["findings"] == [vars(finding) for finding in found.findings]
     code, out, _ = call(capsys, str(hurt), "--split", str(split))
-    assert code == 1 and f"{found.fatal} fatal, {len(found.findings) - found.fatal} warnings" in out
+    assert code == 1 and f"{found.fatal} fatal, {len(found.findings) - found.fatal} warning" in out
     for finding in found.findings:
         assert f"{finding.where}: {finding.value}" in out and finding.advice in out
     assert state(hurt) == before

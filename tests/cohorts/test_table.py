@@ -349,8 +349,8 @@ BAD = {
     "unknown option": (options("imag=file"), "cohort table has no option 'imag'; its options: path, image, "),
     "no such unit": (options("suvr=pons"), "cohort table.suvr='pons' is not of type"),
     "no such space": (options("space=mni"), "cohort table.space='mni' is not of type"),
-    "no path": (lambda folder: "table:image=file", "cohort table needs 'path'; give its path instead"),
-    "another kind of file": (lambda folder: str(folder / "b.nii"), "is a file; give a CAPS tree's folder"),
+    "no path": (lambda folder: "table:image=file", "cohort table needs 'path'; give the folder of a CAPS tree"),
+    "another kind of file": (lambda folder: str(folder / "b.nii"), "or a table of scans with tabs"),
 }  # fmt: skip
 
 

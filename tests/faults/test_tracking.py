@@ -35,7 +35,7 @@ def logged_in_vain(done: Path, database: str, call: Call, tmp_path: Path, monkey
         assert len(json.loads(out)["results"]) == 2 and hashes_of(done) == hashes_of(undisturbed)
         (line,) = [line for line in err.splitlines() if "MLflow" in line]
         assert line.startswith(f"warning: MLflow at {uri}: ") and "Traceback" not in err
-        assert f"log them later with 'uadbench track {run_of(done, untracked[0])} --tracking-uri {uri}'" in line
+        assert f"log them later with: uadbench track {run_of(done, untracked[0])} --tracking-uri {uri}" in line
         logged = {model for model in ("identity", "mean") if (run_of(done, model) / tracking.LOGGED).is_file()}
         assert logged == {"identity", "mean"} - set(untracked)
         assert lost < MOST_LOST_S

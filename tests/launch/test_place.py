@@ -9,7 +9,8 @@ import pytest
 from uadbench.cli.main import app
 from uadbench.errors import InputError
 from uadbench.launch import place
-from uadbench.launch.place import Place, parse_slurm, threads_of, workers_of
+from uadbench.launch.place import Place, threads_of, workers_of
+from uadbench.launch.slurm import parse_slurm
 from uadbench.progress import Silent
 
 

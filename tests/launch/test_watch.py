@@ -177,5 +177,5 @@ def test_a_lost_scheduler_says_how_to_go_on(watched, monkeypatch: pytest.MonkeyP
         return Future()
 
     monkeypatch.setattr(Client, "submit", submit)
-    with pytest.raises(Unfinished, match="1 cells are not done; give the same command again, without --fresh,"):
+    with pytest.raises(Unfinished, match="1 cell not done; give the same command again, without --fresh,"):
         watched([], retries=0, fresh=True)

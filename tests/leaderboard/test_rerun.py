@@ -169,8 +169,11 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
     ("arguments", "complaint"),
     [
         (["--rerun", "zscor"], "--rerun zscor: no committed result of that model; did you mean 'zscore'?"),
-        (["--rerun", "zscore", "--protocol", "quick"], "no committed cell of protocol quick"),
-        (["--rerun", "zscore", "--seed", "4"], "no committed cell of protocol None, seed 4"),
+        (
+            ["--rerun", "zscore", "--protocol", "quick"],
+            "no committed cell with --protocol quick; there are: smoke, seed",
+        ),
+        (["--rerun", "zscore", "--seed", "4"], "no committed cell with --seed 4; there are: smoke, seed 0"),
         (["--cohort-seed", "7"], "add --rerun MODEL"),
         (["--seed", "0"], "add --rerun MODEL"),
         (["--protocol", "smoke"], "add --rerun MODEL"),

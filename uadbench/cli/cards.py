@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from uadbench.cli.fitting import Column, Fitted
 from uadbench.cohorts.card import Card
 from uadbench.cohorts.card_figures import Figure
 
@@ -16,22 +14,18 @@ STYLES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 def card_table(card: Card) -> Group:
     """Every figure beside its band."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("figure")
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("band", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("note", style="dim")
+    verdict, note = Column("verdict", "name"), Column("note", "prose", style="dim")
+    table = Fitted(Column("figure", "prose"), "measured", "band", verdict, note)
     for figure in card.figures:
         name = f"{figure.name} [{figure.unit}]" if figure.unit not in ("", "SUVR") else figure.name
         value = "" if figure.value is None else f"{figure.value:.3g}"
-        verdict = Text(figure.verdict, style=STYLES[figure.verdict])
-        table.add_row(escape(name), value, _band(figure), verdict, escape(figure.note))
+        word = Text(figure.verdict, style=STYLES[figure.verdict])
+        table.add_row(name, value, _band(figure), word, figure.note)
     verdicts = [figure.verdict for figure in card.figures]
     counted = ", ".join(f"{verdicts.count(word)} {word}" for word in STYLES)
     people = ", ".join(f"{name}: {count}" for name, count in card.counts.items())
     heading = f"{card.cohort} (version {card.version}, fingerprint {card.fingerprint[:12]})"
-    return Group(escape(heading), people, table, f"{len(verdicts)} figures: {counted}")
+    return Group(Text(heading), Text(people), table, f"{len(verdicts)} figures: {counted}")
 
 
 def _band(figure: Figure) -> str:

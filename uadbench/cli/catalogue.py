@@ -12,6 +12,8 @@ from uadbench.errors import InputError
 from uadbench.registry import Registry, did_you_mean
 
 KINDS = ("models", "protocols", "cohorts")
+PROSE = ("from", "missing", "summary", "for")
+"""Columns of lists that may be wrapped."""
 
 
 def list_plugins(
@@ -25,14 +27,12 @@ def list_plugins(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from uadbench.cli.fitting import Column, Fitted, terminal
 
-    table = Table(*(rows[0] if rows else ("name",)))
+    table = Fitted(*(Column(heading, "prose" if heading in PROSE else "name") for heading in rows[0]))
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    Console().print(table)
+        table.add_row(*row.values())
+    terminal().print(table)
 
 
 def show(
@@ -43,16 +43,19 @@ def show(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol's content."""
+    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol as TOML."""
     from uadbench import registry
-    from uadbench.protocol import load_protocol, protocol_names
+    from uadbench.protocol import load_protocol, protocol_file, protocol_names
 
     if name in protocol_names() or name.endswith(".toml"):
         shown = load_protocol(name)
-        print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
+        if as_json:
+            print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
+        else:
+            print(f"# hash {shown.hash}\n{protocol_file(name).read_text(encoding='utf-8').rstrip()}")
         return
     known = registry.models.names() + protocol_names()
-    if name not in known and ".py:" not in name:
+    if name not in known and ".py:" not in name and not name.endswith(".py"):
         raise InputError(f"no model or protocol is called '{name}'; {did_you_mean(name, known)}")
     from uadbench.cli.model_card import print_card, read_card
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uadbench.leaderboard.tolerance import Change
+from uadbench.plurals import counted
 from uadbench.results import Result
 
 MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
@@ -14,20 +15,21 @@ def summary(result: Result, baselines: int, found: Sequence[Change]) -> str:
     """How many metrics are how, in one line."""
     counts = {verdict: sum(change.verdict == verdict for change in found) for verdict in MARKS}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{result.model.name}, protocol {result.protocol.name}: {told} (baseline of {baselines} trainings)"
+    return (
+        f"{result.model.name}, protocol {result.protocol.name}: {told} (baseline of {counted(baselines, 'training')})"
+    )
 
 
 def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> None:
     """What moved, metric by metric."""
-    from rich.console import Console
-    from rich.table import Table
+    from uadbench.cli.fitting import Column, Fitted, terminal
 
-    console = Console(highlight=False)
+    console = terminal()
     console.print(summary(result, baselines, found), markup=False)
     moved = [change for change in found if change.verdict != "same"]
     if not moved:
         return
-    table = Table("metric", "baseline", "result", "tolerance", "")
+    table = Fitted(Column("metric", "prose"), "baseline", "result", "tolerance", Column("verdict", "name"))
     for change in moved:
         style = {"worse": "red", "gone": "red", "better": "green"}.get(change.verdict, "")
         table.add_row(*_cells(change), style=style)

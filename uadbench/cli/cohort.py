@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from uadbench.commands import command, spelled
 from uadbench.errors import InputError
+from uadbench.plurals import counted
 
 app = typer.Typer(help="Cohorts of scans.", no_args_is_help=True)
 
@@ -30,19 +32,18 @@ def info(
     """A cohort's card: its figures beside what is published of healthy FDG PET, pass or fail, and a picture."""
     import json
 
-    from rich.console import Console
-
     from uadbench.cli.cards import card_table
     from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.fitting import terminal
     from uadbench.cohorts.card import draw_card
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.report.portrait import draw_portrait
-    from uadbench.store import file_name, require_writable, write_json
+    from uadbench.store import file_name, require_folder, write_json
 
     progress = TerminalProgress()
     source = open_and_warn(cohort, progress)
     folder = output / file_name(source.name) / "card"
-    require_writable(folder)
+    require_folder(folder)
     card = draw_card(
         source,
         progress,
@@ -56,7 +57,7 @@ def info(
     if as_json:
         print(json.dumps(card.to_json(), indent=2))
         return
-    Console().print(card_table(card))
+    terminal().print(card_table(card))
     print(f"picture: {folder / 'card.png'}\ncard:    {folder / 'card.json'}")
 
 
@@ -104,9 +105,10 @@ def split(
 
     The file holds participant and session ids in clear, and no image: share it only with those who may know them.
     """
+    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.words import words
     from uadbench.cohorts.given_split import read_split
-    from uadbench.cohorts.opening import open_cohort
+    from uadbench.cohorts.opening import open_and_warn
     from uadbench.material import Selection, split_manifest
     from uadbench.protocol import load_protocol
     from uadbench.store import write_json
@@ -116,10 +118,19 @@ def split(
         patients=words("--patients", patients),
         split=None if source is None else read_split(source),
     )
-    opened = open_cohort(cohort)
+    opened = open_and_warn(cohort, TerminalProgress())
     manifest = split_manifest(opened, load_protocol(protocol), selection)
     write_json(output, manifest)
-    print(f"{len(manifest['folds'])} folds in {output}; use it: uadbench run --cohort {cohort} --split {output} ...")
+    use = command(
+        *("uadbench", "run"),
+        model="vae3d",
+        protocol=protocol,
+        cohort=cohort,
+        healthy=healthy,
+        patients=patients,
+        split=output,
+    )
+    print(f"{counted(len(manifest['folds']), 'fold')} in {output}; use it: {use}")
 
 
 @app.command("export")
@@ -136,7 +147,7 @@ def export(
     from uadbench.cohorts.export import export_caps
     from uadbench.cohorts.opening import open_cohort
     from uadbench.cohorts.splits import baseline
-    from uadbench.store import require_writable
+    from uadbench.store import require_folder
 
     source = open_cohort(cohort)
     rows = source.participants
@@ -146,6 +157,19 @@ def export(
             raise InputError(f"--participants {participants}: {source.name} has 1 to {len(people)}")
         rows = rows[rows["participant_id"].isin(people[:participants])].reset_index(drop=True)
     rows = baseline(rows) if first else rows
-    require_writable(folder)
+    require_folder(folder)
     export_caps(source, rows, folder, TerminalProgress())
-    print(f"{len(rows)} scans in {folder}; try: uadbench run --model vae3d --protocol smoke --cohort {folder}")
+    print(f"{counted(len(rows), 'scan')} in {folder}; try: {_use_of(folder)}")
+
+
+def _use_of(folder: Path) -> str:
+    """What can be done with an exported tree: run a model, or, where there are too few people for that, check it."""
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.material import plan_material
+    from uadbench.protocol import load_protocol
+
+    try:
+        plan_material(open_cohort(spelled(folder)), load_protocol("smoke"), fold=0)
+    except InputError:
+        return command("uadbench", "cohort", "check", folder)
+    return command("uadbench", "run", model="vae3d", protocol="smoke", cohort=folder)

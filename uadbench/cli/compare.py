@@ -28,14 +28,19 @@ def compare(
     """
     import json
 
+    from uadbench.cli.runs import require_run
     from uadbench.comparison import compare as compare_models
     from uadbench.comparison import contenders
     from uadbench.leaderboard.tolerance import incomparable
     from uadbench.results import read_result
-    from uadbench.store import atomic_path
+    from uadbench.store import atomic_path, require_place
 
     _require_suffix("--figure", figure, ".png", ".svg")
     _require_suffix("--pictures", pictures, ".png", ".svg", ".pdf")
+    for target in filter(None, (figure, pictures)):
+        require_place(target)
+    for run in runs:
+        require_run(run, "uadbench", "compare")
     results = [read_result(run) for run in runs]
     for run, result in zip(runs[1:], results[1:], strict=True):
         if reason := incomparable(results[0], result):
@@ -54,14 +59,10 @@ def compare(
     if as_json:
         print(json.dumps([pair.to_json() for pair in pairs], indent=2))
         return
-    from rich.console import Console
-
+    from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import comparison_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=140, highlight=False)
-    console.print(comparison_table(pairs))
+    terminal().print(comparison_table(pairs))
     for label, file in (("figure", figure), ("pictures", pictures)):
         if file is not None:
             print(f"{label} {file}")
@@ -69,7 +70,7 @@ def compare(
 
 def _require_suffix(option: str, file: Path | None, *suffixes: str) -> None:
     """Before anything is computed."""
-    if file is not None and file.suffix.lower() not in suffixes:
+    if file is not None and (file.suffix.lower() not in suffixes or file.is_dir()):
         raise InputError(f"{option} {file}: give a {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
 
 

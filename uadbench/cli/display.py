@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+from rich.table import Column
 
-from uadbench.progress import Task
+from uadbench.commands import command
+from uadbench.progress import Progress, Task
 
 PLAIN_EVERY_S = 10.0
+BAR_WIDTH = 16
 
 
 class TerminalProgress:
@@ -40,13 +43,13 @@ class TerminalProgress:
                 self._bars.remove_task(task.id)
             return
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=_wrapped()),
+            BarColumn(bar_width=BAR_WIDTH),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", table_column=_wrapped()),
         )
         with RichBars(*columns, console=self.console) as bars:
             self._bars = bars
@@ -62,6 +65,11 @@ class TerminalProgress:
     def warning(self, text: str) -> None:
         """One line, in yellow."""
         self.console.print(f"warning: {escape(text)}", style="yellow")
+
+
+def _wrapped() -> Column:
+    """A column of words, which make room for the numbers beside them."""
+    return Column(no_wrap=False, overflow="fold")
 
 
 class _BarTask:
@@ -93,6 +101,14 @@ class _PlainTask:
         self.console.print(escape(line), highlight=False)
 
 
+def announce(progress: Progress, uri: str | None, given: str | None) -> None:
+    """Say where results are logged, and whether the environment chose that; `given` is the option's value."""
+    if uri is not None:
+        from uadbench.tracking import chosen_by
+
+        progress.notice(f"results are logged to {uri}{chosen_by(given)}")
+
+
 def whereabouts(folder: Path, uri: str | None) -> list[str]:
     """Where everything of a run lies, and how to look at it."""
     lines = [
@@ -102,6 +118,6 @@ def whereabouts(folder: Path, uri: str | None) -> list[str]:
         f"figures     {folder / 'figures'}",
     ]
     if uri is not None:
-        look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else f"open {uri}"
-        lines.append(f"MLflow      {uri}   look: {look}")
+        look = command("mlflow", "ui", backend_store_uri=uri) if uri.startswith("sqlite") else "in a browser"
+        lines += [f"MLflow      {uri}", f"look        {look}"]
     return lines

@@ -121,30 +121,22 @@ def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def _print_findings(name: str, findings: Sequence[Finding], scores: Mapping[str, float | None]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from uadbench.cli.fitting import Column, Fitted, terminal
     from uadbench.report.words import number
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("check", no_wrap=True)
-    table.add_column("")
-    table.add_column("what is asked, or what is wrong")
-    table.add_column("s", justify="right")
+    words = Column("what is asked, or what is wrong", "prose")
+    table = Fitted(Column("check", "prose"), Column("verdict", "name"), words, "s")
     told: dict[str, str] = {}  # what is wrong -> the first check that says it
     for finding in findings:
-        words = Text(finding.about, style="dim")
+        told_of = Text(finding.about, style="dim")
         if finding.wrong:
             same = told.setdefault(finding.wrong, finding.check)
-            words = Text(finding.wrong if same == finding.check else f"the same as {same}")
+            told_of = Text(finding.wrong if same == finding.check else f"the same as {same}")
         verdict = Text("wrong", style="bold red") if finding.wrong else Text("ok", style="green")
-        table.add_row(finding.check, verdict, words, f"{finding.seconds:.1f}")
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width of its own
-        console = Console(width=140)
-    console.print(table, highlight=False)
+        table.add_row(finding.check, verdict, told_of, f"{finding.seconds:.1f}")
+    terminal().print(table)
     wrong = sum(bool(finding.wrong) for finding in findings)
     print(f"{name}: " + (f"{wrong} of {len(findings)} checks fail" if wrong else f"all {len(findings)} checks pass"))
     if scores:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from uadbench.cohorts.check import CheckUp
+from uadbench.plurals import counted
 
 SHOWN = 20
 """So many findings of a kind are shown; `--json` has all."""
@@ -16,7 +17,8 @@ SHOWN = 20
 def print_check_up(found: CheckUp) -> None:
     """Every kind of finding with its files, their values, and what to do."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"{found.cohort}: {found.scans} scans of {found.participants} participants; {found.people}"))
+    scans, people = counted(found.scans, "scan"), counted(found.participants, "participant")
+    console.print(Text(f"{found.cohort}: {scans} of {people}; {found.people}"))
     for line in found.left_out:
         console.print(Text(line))
     for (fatal, kind), group in groupby(found.findings, key=lambda finding: (finding.fatal, finding.kind)):
@@ -30,4 +32,5 @@ def print_check_up(found: CheckUp) -> None:
         if len(findings) > SHOWN:
             console.print(Text(f"  ... and {len(findings) - SHOWN} more (--json lists all)"))
     warnings = len(found.findings) - found.fatal
-    console.print(Text(f"\n{found.fatal} fatal, {warnings} warnings" if found.findings else "\nnothing found"))
+    told = f"{found.fatal} fatal, {counted(warnings, 'warning')}" if found.findings else "no problems found"
+    console.print(Text(f"\n{told}"))

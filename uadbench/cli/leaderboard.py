@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uadbench.commands import command
 from uadbench.errors import InputError
+from uadbench.plurals import counted
+
+if TYPE_CHECKING:
+    from uadbench.leaderboard.entries import Entry
+
+ROOT = Path("leaderboard")
 
 app = typer.Typer(help="The leaderboard: a pure function of committed results.", no_args_is_help=True)
 
@@ -25,7 +33,7 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 with a diff if it is out of date.")
     ] = False,
-    root: Root = Path("leaderboard"),
+    root: Root = ROOT,
     readme: Annotated[Path | None, typer.Option(help="The README that shows the head. Default: beside ROOT.")] = None,
 ) -> None:
     """Make pages and tables from the committed results alone; the same results give the same bytes."""
@@ -44,9 +52,9 @@ def build(
             print(line)
         if lines:
             more = f" ({len(lines) - DIFF_LINES} lines more)" if len(lines) > DIFF_LINES else ""
-            print(f"out of date{more}; run 'uadbench leaderboard build' and commit what it writes")
+            print(f"out of date{more}; commit what this writes: {_again(root, readme)}")
             raise typer.Exit(1)
-        print(f"{root}: up to date ({len(wanted)} files)")
+        print(f"{root}: up to date ({counted(len(wanted), 'file')})")
         return
     for file, text in wanted.items():
         if not file.is_file() or file.read_bytes() != text.encode():
@@ -54,13 +62,18 @@ def build(
     for file in stale(root, wanted):
         file.unlink()
     rows = sum(len(board.rows) for board in boards)
-    print(f"{root / 'index.html'}: {rows} models on {len(boards)} boards; open it in a browser")
+    print(f"{root / 'index.html'}: {counted(rows, 'model')} on {counted(len(boards), 'board')}; open it in a browser")
+
+
+def _again(root: Path, readme: Path | None = None) -> str:
+    """The command that builds the board of this folder."""
+    return command("uadbench", "leaderboard", "build", root=None if root == ROOT else root, readme=readme)
 
 
 @app.command("add")
 def add(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    root: Root = Path("leaderboard"),
+    root: Root = ROOT,
 ) -> None:
     """Check results, hash the ids of private cohorts, and copy them in; 'build' then shows them."""
     from uadbench.leaderboard.committing import add as take
@@ -68,7 +81,7 @@ def add(
     for run in runs:
         entry = take(run, root)
         print(f"{entry.file}  {entry.result.model.name} fold {entry.result.fold} seed {entry.result.seed}")
-    print("now: uadbench leaderboard build")
+    print(f"now: {_again(root)}")
 
 
 @app.command("verify")
@@ -81,7 +94,7 @@ def verify(
     ] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda'.")] = "auto",
     output: Annotated[Path, typer.Option(help="Folder for the reruns.")] = Path("runs/verify"),
-    root: Root = Path("leaderboard"),
+    root: Root = ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print faults and reruns as JSON.")] = False,
 ) -> None:
     """Check that every committed result is what its cases say, and its cases those of its protocol.
@@ -89,18 +102,30 @@ def verify(
     Exit code 0: all is sound, and reruns agree; 1: something does not.
     """
     from uadbench.cli.display import TerminalProgress
-    from uadbench.cli.reruns import print_rerun, run_again
+    from uadbench.cli.reruns import print_rerun, run_again, wanted_again
+    from uadbench.launch.local import choose_device
     from uadbench.leaderboard.entries import read_entries, result_files
-    from uadbench.leaderboard.rerun import keep, to_json
+    from uadbench.leaderboard.rerun import keep, require_runnable, to_json
     from uadbench.leaderboard.verifying import faults_of
+    from uadbench.store import require_folder
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
         raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")
     total = len(result_files(root))
+    entries: list[Entry] = []
+    wanted: list[Entry] = []
+    if rerun:
+        where = choose_device(device)
+        with suppress(InputError):  # what is not sound is reported below
+            entries = list(read_entries(root))
+        wanted = wanted_again(entries, rerun, protocol, seed) if entries else []
+        for entry in wanted:
+            require_runnable(entry, elsewhere=cohort_seed is not None)
+        require_folder(output)
     faults = faults_of(root, TerminalProgress())
     done = []
-    if rerun and not faults:
-        done = run_again(list(read_entries(root)), rerun, protocol, seed, cohort_seed, root, output, device)
+    if wanted and not faults:
+        done = run_again(entries, wanted, cohort_seed, root, output, where)
     if done:
         keep(done, root)
     if as_json:

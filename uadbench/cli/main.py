@@ -24,11 +24,13 @@ from uadbench.cli import (
     simulate,
     testset,
     track,
+    usage,
 )
 from uadbench.errors import UadbenchError, Unfinished
 
 app = typer.Typer(
     name="uadbench",
+    cls=usage.Group,
     help="A benchmark of unsupervised anomaly detection on brain FDG PET.",
     no_args_is_help=True,
     add_completion=False,

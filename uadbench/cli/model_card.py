@@ -56,31 +56,26 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
 
 def print_card(card: Mapping[str, Any]) -> None:
     """The card in a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=140, highlight=False)
+    from uadbench.cli.fitting import Column, Fitted, facts, terminal
+
+    console = terminal()
     console.print(Text(card["name"], style="bold"))
-    console.print(f"\n{escape(card['description'])}\n")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(no_wrap=True, style="bold")
-    for label, text in _facts(card):
-        facts.add_row(label, escape(text))
-    console.print(facts)
+    for paragraph in card["description"].split("\n\n"):
+        console.print(Text(f"\n{' '.join(paragraph.split())}"))
+    console.print()
+    console.print(facts(_facts(card)))
     if not card["options"]:
         return
     told = _recipes(card["recipes"])
-    table = Table("option and default", "type", *told, "meaning", box=SIMPLE_HEAD, pad_edge=False)
+    chosen = (Column(names, "name") for names in told)
+    columns = (Column("option and default", "name"), Column("type", "prose"), *chosen, Column("meaning", "prose"))
+    table = Fitted(*columns)
     for option in card["options"]:
         value = "VALUE" if option["required"] else option["default"]
-        chosen = [str(recipe.get(option["name"], "")) for recipe in told.values()]
-        row = [f"--set {card['name']}.{option['name']}={value}", option["type"], *chosen, option["meaning"]]
-        table.add_row(*map(escape, row))
+        values = [str(recipe.get(option["name"], "")) for recipe in told.values()]
+        table.add_row(f"--set {card['name']}.{option['name']}={value}", option["type"], *values, option["meaning"])
     console.print(table)
 
 

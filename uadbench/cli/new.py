@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from uadbench.commands import command, spelled
 from uadbench.errors import InputError
 
 app = typer.Typer(help="Files to begin with.", no_args_is_help=True)
@@ -47,10 +47,9 @@ def model(
     for file, template in files.items():
         write_text(file, _filled(template, name=name, class_name=class_name, words=name.replace("_", " ").capitalize()))
         print(file)
-    reference = f"{folder / name if folder.is_absolute() else f'./{folder / name}'}.py:{class_name}"
-    reference = shlex.quote(reference)
-    print(f"now: uadbench test-model {reference}")
-    print(f"     uadbench run --model {reference} --protocol smoke")
+    reference = f"{spelled(folder / f'{name}.py')}:{class_name}"
+    print(f"now: {command('uadbench', 'test-model', reference)}")
+    print(f"     {command('uadbench', 'run', model=reference, protocol='smoke')}")
 
 
 def _require_free(name: str) -> None:

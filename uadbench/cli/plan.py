@@ -12,6 +12,7 @@ from uadbench.cells import Cell
 from uadbench.failures import recorded
 from uadbench.launch.estimates import Estimate, Estimator
 from uadbench.launch.place import Place, workers_of
+from uadbench.plurals import counted
 from uadbench.timelimit import told
 
 BOARD = Path("leaderboard")
@@ -31,17 +32,16 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: 
     if as_json:
         print(json.dumps([_plain(output, *row) for row in rows], indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from uadbench.cli.fitting import Column, Fitted, terminal
 
-    table = Table("model", "fold", "seed", "state", "about", "folder", title=f"{len(rows)} cells")
+    words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
+    table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "cell"))
     for cell, state, estimate, error in rows:
         cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
-        why = escape(f"{state}: {error}" if error else state)
-        names = (str(cell.material.fold), str(cell.seed), why, cost, escape(str(cell.folder(output))))
+        why = f"{state}: {error}" if error else state
+        names = (str(cell.material.fold), str(cell.seed), why, cost, str(cell.folder(output)))
         table.add_row(cell.name, *names)
-    console = Console() if Console().is_terminal else Console(width=160)
+    console = terminal()
     console.print(table)
     states = [state for _, state, _, _ in rows]
     workers = 1  # how many an existing cluster has is not asked
@@ -62,7 +62,8 @@ def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int
         bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
         lines.append(f"about {told(total)} of one worker{share}, as cells cost under {bases}")
     if unknown := len(estimates) - len(known):
-        lines.append(f"{unknown} more cells of models of which no result is known here: their cost is unknown")
+        of_them = f"{unknown} of them {'costs' if unknown == 1 else 'cost'}" if total else "they cost"
+        lines.append(f"{of_them} an unknown time: no result of such models is known here")
     return lines
 
 

@@ -19,13 +19,15 @@ def report(
 ) -> None:
     """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
     from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.runs import require_run
     from uadbench.report.page import write_report
     from uadbench.results import read_result
     from uadbench.scores import read_scores, score_hash
-    from uadbench.store import require_inside, require_writable
+    from uadbench.store import require_folder, require_inside
     from uadbench.tracking import attach
 
     progress = TerminalProgress()
+    require_run(run, "uadbench", "report")
     result = read_result(run)
     source = run if run.is_dir() else run.parent
     scores = read_scores(source)
@@ -33,7 +35,7 @@ def report(
         raise InputError(f"{source}: the scores are not those that the result vouches for; run the cell again")
     folder = output or source / "report"
     require_inside(folder if output else source, *(folder / part / "x" for part in ("", "figures", "tables")))
-    require_writable(folder)
+    require_folder(folder)
     page = write_report(result, scores, source, folder, progress)
     logged = None
     if track:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
@@ -11,41 +12,52 @@ from uadbench.leaderboard.rerun import Rerun, rerun, rerun_elsewhere
 from uadbench.registry import did_you_mean
 from uadbench.store import canonical
 
+if TYPE_CHECKING:
+    import torch
 
-def run_again(
-    entries: Sequence[Entry],
-    models: Sequence[str],
-    protocol: str | None,
-    seed: int | None,
-    cohort_seed: int | None,
-    root: Path,
-    output: Path,
-    device: str,
-) -> list[Rerun]:
+
+def wanted_again(
+    entries: Sequence[Entry], models: Sequence[str], protocol: str | None, seed: int | None
+) -> list[Entry]:
     """Every committed cell of these models, or those of one protocol or seed.
 
     Raises InputError for a model that has no such cell.
     """
-    from uadbench.cli.display import TerminalProgress
-    from uadbench.launch.local import choose_device
-
-    done = []
+    wanted = []
     for name in models:
         own = [entry for entry in entries if entry.result.model.name == name]
         if not own:
             known = sorted({entry.result.model.name for entry in entries})
             raise InputError(f"--rerun {name}: no committed result of that model; {did_you_mean(name, known)}")
-        wanted = [e for e in own if protocol in (None, e.result.protocol.name) and seed in (None, e.result.seed)]
-        if not wanted:
-            raise InputError(f"--rerun {name}: no committed cell of protocol {protocol}, seed {seed}")
-        for entry in wanted:
-            if cohort_seed is not None:
-                done.append(
-                    rerun_elsewhere(entry, cohort_seed, root, output, choose_device(device), TerminalProgress())
-                )
-            else:
-                siblings = [other for other in own if _alike(other, entry)]
-                done.append(rerun(entry, siblings, root, output, choose_device(device), TerminalProgress()))
+        chosen = [e for e in own if protocol in (None, e.result.protocol.name) and seed in (None, e.result.seed)]
+        if not chosen:
+            cells = "; ".join(f"{e.result.protocol.name}, seed {e.result.seed}" for e in own)
+            asked = " and ".join(
+                f"--{option} {value}" for option, value in (("protocol", protocol), ("seed", seed)) if value is not None
+            )
+            raise InputError(f"--rerun {name}: no committed cell with {asked}; there are: {cells}")
+        wanted += chosen
+    return wanted
+
+
+def run_again(
+    entries: Sequence[Entry],
+    wanted: Sequence[Entry],
+    cohort_seed: int | None,
+    root: Path,
+    output: Path,
+    device: torch.device,
+) -> list[Rerun]:
+    """The wanted cells, trained and evaluated again; `entries` hold their siblings."""
+    from uadbench.cli.display import TerminalProgress
+
+    done, progress = [], TerminalProgress()
+    for entry in wanted:
+        if cohort_seed is not None:
+            done.append(rerun_elsewhere(entry, cohort_seed, root, output, device, progress))
+        else:
+            siblings = [e for e in entries if e.result.model.name == entry.result.model.name and _alike(e, entry)]
+            done.append(rerun(entry, siblings, root, output, device, progress))
     return done
 
 

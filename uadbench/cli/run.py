@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
 from uadbench.timing import clock, phase
 
@@ -43,7 +44,11 @@ def run(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', 'cuda:1'.")] = "auto",
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: sqlite in OUTPUT.")
+        str | None,
+        typer.Option(
+            help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment's MLFLOW_TRACKING_URI, "
+            "else sqlite in OUTPUT."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -66,7 +71,8 @@ def run(
         str | None, typer.Option(help="Dask: an existing scheduler, tcp://HOST:PORT; its workers are used.")
     ] = None,
     slurm: Annotated[
-        str | None, typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h.")
+        str | None,
+        typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h."),
     ] = None,
     retries: Annotated[
         int, typer.Option(min=0, help="Dask: attempts after the first, where a worker dies or an error is unknown.")
@@ -82,18 +88,19 @@ def run(
     Finished cells are reused; a killed run continues where it was.
     """
     with phase("start"):
-        from uadbench.cli.display import TerminalProgress
+        from uadbench.cli.display import TerminalProgress, announce
         from uadbench.cli.words import words
         from uadbench.cohorts.given_split import read_split
         from uadbench.launch.cluster import run_on_cluster
         from uadbench.launch.local import choose_device, run_cells
         from uadbench.launch.plan import Request
+        from uadbench.launch.ready import require_models
         from uadbench.models.checkpoint import build_model
         from uadbench.models.given_weights import find_weights, load_given
         from uadbench.protocol import load_protocol
-        from uadbench.store import require_writable
+        from uadbench.store import require_folder, require_writable
         from uadbench.timelimit import seconds_of
-        from uadbench.tracking import Tracker, default_uri
+        from uadbench.tracking import Tracker, chosen_uri
 
         progress = TerminalProgress()
         limit_s = seconds_of("--time-limit", time_limit)
@@ -108,7 +115,8 @@ def run(
         if weights is not None:
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
         where = choose_device(device if place is None else "cpu")
-        uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+        require_folder(output)
+        uri = chosen_uri(tracking_uri, output)
         tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
         request = Request(
             models=tuple(names),
@@ -132,26 +140,27 @@ def run(
 
         print_plan(cells, output, place, fresh, as_json)
         return
+    require_models(cells, output)
     require_writable(output)
+    announce(progress, uri, tracking_uri)
     launch = partial(run_cells, cells, output, where)
     if place is not None:
         launch = partial(run_on_cluster, request, cells, output, place, device, retries=retries)
-    try:
-        sweep = launch(
-            tracker,
-            progress,
-            fresh=fresh,
-            limit_s=limit_s,
-            on_result=lambda outcome: progress.notice(_one_line(outcome)),
-        )
-    except KeyboardInterrupt:
-        how = "the same command again, without --fresh," if fresh else "the same command again"
-        raise Unfinished(f"stopped; give {how} to continue where it was") from None
+    sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
         _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
     if sweep.failures:
         failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
+
+
+def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
+    """Run all cells, with a line for each that ends. Raises Unfinished where the user stops it."""
+    try:
+        return launch(on_result=lambda outcome: progress.notice(_one_line(outcome)))
+    except KeyboardInterrupt:
+        how = "the same command again, without --fresh," if fresh else "the same command again"
+        raise Unfinished(f"stopped; give {how} to continue where it was") from None
 
 
 def _place(
@@ -163,7 +172,9 @@ def _place(
     device: str,
 ) -> Place | None:
     """Where cells run; None is this process. Raises InputError for options that do not belong together."""
-    from uadbench.launch.place import Place, parse_slurm, require_dask
+    from uadbench.launch.local import DEVICES, choose_device
+    from uadbench.launch.place import Place, require_dask
+    from uadbench.launch.slurm import parse_slurm
 
     if launcher not in {"local", "dask"}:
         raise InputError(f"--launcher {launcher}: give local or dask")
@@ -179,12 +190,15 @@ def _place(
     require_dask()
     if ":" in device:
         raise InputError(f"--device {device}: workers have a GPU each, and find it themselves; leave the number out")
+    if device not in DEVICES:
+        raise InputError(f"--device {device}: no such device; give auto, cpu or cuda")
     job = None if slurm is None else parse_slurm(slurm)
     gpus = 0
     if device != "cpu" and scheduler is None and job is None:
         import torch
 
         gpus = torch.cuda.device_count()
+        choose_device(device)
     return Place(workers, threads, scheduler, job, gpus)
 
 
@@ -306,8 +320,7 @@ def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
 
 
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
-    from rich.console import Console
-
+    from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import (
         detection_table,
         models_table,
@@ -328,10 +341,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
         return
     if not sweep.outcomes:
         return
-    # a pipe has no width of its own, and half a table is no table
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(width=140)
+    console = terminal()
     results = [outcome.result for outcome in sweep.outcomes]
     console.print(models_table(results))
     for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:
@@ -343,7 +353,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     console.print(people_tables(results))
     _print_whereabouts(sweep, uri)
     for folder in sweep.untracked:
-        print(f"not in MLflow yet: uadbench track {folder} --tracking-uri {uri}")
+        print(f"not in MLflow yet: {command('uadbench', 'track', folder, tracking_uri=uri)}")
     for result in results:
         print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")
     if seconds is not None:

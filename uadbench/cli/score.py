@@ -23,7 +23,11 @@ def score(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: sqlite in OUTPUT.")
+        str | None,
+        typer.Option(
+            help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment's MLFLOW_TRACKING_URI, "
+            "else sqlite in OUTPUT."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -33,18 +37,19 @@ def score(
     """
     import torch
 
-    from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.display import TerminalProgress, announce
     from uadbench.exchange.scoring import answered_cell
     from uadbench.launch.local import run_cells
-    from uadbench.store import require_writable
-    from uadbench.tracking import Tracker, default_uri
+    from uadbench.store import require_folder
+    from uadbench.tracking import Tracker, chosen_uri
 
     progress = TerminalProgress()
-    require_writable(output)
-    uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
+    require_folder(output)
+    uri = chosen_uri(tracking_uri, output)
     tracker = None if uri is None else Tracker(uri, f"{name} (answers in files)", output / "mlartifacts")
     try:
         cell = answered_cell(folder, name, progress, reference, cohort)
+        announce(progress, uri, tracking_uri)
         sweep = run_cells([cell], output, torch.device("cpu"), tracker, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to continue where it was") from None
@@ -57,14 +62,11 @@ def score(
 
 
 def _print(outcome: Outcome, uri: str | None) -> None:
-    from rich.console import Console
-
     from uadbench.cli.display import whereabouts
+    from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import detection_table, models_table, people_tables, restoration_table, severity_table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
+    console = terminal()
     result = outcome.result
     console.print(models_table([result]))
     console.print(restoration_table([result]))

@@ -17,11 +17,13 @@ def share(
     The hashes carry a secret of the cohort that stays on this machine, so that your own results stay paired and nobody
     else can tell who is who. A result that holds an id is refused.
     """
+    from uadbench.cli.runs import require_run
     from uadbench.sharing import salt_file
     from uadbench.sharing import share as write
-    from uadbench.store import require_writable
+    from uadbench.store import require_folder
 
-    require_writable(output)
+    require_run(run, "uadbench", "share")
+    require_folder(output)
     result = write(run, output)
     print(f"{output}: result.json, scores.parquet (score hash {result.score_hash[:16]})")
     if not result.cohort.public:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from uadbench.plurals import counted
+
 
 def simulate(
     source: Annotated[
@@ -30,4 +32,4 @@ def simulate(
         return
     for row in table.itertuples():
         print(f"{output / str(row.altered)}   effective reduction {row.effective_reduction:.1%} of {row.severity:.0%}")
-    print(f"{len(table)} altered scans; table: {output / 'simulated.tsv'}")
+    print(f"{counted(len(table), 'altered scan')}; table: {output / 'simulated.tsv'}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from uadbench.cli.fitting import Column, Fitted
+from uadbench.plurals import counted
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number
 from uadbench.timing import MODEL, share_in_model
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uadbench.results import Detection, Result, SeverityResponse
 
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
+MODEL_NAME = Column("model", "name")
 BOUNDS = ("prevalence", "ap.ceiling")
 """Between which an average precision lies: chance, and the true reduction after the same smoothing."""
 
@@ -30,20 +31,17 @@ def models_table(results: Sequence[Result]) -> Group:
     """One row a result, with the interval of its ranking AP: localisation first, then cost."""
     first = results[0]
     severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in first.severities] or first.severities[:1]
-    table = Table()
-    table.add_column("model", no_wrap=True)
-    table.add_column("ranking AP\nstandard", justify="right", style="bold")
-    table.add_column("\n95 %", justify="right", no_wrap=True)
-    for heading in ("\ndementias", "\nunseen", "\nnative"):
-        table.add_column(heading, justify="right")
-    for severity in severities:
-        table.add_column(f"AP\n{severity:.0%}", justify="right")
-    for heading in ("healthy\nMSE x̂,x", "train\ns", "ms\na scan"):
-        table.add_column(heading, justify="right")
+    table = Fitted(
+        MODEL_NAME,
+        Column("ranking AP standard", style="bold"),
+        *("95 %", "dementias", "unseen", "native"),
+        *(f"AP {severity:.0%}" for severity in severities),
+        *("healthy MSE x̂,x", "train s", "ms a scan"),
+    )
     for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
         head, per_scan = result.headline, result.cost.inference_seconds_per_scan
         table.add_row(
-            escape(_name(result, results)),
+            _name(result, results),
             number(head.ap_standard),
             "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
             *(number(value) for value in (head.ap_dementias, head.ap_unseen, head.ap_native)),
@@ -53,10 +51,12 @@ def models_table(results: Sequence[Result]) -> Group:
             "n/a" if per_scan is None else f"{1000 * per_scan:.1f}",
         )
     cohort, protocol = first.cohort, first.protocol
-    cases = f"{cohort.test} test scans x {len(first.dementias)} dementias x {len(first.severities)} severities"
-    heading = (
-        f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {cohort.train} training scans, {cases}"
+    cases = (
+        f"{counted(cohort.test, 'test scan')} x {counted(len(first.dementias), 'dementia')} x "
+        f"{counted(len(first.severities), 'severity', 'severities')}"
     )
+    train = counted(cohort.train, "training scan")
+    heading = f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {train}, {cases}"
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         "AP: voxelwise average precision of the standard map, mean over test scans. Ranking AP: over severities "
@@ -72,7 +72,7 @@ def models_table(results: Sequence[Result]) -> Group:
     if over:
         notes.append(f"Over the protocol's budget of processor minutes a cell: {', '.join(over)}.")
     notes += about(cohort)
-    return Group("", escape(heading), table, *(Text(note, style="dim") for note in notes))
+    return Group("", Text(heading), table, *(Text(note, style="dim") for note in notes))
 
 
 def people_tables(results: Sequence[Result]) -> Group:
@@ -80,18 +80,16 @@ def people_tables(results: Sequence[Result]) -> Group:
     shown: list[RenderableType] = []
     for result in results:
         if result.given:
-            shown += ["", escape(f"{_name(result, results)}: given test sets (not ranked)"), _plain(given_rows(result))]
+            shown += ["", Text(f"{_name(result, results)}: given test sets (not ranked)"), _plain(given_rows(result))]
     if len(results) == 1 and results[0].strata:
         shown += ["", "test participants by site, scanner and amyloid status", _plain(strata_rows(results[0]))]
     return Group(*shown)
 
 
-def _plain(rows: Sequence[dict[str, str]]) -> Table:
-    table = Table()
-    for name in rows[0]:
-        table.add_column(name, justify="right" if name else "left")
+def _plain(rows: Sequence[dict[str, str]]) -> Fitted:
+    table = Fitted(*(Column(heading, "number" if heading else "name") for heading in rows[0]))
     for row in rows:
-        table.add_row(*map(escape, row.values()))
+        table.add_row(*row.values())
     return table
 
 
@@ -100,13 +98,12 @@ def restoration_table(results: Sequence[Result]) -> Group:
     if not any(result.model.reconstructs for result in results):
         return Group()
     at = near(results[0], 0.3)
-    table = Table("model", "MSE x̂',x", "SSIM x̂',x̂", "recovered", "damage", "identified", "healthiness x", "x'", "x̂'")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    measures = ("MSE x̂',x", "SSIM x̂',x̂", "recovered", "damage", "identified")
+    table = Fitted(MODEL_NAME, *measures, "healthiness x", "healthiness x'", "healthiness x̂'")
     for result in results:
         if result.model.reconstructs:
             table.add_row(
-                escape(_name(result, results)),
+                _name(result, results),
                 number(over_dementias(result, at, "restoration.whole.mse")),
                 number(over_dementias(result, at, "consistency.whole.ssim"), 4),
                 *(number(over_dementias(result, at, name)) for name in ("recovered", "damage", "identified")),
@@ -125,18 +122,19 @@ def detection_table(results: Sequence[Result]) -> Group:
     first = results[0]
     at, low, dementia = near(first, 0.3), near(first, 0.1), first.dementias[0]
     rates = [found.false_positive_rate for found in first.detection.voxel_thresholds]
-    table = Table("model")
-    headings = [f"recall\nFPR {rate:g}" for rate in rates]
-    headings += [f"Dice\nFPR {rates[-1]:g}", "Dice\noracle", "corre-\nlation", f"AUROC\n{dementia} {low:.0%}"]
-    headings += [f"\nunseen {low:.0%}", "\nhyper", "\npatients", "detectable\nfrom", "mono-\ntone", "\nMMSE"]
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    table = Fitted(
+        MODEL_NAME,
+        *(f"recall FPR {rate:g}" for rate in rates),
+        *(f"Dice FPR {rates[-1]:g}", "Dice oracle", "correlation"),
+        *(f"AUROC {dementia} {low:.0%}", f"AUROC unseen {low:.0%}", "AUROC hyper", "AUROC patients"),
+        *("detectable from", "monotone", "MMSE"),
+    )
     for result in results:
         detection = result.detection
         graded = [response for response in detection.severities if response.anomaly in result.dementias]
         names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
         table.add_row(
-            escape(_name(result, results)),
+            _name(result, results),
             *(number(over_dementias(result, at, name)) for name in [*names, "correlation.standard"]),
             auroc(result, dementia, low),
             auroc(result, UNSEEN, low),
@@ -162,11 +160,8 @@ def detection_table(results: Sequence[Result]) -> Group:
 def severity_table(result: Result) -> Group:
     """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
     severities = result.severities
-    table = Table("test set")
-    for severity in severities:
-        table.add_column(f"{severity:.0%}", justify="right")
-    table.add_column("chance", justify="right", style="dim")
-    table.add_column("ceiling", justify="right", style="dim")
+    bounds = (Column("chance", style="dim"), Column("ceiling", style="dim"))
+    table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
     for anomaly in [*result.dementias, UNSEEN]:
         scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
         table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
@@ -174,7 +169,7 @@ def severity_table(result: Result) -> Group:
     note = (
         "Chance is the prevalence: the truth's share of the voxels that count. Ceiling: the true reduction, smoothed."
     )
-    return Group("", escape(heading), table, Text(note, style="dim"))
+    return Group("", Text(heading), table, Text(note, style="dim"))
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
@@ -212,22 +207,21 @@ def _name(result: Result, results: Sequence[Result]) -> str:
 
 def comparison_table(pairs: Sequence[Pair]) -> Group:
     """A row a measure and pair of models."""
-    table = Table("measure", "models")
-    for heading in ("difference [95 %]", "p (Holm)", "effect", "prefer first", "prefer second", "verdict"):
-        table.add_column(heading, justify="right")
+    numbers = ("difference [95 %]", "p (Holm)", "effect", "prefer first", "prefer second")
+    table = Fitted(Column("measure", "name"), Column("models", "prose"), *numbers, Column("verdict", "prose"))
     for pair in pairs:
         found, off = pair.comparison, pair.comparison.difference
         interval = "" if off.low is None or off.high is None else f" [{off.low:+.3f}, {off.high:+.3f}]"
         better = pair.first if (off.mean or 0) > 0 else pair.second
         table.add_row(
             pair.measure,
-            escape(f"{pair.first} - {pair.second}"),
+            f"{pair.first} - {pair.second}",
             "n/a" if off.mean is None else f"{off.mean:+.3f}{interval}",
             "n/a" if pair.p is None else "< .001" if pair.p < 0.001 else f"{pair.p:.3f}",
             "n/a" if found.effect is None else f"{found.effect:+.2f}",
             f"{found.prefer_a} of {found.subjects}",
             f"{found.prefer_b} of {found.subjects}",
-            escape(f"{better} is better") if pair.decided else "not told apart",
+            f"{better} is better" if pair.decided else "too few people" if pair.too_few else "not told apart",
             style="bold" if pair.measure == pairs[0].measure else "",
         )
     note = (
@@ -235,15 +229,16 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
         "where there are several). Effect: matched-pairs rank-biserial correlation. Decided: Holm-adjusted p below .05 "
         "and an interval without 0."
     )
-    return Group("", table, Text(note, style="dim"))
+    reasons = dict.fromkeys(pair.too_few for pair in pairs if pair.too_few and not pair.decided)
+    lines = [f"Too few people: {'; '.join(reasons)}."] if reasons else []
+    return Group("", table, *(Text(line, style="dim") for line in [note, *lines]))
 
 
-def profile_table(seconds: dict[str, float]) -> Table:
+def profile_table(seconds: dict[str, float]) -> Fitted:
     """Where the time of a command went, the longest first; what a model computed stands apart from the harness."""
     total = sum(seconds.values())
-    table = Table(title=f"{total:.1f} s, of which a model computed {share_in_model(seconds):.0%}")
-    for heading in ("", "s", "share"):
-        table.add_column(heading, justify="right" if heading else "left")
+    title = f"{total:.1f} s, of which a model computed {share_in_model(seconds):.0%}"
+    table = Fitted(Column("phase", "name"), "s", "share", title=title)
     for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         style = "bold" if name in MODEL else ""
         table.add_row(name, f"{spent:.1f}", f"{spent / total:.1%}" if total else "", style=style)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
 
 app = typer.Typer(help="The test set as files, for a tool in any language.", no_args_is_help=True)
@@ -50,18 +51,21 @@ def export(
     """
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.words import words
-    from uadbench.cohorts.opening import open_cohort
+    from uadbench.cohorts.opening import open_and_warn
     from uadbench.exchange.export import export_size, export_testset
     from uadbench.exchange.inputs import counted
     from uadbench.exchange.manifest import manifest_of
     from uadbench.material import Selection, plan_material
     from uadbench.protocol import load_protocol
+    from uadbench.store import require_folder
 
     progress = TerminalProgress()
+    if not dry_run:
+        require_folder(folder)
     chosen = load_protocol(protocol, _restricted(protocol, severities, anomalies))
     reference = cohort or chosen.cohort
     selection = Selection(words("--healthy", healthy), words("--patients", patients))
-    material = plan_material(open_cohort(reference), chosen, fold, progress, selection)
+    material = plan_material(open_and_warn(reference, progress), chosen, fold, progress, selection)
     count = counted(material)
     print(
         f"{count['train']} images to train, {count['validation']} to validate, {count['test']} to test, each "
@@ -74,7 +78,7 @@ def export(
         export_testset(material, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
-    print(f"{folder}: read {folder / 'README.md'}; then: uadbench score {folder} --name TOOL")
+    print(f"{folder}: read {folder / 'README.md'}; then: {command('uadbench', 'score', folder, name='mytool')}")
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:

@@ -12,23 +12,30 @@ from uadbench.errors import InputError
 
 def track(
     run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
-    tracking_uri: Annotated[str | None, typer.Option(help="sqlite:///PATH or http://HOST:PORT.")] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="sqlite:///PATH or http://HOST:PORT. Default: MLFLOW_TRACKING_URI, else sqlite in 'runs'."),
+    ] = None,
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
     from uadbench.cells import Outcome
     from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
     from uadbench.results import read_result
     from uadbench.scores import read_scores, score_hash
-    from uadbench.tracking import Tracker, default_uri
+    from uadbench.tracking import Tracker, chosen_by, chosen_uri
 
+    require_run(run, "uadbench", "track")
     result = read_result(run)
     folder = run if run.is_dir() else run.parent
-    uri = tracking_uri or default_uri(Path("runs"))
+    uri = chosen_uri(tracking_uri, Path("runs"))
+    if uri is None:
+        raise InputError("--tracking-uri none: this command only logs; give sqlite:///PATH or http://HOST:PORT")
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
     if score_hash(read_scores(folder)) != result.score_hash:
         raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")
     draw(Outcome(result, folder, reused=True), TerminalProgress())
     run_id = tracker.log(result, folder)
     tracker.close()
-    print(f"logged to {uri}, run {run_id}")
+    print(f"logged to {uri}{chosen_by(tracking_uri)}, run {run_id}")

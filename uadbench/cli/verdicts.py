@@ -10,7 +10,16 @@ import numpy as np
 
 from uadbench.resampling import Values, mean_intervals
 from uadbench.scores import ranking_scores, read_scores
-from uadbench.statistics import Comparison, compare_paired, holm, rank_intervals, ranking_stability, tie_groups
+from uadbench.statistics import (
+    Comparison,
+    compare_paired,
+    holm,
+    least_p,
+    rank_intervals,
+    ranking_stability,
+    tie_groups,
+    too_few,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,11 +64,12 @@ def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> lis
 
 @dataclass(frozen=True)
 class Verdict:
-    """A model beside the z-score; `p` is Holm-adjusted over all verdicts of a table."""
+    """A model beside the z-score; `p` is Holm-adjusted over all verdicts of a table, `tests` in number."""
 
     model: str
     comparison: Comparison
     p: float | None
+    tests: int = 1
 
     @property
     def word(self) -> str:
@@ -77,14 +87,17 @@ class Verdict:
         probability = "p < .001" if self.p < 0.001 else f"p = {self.p:.3f}".replace("0.", ".")
         shares = f"higher for {comparison.prefer_a} of {comparison.subjects} participants"
         bounds = f"{off.mean:+.3f} [{off.low:+.3f}, {off.high:+.3f}]"
+        few = "" if comparison.decided(self.p) else too_few(comparison.moved, self.tests)
         return (
             f"{self.model} {self.word} {BASELINE}: {bounds}, {probability}, effect {comparison.effect:+.2f}, {shares}"
+            + (f" ({few})" if few else "")
         )
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         told = {"model": self.model, "baseline": BASELINE, "word": self.word}
-        return {**told, **asdict(self.comparison), "p": self.p, "p_alone": self.comparison.p}
+        tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
+        return {**told, **asdict(self.comparison), **tested}
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,8 @@ def verdicts(models: Sequence[Trained]) -> list[Verdict]:
     others = [model for model in models if model is not baseline]
     compared = [compare_paired(model.scores, baseline.scores) for model in others]
     adjusted = holm([comparison.p for comparison in compared])
-    return [Verdict(m.name, comparison, p) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
+    tests = sum(p is not None for p in adjusted)
+    return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
 
 
 def standings(models: Sequence[Trained]) -> list[Standing]:
@@ -139,7 +153,10 @@ def standings_line(models: Sequence[Trained]) -> list[str]:
         told.append(f"{group}. {', '.join(members)}")
     stability = ranking_stability([model.scores for model in models])
     tau = "" if stability is None else f"; Kendall's tau of resampled rankings {stability:.2f}"
-    return [f"Groups not told apart from their best, with ranks (95 %): {'; '.join(told)}{tau}"]
+    pairs = len(models) * (len(models) - 1) // 2
+    few = too_few(models[0].scores.shape[1], pairs)
+    reason = f" ({few})" if few else ""
+    return [f"Groups not told apart from their best, with ranks (95 %){reason}: {'; '.join(told)}{tau}"]
 
 
 def _ranks(low: int, high: int) -> str:

@@ -13,6 +13,7 @@ from uadbench.errors import InputError
 from uadbench.progress import Progress
 
 TABLES = (".tsv", ".csv")
+FORMS = "give the folder of a CAPS tree, or a table of scans with tabs (.tsv) or commas (.csv)"
 
 
 def open_cohort(reference: str) -> Cohort:
@@ -24,23 +25,28 @@ def open_cohort(reference: str) -> Cohort:
         the folder of a CAPS tree, a .tsv or .csv table of scans, or either with options
         ("/data/caps:contains=rec-coregiso", "scans.csv:image=file,diagnosis=DX")
 
-    Raises InputError for an unknown name or option, and for a folder that is no CAPS tree.
+    A file or folder that is there wins over a plugin of the same name that needs a path.
+
+    Raises InputError for an unknown name or option, for a folder that is no CAPS tree, and for another kind of file.
     """
     known = registry.cohorts.names()
     whole = Path(reference).expanduser()
     name, options = (reference, {}) if reference in known or whole.exists() else _split(reference)
     place = Path(name).expanduser()
-    if name not in known and ".py:" not in name:
+    if _is_place(name, place, known, options):
+        is_table = place.suffix.lower() in TABLES
         if not place.exists() and not _looks_like_path(name):
             hint = registry.did_you_mean(name, known)
-            raise InputError(f"no cohort is called '{name}', and no folder either; {hint}")
-        name, options = "table" if place.suffix.lower() in TABLES else "caps", {"path": str(place), **options}
+            raise InputError(f"no cohort is called '{name}', and no file or folder either; {hint}")
+        if place.is_file() and not is_table:
+            raise InputError(f"{name}: not a table of scans that can be read; {FORMS}")
+        name, options = "table" if is_table else "caps", {"path": str(place), **options}
     plugin = registry.cohorts.get(name)
     label = f"cohort {name}"
     given = registry.check_options(label, plugin, options)
     for option, parameter in registry.options_of(plugin).items():
         if parameter.default is Parameter.empty and parameter.kind != Parameter.VAR_POSITIONAL and option not in given:
-            advice = "give its path instead of its name" if option == "path" else f"{name}:{option}=..."
+            advice = FORMS if option == "path" else f"{name}:{option}=..."
             raise InputError(f"{label} needs '{option}'; {advice}")
     return cast(Cohort, plugin(**given))
 
@@ -52,6 +58,14 @@ def open_and_warn(reference: str, progress: Progress) -> Cohort:
     for line in in_lines(findings):
         progress.warning(line)
     return cohort
+
+
+def _is_place(name: str, place: Path, known: list[str], options: dict[str, str]) -> bool:
+    """Whether a name means a file or folder: one that is there wins over a plugin that would only ask for its path."""
+    if name not in known:
+        return ".py:" not in name and not name.endswith(".py")
+    needs_path = "path" in registry.options_of(registry.cohorts.get(name))
+    return needs_path and "path" not in options and place.exists()
 
 
 def _split(reference: str) -> tuple[str, dict[str, str]]:

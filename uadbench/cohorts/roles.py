@@ -8,6 +8,7 @@ import pandas as pd
 
 from uadbench.cohorts.sessions import may_precede
 from uadbench.errors import InputError
+from uadbench.plurals import counted
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Roles:
             role = next(
                 (r for r, names in (("healthy", self.healthy), ("patients", self.patients)) if _is(name, names)), ""
             )
-            parts.append(f"{name or 'no diagnosis'} {_of_people(people)}, {_of_scans(scans)} ({role or 'not used'})")
+            of_them = f"{counted(people, 'participant')}, {counted(scans, 'scan')}"
+            parts.append(f"{name or 'no diagnosis'} {of_them} ({role or 'not used'})")
         return "; ".join(parts)
 
     def left_out(self, table: pd.DataFrame, visits: pd.DataFrame | None = None) -> list[str]:
@@ -104,16 +106,9 @@ def _counts(table: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(n) for name, n in table["group"].value_counts().items()}
 
 
-def _of_people(count: int) -> str:
-    return f"{count} participant{'' if count == 1 else 's'}"
-
-
-def _of_scans(count: int) -> str:
-    return f"{count} scan{'' if count == 1 else 's'}"
-
-
 def _named(rows: pd.DataFrame) -> str:
     """How many scans of how many people, with the first."""
     first = " ".join(rows.iloc[0][["participant_id", "session_id"]])
     more = ", ..." if len(rows) > 1 else ""
-    return f"{_of_scans(len(rows))} of {_of_people(rows['participant_id'].nunique())} ({first}{more})"
+    people = counted(rows["participant_id"].nunique(), "participant")
+    return f"{counted(len(rows), 'scan')} of {people} ({first}{more})"

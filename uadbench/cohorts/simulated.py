@@ -15,6 +15,7 @@ from uadbench.cohorts.caps import FDG, PATTERN, is_of, require_tree
 from uadbench.cohorts.nifti import read_volume
 from uadbench.cohorts.sessions import canonical
 from uadbench.errors import InputError
+from uadbench.plurals import counted
 from uadbench.store import content_hash
 from uadbench.types import GIVEN, Grid, Scan, Volume
 
@@ -97,7 +98,7 @@ class AlteredScans:
                 "give a tree that was simulated from this cohort"
             )
         used = sum(map(len, found.values()))
-        summary = f"{tree}: {used} altered scans of {len(found)} test participants"
+        summary = f"{tree}: {counted(used, 'altered scan')} of {counted(len(found), 'test participant')}"
         if used < seen:
             summary += f"; {seen - used} of people who do not test are left out"
         return AlteredScans(

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.cohorts.opening import open_cohort
+from uadbench.commands import command
 from uadbench.errors import InputError
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Progress
@@ -100,7 +101,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise InputError(f"{file}: has {file.stat().st_size} bytes; a manifest has at most {LARGEST}")
         manifest = Manifest.model_validate_json(file.read_bytes())
     except OSError:
-        raise InputError(f"{folder}: no {MANIFEST} here; 'uadbench testset export {folder}' makes an export") from None
+        makes = command("uadbench", "testset", "export", folder)
+        raise InputError(f"{folder}: no {MANIFEST} here; make an export with: {makes}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its JSON"

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from uadbench.cells import Cell, Outcome, finished, forget
 from uadbench.claims import Claimed
 from uadbench.errors import Unfinished
-from uadbench.launch.place import GPU, Place, connected, threads_of
+from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
+from uadbench.plurals import counted
 from uadbench.progress import Progress, Task
 from uadbench.store import cache_folder
 from uadbench.timelimit import told
@@ -72,6 +73,7 @@ def run_on_cluster(
             draw(known, progress)
             sweep.take(known)
     if todo:
+        require_reachable(place)
         for cell in {cell.material.fold: cell for _, cell in todo}.values():
             cell.material.scans("train")  # into the cache, from which all workers read
             tell_leaks(cell, progress)
@@ -354,4 +356,4 @@ class _Watch:
     def _lost(self) -> None:
         left = len(self.waiting) + len(self.running)
         how = "the same command again, without --fresh," if self.fresh else "the same command again"
-        raise Unfinished(f"the Dask scheduler went away, {left} cells are not done; give {how} to continue")
+        raise Unfinished(f"the Dask scheduler went away with {counted(left, 'cell')} not done; give {how} to continue")

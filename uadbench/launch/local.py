@@ -19,11 +19,13 @@ from uadbench.claims import Claimed
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
 from uadbench.progress import Progress
+from uadbench.registry import did_you_mean
 from uadbench.timelimit import time_limit, told
 from uadbench.timing import phase
 from uadbench.tracking import Tracker
 
 DAY_S = 86400.0
+DEVICES = ("auto", "cpu", "cuda")
 PATIENCE_S = 1.0
 """Between two looks at cells that other processes work on."""
 
@@ -37,11 +39,23 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).split("\n")[0]
-        raise InputError(f"--device {name}: {why}") from None
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {name}: {_why_not(name, str(error))}") from None
     return device
+
+
+def _why_not(name: str, error: str) -> str:
+    """Why a device cannot be had, and what to give instead."""
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or name == kind):
+        return f"no such device; {did_you_mean(kind, [*DEVICES, 'cuda:1'])}"
+    count = torch.cuda.device_count()
+    if not count:
+        return "there is no CUDA GPU here that torch can use; give --device cpu, or auto"
+    if number.isdecimal() and int(number) >= count:
+        return f"the GPUs here are {', '.join(f'cuda:{n}' for n in range(count))}"
+    return error.split("\n", maxsplit=1)[0]
 
 
 def prepare_process() -> None:

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uadbench.errors import InputError
-from uadbench.progress import Progress
-from uadbench.registry import did_you_mean
+from uadbench.launch.slurm import asks_for_memory, directives, has_gpu
+from uadbench.plurals import counted
+from uadbench.progress import Progress, Silent
 from uadbench.timelimit import seconds_of
 
 if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_S = 15.0
+DEFAULT_MEMORY = "8GB"
 GPU = "GPU"
 """The resource that a Dask worker with a GPU of its own offers, one of it."""
-
-SLURM_KEYS = ("partition", "time", "cpus", "gpus", "memory", "account", "qos", "constraint")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Place:
     workers : how many to start; None is one a GPU, or one a core; nothing for an existing cluster
     threads : of torch in each worker; None divides this machine's cores, takes Slurm's, or the worker's own
     scheduler : the address of an existing cluster
-    slurm : options of a job, by SLURM_KEYS
+    slurm : options of a job, as `slurm.parse_slurm` gives them
     gpus : how many GPUs of this machine are used, one by each worker in turn
     """
 
@@ -48,26 +48,6 @@ class Place:
     scheduler: str | None = None
     slurm: Mapping[str, str] | None = None
     gpus: int = 0
-
-
-def parse_slurm(text: str) -> dict[str, str]:
-    """`partition=gpu,gpus=1,time=4h` as options of a job. Raises InputError for what is none."""
-    options: dict[str, str] = {}
-    for part in text.split(","):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
-            raise InputError(f"--slurm {text}: '{part}' is no option; write partition=gpu,gpus=1,time=4h")
-        if key not in SLURM_KEYS:
-            raise InputError(f"--slurm {text}: no option is called '{key}'; {did_you_mean(key, list(SLURM_KEYS))}")
-        if any(c.isspace() for c in value):
-            raise InputError(f"--slurm {text}: '{value}' has a space in it")
-        options[key] = value
-    for key in ("cpus", "gpus"):
-        if key in options and not options[key].isdecimal():
-            raise InputError(f"--slurm {text}: {key} is a number, not '{options[key]}'")
-    if "time" in options:
-        seconds_of("--slurm time", options["time"])
-    return options
 
 
 @contextmanager
@@ -162,7 +142,31 @@ def _visible(gpus: int) -> list[str]:
     return (told or [str(number) for number in range(gpus)])[:gpus]
 
 
+def require_reachable(place: Place) -> None:
+    """Ask the scheduler, or Slurm, whether it would take us, before scans are read for it.
+
+    Raises InputError where it would not.
+    """
+    if place.scheduler is not None:
+        with connected(place, 1, Path(), Silent()):
+            return
+    if place.slurm is not None:
+        with tempfile.TemporaryDirectory(prefix="uadbench-") as folder:
+            _slurm_cluster(place, Path(folder)).close()
+
+
 def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
+    cluster = _slurm_cluster(place, logs)
+    count = min(workers_of(place), most)
+    cluster.adapt(minimum_jobs=count, maximum_jobs=count, interval="5s")  # a job that ends early is asked for again
+    progress.notice(
+        f"asked Slurm for {counted(count, 'job')} (squeue tells when they start; what they print lies in {logs})"
+    )
+    return cluster
+
+
+def _slurm_cluster(place: Place, logs: Path) -> Any:
+    """A cluster whose jobs Slurm would take; none is submitted. Raises InputError where it would not."""
     former = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
 
@@ -171,11 +175,8 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
     if shutil.which("sbatch") is None:
         raise InputError("--slurm: there is no sbatch here; run this where jobs are submitted")
     options = dict(place.slurm)
-    cpus, gpus = int(options.get("cpus", "1")), int(options.get("gpus", "0"))
+    memory = options.get("memory", DEFAULT_MEMORY)
     environment = _environment(threads_of(place) or 1)
-    directives = [f"--{key}={options[key]}" for key in ("qos", "constraint") if key in options]
-    if gpus:
-        directives.append(f"--gres=gpu:{gpus}")
     cluster = SLURMCluster(
         queue=options.get("partition"),
         account=options.get("account"),
@@ -183,12 +184,13 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
         cores=1,
         processes=1,
         job_name="uadbench",
-        job_cpu=cpus,
-        memory=options.get("memory", "8GB"),
+        job_cpu=int(options.get("cpus", "1")),
+        memory=memory if asks_for_memory(options) else DEFAULT_MEMORY,
+        job_directives_skip=[] if asks_for_memory(options) else ["--mem="],
         python=sys.executable,
-        job_extra_directives=directives,
+        job_extra_directives=directives(options),
         job_script_prologue=[f"export {name}={value}" for name, value in environment.items()],
-        worker_extra_args=["--no-dashboard", *(["--resources", f"{GPU}=1"] if gpus else [])],
+        worker_extra_args=["--no-dashboard", *(["--resources", f"{GPU}=1"] if has_gpu(options) else [])],
         log_directory=str(logs),
         silence_logs=logging.CRITICAL,
         scheduler_options={"dashboard_address": None},
@@ -198,10 +200,6 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
     except InputError:
         cluster.close()
         raise
-    count = min(workers_of(place), most)
-    cluster.adapt(minimum_jobs=count, maximum_jobs=count, interval="5s")  # a job that ends early is asked for again
-    jobs = "a job" if count == 1 else f"{count} jobs"
-    progress.notice(f"asked Slurm for {jobs} (squeue tells when they start; what they print lies in {logs})")
     return cluster
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from uadbench import failures
 from uadbench.cells import Cell, Outcome
+from uadbench.commands import command
 from uadbench.errors import Unfinished
 from uadbench.progress import Progress
 from uadbench.report.figures import FIGURES, draw_figures
@@ -63,8 +64,8 @@ class Sweep:
                 tracker.log(outcome.result, outcome.folder)
                 return
             except Unfinished as error:
-                later = f"uadbench track {outcome.folder} --tracking-uri {tracker.uri}"
-                self.progress.warning(f"{error}; the scores are safe, log them later with '{later}'")
+                later = command("uadbench", "track", outcome.folder, tracking_uri=tracker.uri)
+                self.progress.warning(f"{error}; the scores are safe, log them later with: {later}")
         self.untracked.append(outcome.folder)
 
 

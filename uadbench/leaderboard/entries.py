@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from uadbench.commands import command
 from uadbench.errors import InputError
 from uadbench.registry import names_code
 from uadbench.results import DIGITS, Result, check_result
@@ -116,7 +117,8 @@ def result_files(root: Path) -> list[Path]:
     """Where results lie in a leaderboard folder, in the order of their names. Raises InputError without one."""
     folder = root / RESULTS
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; 'uadbench leaderboard add RUN' makes it")
+        makes = command("uadbench", "leaderboard", "add", "RUN", root=root)
+        raise InputError(f"{folder}: no such folder; adding a result makes it: {makes}")
     return sorted(folder.rglob("*.json"))
 
 

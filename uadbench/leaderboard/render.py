@@ -22,6 +22,7 @@ from uadbench.leaderboard.boards import (
 )
 from uadbench.resampling import Interval
 from uadbench.results import Result
+from uadbench.statistics import too_few
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def _described(board: Board) -> Values:
         f"and scale of protocol {board.protocol} version {result.protocol.version}; intervals are 95 % over "
         "participants and, where there are several, seeds."
     )
+    if few := too_few(cohort.test, len(board.rows) * (len(board.rows) - 1) // 2):
+        about += f" Groups are of little use here: {few}."
     version = f" · version {result.protocol.version}, {result.testset.recipe[:8]}" if board.apart else ""
     told = {
         "id": board.slug,

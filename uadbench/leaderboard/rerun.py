@@ -63,12 +63,37 @@ def rerun_elsewhere(
 
     It holds if the new ranking AP and the committed one have intervals that meet.
     """
-    if entry.result.cohort.name != "phantom":
-        raise InputError(f"{entry.file}: only results on the phantom can be tried on another population")
+    require_runnable(entry, elsewhere=True)
     result = _run(entry, f"phantom:seed={seed}", root, output, device, progress)
     there, here = entry.result.headline.ap_interval, result.headline.ap_interval
     meet = there is not None and here is not None and there[0] <= here[1] and here[0] <= there[1]
     return Rerun(entry, result, (), holds=meet)
+
+
+def require_runnable(entry: Entry, elsewhere: bool = False) -> None:
+    """Refuse a cell that cannot be run again here, before any is.
+
+    Args:
+        entry: The committed cell.
+        elsewhere: Whether it is to be run on another population of the phantom.
+
+    Raises:
+        InputError: For answers in files, a private cohort, an unknown model, or one whose extra is missing.
+    """
+    from uadbench import registry
+    from uadbench.models.extras import require_extra
+
+    committed = entry.result
+    name = committed.model.name
+    if committed.model.answers is not None:
+        raise InputError(f"{entry.file}: {name} answered in files; it cannot be run again from here")
+    if elsewhere and committed.cohort.name != "phantom":
+        raise InputError(f"{entry.file}: only results on the phantom can be tried on another population")
+    if not committed.cohort.public:
+        raise InputError(f"{entry.file}: cohort {committed.cohort.name} is private; only its owner can run it again")
+    if name not in registry.models.names():
+        raise InputError(f"{entry.file}: no model is called {name}; install the package that has it")
+    require_extra(str(getattr(registry.models.get(name), "extra", "")), name)
 
 
 def keep(reruns: list[Rerun], root: Path) -> None:
@@ -92,17 +117,13 @@ def keep(reruns: list[Rerun], root: Path) -> None:
 
 def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.device, progress: Progress) -> Result:
     """One cell as committed, on a cohort; its result as it would be committed."""
-    from uadbench import registry
     from uadbench.cells import Cell, run_cell
     from uadbench.cohorts.opening import open_cohort
     from uadbench.material import Selection, plan_material
     from uadbench.scores import read_scores
 
     committed = entry.result
-    if committed.model.answers is not None:
-        raise InputError(f"{entry.file}: {committed.model.name} answered in files; it cannot be run again from here")
-    if not committed.cohort.public:
-        raise InputError(f"{entry.file}: cohort {committed.cohort.name} is private; only its owner can run it again")
+    require_runnable(entry)
     protocol = protocol_of(root, committed)
     tested = None if committed.cohort.tested_on is None else open_cohort(committed.cohort.tested_on)
     roles = Selection(tuple(committed.cohort.healthy), tuple(committed.cohort.ill), test_cohort=tested)
@@ -112,8 +133,6 @@ def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.devi
             f"{entry.file}: different cohorts: {cohort} is version {source.version} here, and not "
             f"{committed.cohort.version}; use an older uadbench"
         )
-    if committed.model.name not in registry.models.names():
-        raise InputError(f"{entry.file}: no model is called {committed.model.name}; install the package that has it")
     material = plan_material(source, protocol, committed.fold, progress, roles)
     cell = Cell(committed.model.name, material, committed.seed, committed.model.options)
     output = output / "reruns"  # whoever says --output runs has other uses for what lies there

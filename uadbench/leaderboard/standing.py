@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from uadbench.commands import command
 from uadbench.errors import InputError
 
 BOARDS = "leaderboard.json"
@@ -60,6 +61,7 @@ def standings(root: Path, model: str) -> list[Standing]:
             if row["model"] == model
         ]
     except FileNotFoundError:
-        raise InputError(f"{file}: no such file; make it with 'uadbench leaderboard build'") from None
+        build = command("uadbench", "leaderboard", "build", root=root)
+        raise InputError(f"{file}: no such file; make it with: {build}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: cannot be read ({type(error).__name__}: {error})") from None

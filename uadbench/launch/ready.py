@@ -1,0 +1,39 @@
+"""Whether models can be made here, asked before the first scan is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from uadbench.cells import Cell
+from uadbench.errors import InputError
+from uadbench.models.checkpoint import build_model
+from uadbench.models.extras import require_extra
+from uadbench.timing import phase
+
+
+@phase("start")
+def require_models(cells: Sequence[Cell], output: Path) -> None:
+    """Make every model once that has no result yet.
+
+    Args:
+        cells: What is to be run.
+        output: The folder for results.
+
+    Raises:
+        InputError: For a missing extra, an option that the model refuses, or a grid that it cannot work on. Any other
+            error of a constructor is left to the run, which records it with its cell and goes on with the others.
+    """
+    first = {cell.model: cell for cell in reversed(cells)}
+    for cell in first.values():
+        for plugin in (cell.plugin, *cell.plugin.parts(cell.all_options)):
+            require_extra(plugin.extra, plugin.registered_name)
+    for cell in first.values():
+        if cell.outcome(output) is not None:
+            continue
+        try:
+            build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
+        except InputError:
+            raise
+        except Exception:  # anybody's code
+            continue
