@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.dying import dies_after
 from uadbench import cells, evaluation
 from uadbench.cells import ANEW, Cell, forget, run_cell
 from uadbench.cohorts.phantom import Phantom
@@ -203,11 +203,6 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch:
     assert len(set(keys)) == 4
 
 
-def there(folder: Path, name: str) -> bool:
-    """Whether a whole file of this name exists, while another process makes and removes others."""
-    return any(name in files for place, _, files in os.walk(folder) if "/.part-" not in place)
-
-
 @pytest.mark.parametrize("moment", ["training.safetensors", "000000.parquet"])
 def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
@@ -219,13 +214,9 @@ def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, mate
         " '--tracking-uri', 'none', '--set', 'protocol.training.epochs=30'])\n"
     )
     environment = {**os.environ, "UADBENCH_CACHE": str(own_cache)}
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env=environment)
-        deadline = time.monotonic() + 120
-        while not there(tmp_path, moment) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    doomed = [sys.executable, "-c", dies_after(f"*/{moment}") + code]
+    killed = subprocess.run(doomed, check=False, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(tmp_path.glob("**/result.json"))
     resumed = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
     assert "continues after" in resumed.stderr

@@ -1,7 +1,9 @@
 """Scores do not depend on how they were computed: by one thread or two, 24 images at once or one, in whose company.
 
-Of equal weights they are bit-equal, or, where sums are taken in another order, equal to BOUNDS.
-`python tests/test_determinism.py` prints how far they really are from each other.
+Of equal weights they are bit-equal, or, where sums are taken in another order, as close as the rounding of float32
+allows: no score moves further than it does where every voxel of the model's answers is moved by ROUNDING.
+`python tests/test_determinism.py` prints how far they really are from each other on this processor;
+`python tests/test_determinism.py --protocol quick vae3d` prints what another number of threads changes in a training.
 
 That a scan's answer is its own stands in `models/test_contract.py`, for every model; what a kill, a resume and another
 folder must not change in `test_cells.py`.
@@ -9,7 +11,11 @@ folder must not change in `test_cells.py`.
 
 from __future__ import annotations
 
+import argparse
+import copy
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,36 +28,36 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from uadbench import evaluation
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation import Evaluator
+from uadbench.leaderboard.tolerance import changes
 from uadbench.material import Material, plan_material
 from uadbench.models.base import Model
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.scores import KEYS, TRAITS, read_scores, score_hash
+from uadbench.types import Batch
 
 CPU = torch.device("cpu")
 FAMILIES = ("identity", "zscore", "pca_recon", "vae3d", "vqvae3d", "anoddpm3d", "padim")
-ANY_BATCH = ("identity", "zscore")
-"""What they compute of a voxel is an operation or two: they are bit-equal in batches of any size."""
-
-ANY_THREADS = ("identity", "zscore", "pca_recon", "vae3d", "vqvae3d")
-"""Bit-equal by one thread and two; the others have products of many small matrices, which are divided among threads."""
-
-BOUNDS = {"ap": 1e-4, "other": 1e-4, "counted": 0.05}
-"""Of an average precision; of any other score x, times |x| + 0.01; of a share of voxels above a threshold, which moves
-by whole voxels.
+EXACT = ("identity", "zscore")
+"""What they compute of a voxel is an operation or two, and sums are the harness's own: bit-equal on any processor, by
+any number of threads, in batches of any size. How the products of the others are divided is the processor's choice.
 """
 
-EQUAL_DB = 120.0
-"""A PSNR above it is that of two equal images: what is left of their difference is the rounding of float32."""
+ROUNDING = 4096 * 2.0**-24
+"""A sum of 4096 terms in float32 is at most so far from the exact one, relative to its terms (Higham 2002, chapter 4);
+the longest sums of these networks, over 27 neighbours in 128 channels, have fewer.
+"""
+
+ONE_VOXEL = 0.01
+"""What a share of the voxels of a mask may move by because of one voxel: masks have more than a hundred."""
 
 COUNTED = ("recall.", "dice.fpr", "exceeding.")
-TRAINED_APART = 0.002
-"""Of the ranking AP, between trainings by one thread and by two: their gradients are rounded otherwise."""
 
 
 @contextmanager
@@ -88,14 +94,30 @@ def scored(model: Model, material: Material, number: int, at_once: int) -> pd.Da
     return pd.concat(rows, ignore_index=True)
 
 
+def rounded(model: Model) -> Model:
+    """The same model, every voxel of whose answers is off by up to ROUNDING, each by a draw of its own."""
+    name = "reconstruct" if model.reconstructs else "anomaly_map"
+    exact, draws = getattr(model, name), torch.Generator().manual_seed(0)
+
+    def answer(batch: Batch) -> Tensor:
+        values = exact(batch)
+        return values * (1 + ROUNDING * (2 * torch.rand(values.shape, generator=draws) - 1))
+
+    inexact = copy.copy(model)
+    vars(inexact)[name] = answer
+    return inexact
+
+
 def largest(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
-    """The largest differences, as BOUNDS has them; what is n/a or infinite must be so in both."""
+    """The largest differences: of an average precision; of a share of voxels above a threshold; of any other score x,
+    divided by |x| + 0.01. What is n/a or infinite must be so in both.
+    """
     pd.testing.assert_frame_equal(one[list(KEYS)], other[list(KEYS)])
-    found = dict.fromkeys(BOUNDS, 0.0)
+    found = {"ap": 0.0, "counted": 0.0, "other": 0.0}
     for name in one.columns.difference([*KEYS, *TRAITS]):
         first, second = (table[name].to_numpy(dtype=np.float64) for table in (one, other))
-        if name.endswith(".psnr"):
-            first, second = np.minimum(first, EQUAL_DB), np.minimum(second, EQUAL_DB)
+        if name.endswith(".psnr"):  # as the error that it is made of: its logarithm has no bound for equal images
+            first, second = 10 ** (-first / 20), 10 ** (-second / 20)
         known = np.isfinite(first)
         np.testing.assert_array_equal(first[~known], second[~known])
         kind = "ap" if name.startswith("ap.") else "counted" if name.startswith(COUNTED) else "other"
@@ -116,18 +138,24 @@ def test_threads_and_batches(name: str, material) -> None:
     material = three_severities(material)
     model = fitted(name, material)
     together = scored(model, material, 1, 24)
-    for other, exact in ((scored(model, material, 2, 24), ANY_THREADS), (scored(model, material, 1, 1), ANY_BATCH)):
-        if name in exact:
+    others = [scored(model, material, 2, 24), scored(model, material, 1, 1)]
+    if name in EXACT:
+        for other in others:
             require_equal(other, together)
+        return
+    allowed = largest(together, scored(rounded(model), material, 1, 24))
+    allowed["counted"] += ONE_VOXEL
+    for other in others:
         for kind, difference in largest(together, other).items():
-            assert difference <= BOUNDS[kind], kind
+            assert difference <= allowed[kind], kind
 
 
 def in_its_own_process(name: str, output: Path, number: int) -> pd.DataFrame:
     """The scores of a cell that a process computes in which nothing was before it."""
+    code = "from uadbench.cli.main import main; main()"
+    command = ["run", "--model", name, "--protocol", "smoke", "--output", str(output), "--tracking-uri", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(number)}
-    command = [sys.executable, __file__, name, str(output)]
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run([sys.executable, "-c", code, *command], check=True, env=environment, capture_output=True)
     (folder,) = output.glob(f"*/*/{name}/fold*")
     return read_scores(folder)
 
@@ -141,9 +169,10 @@ def test_one_process_or_many(material, tmp_path: Path) -> None:
 
 
 def test_training_by_another_number_of_threads(material, tmp_path: Path) -> None:
-    """Other weights, as sums of gradients are rounded otherwise; nearly the same claims."""
-    one, two = (trained_by(number, "vae3d", material, tmp_path) for number in (1, 2))
-    assert abs(ranking(one) - ranking(two)) <= TRAINED_APART
+    """Other weights, as sums of gradients are rounded otherwise; the same ranking, as a reproduction judges it."""
+    one, two = (trained_by(number, "vae3d", material, tmp_path).result for number in (1, 2))
+    (change,) = [change for change in changes(two, [one]) if change.metric == "ranking AP"]
+    assert change.verdict == "same", change
 
 
 def trained_by(number: int, name: str, material: Material, output: Path) -> Outcome:
@@ -160,30 +189,58 @@ def ranking(outcome: Outcome) -> float:
     return found
 
 
-def smoke() -> Material:
-    return plan_material(open_cohort("phantom"), load_protocol("smoke"), 0)
+def planned(protocol: str) -> Material:
+    return plan_material(open_cohort("phantom"), load_protocol(protocol), 0)
+
+
+def apart(name: str, material: Material, folder: Path) -> tuple[float, Outcome]:
+    """Of the ranking AP, between trainings by one thread and by two; and the former."""
+    one, two = (trained_by(number, name, material, folder) for number in (1, 2))
+    return abs(ranking(one) - ranking(two)), one
+
+
+def differences(name: str, folder: Path) -> dict[str, float]:
+    """A row of the table."""
+    wide = three_severities(planned("smoke"))
+    model = fitted(name, wide)
+    together = scored(model, wide, 1, 24)
+    threaded, batched = (largest(together, scored(model, wide, *how)) for how in ((2, 24), (1, 1)))
+    trained, one = apart(name, planned("smoke"), folder)
+    alone = largest(read_scores(one.folder), in_its_own_process(name, folder / "alone", 1))
+    return {
+        "1 or 2 threads": max(threaded.values()),
+        "24 images or 1: AP": batched["ap"],
+        "other scores": max(batched["other"], batched["counted"]),
+        "own process": max(alone.values()),
+        "trained by 1 or 2: ranking AP": trained,
+    }
+
+
+def processor() -> str:
+    """What the system calls it."""
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return f"{found[1] if found else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def main() -> None:
-    """The table of differences; or, with a model and a folder, its cell alone."""
-    if sys.argv[1:]:
-        run_cell(Cell(sys.argv[1], smoke(), 0), Path(sys.argv[2]), CPU, Silent())
-        return
-    columns = ("1 or 2 threads", "24 images or 1: AP", "other scores", "own process", "trained by 1 or 2: ranking AP")
-    print(f"{'':12}" + "".join(f"{column:>{len(column) + 3}}" for column in columns))
-    wide = three_severities(smoke())
-    for name in FAMILIES:
-        model = fitted(name, wide)
-        together = scored(model, wide, 1, 24)
-        threaded, batched = (largest(together, scored(model, wide, *how)) for how in ((2, 24), (1, 1)))
+    """The table of differences; under another protocol than smoke, those between trainings alone."""
+    parser = argparse.ArgumentParser(description="What threads, batches and processes change.")
+    parser.add_argument(
+        "--protocol", default="smoke", help="another one than smoke: only what threads change in training"
+    )
+    parser.add_argument("models", nargs="*", default=FAMILIES, metavar="MODEL")
+    given = parser.parse_args()
+    print(f"protocol {given.protocol}; torch {torch.__version__} on {processor()}")
+    for place, name in enumerate(given.models):
         with tempfile.TemporaryDirectory() as folder:
-            here = Path(folder)
-            one, two = (trained_by(number, name, smoke(), here) for number in (1, 2))
-            alone = largest(read_scores(one.folder), in_its_own_process(name, here / "alone", 1))
-        told = [max(threaded.values()), batched["ap"], max(batched["other"], batched["counted"]), max(alone.values())]
-        told.append(abs(ranking(one) - ranking(two)))
-        cells = (f"{value:.1e}" if value else "bit-equal" for value in told)
-        print(f"{name:12}" + "".join(f"{cell:>{len(column) + 3}}" for cell, column in zip(cells, columns, strict=True)))
+            if given.protocol == "smoke":
+                row = differences(name, Path(folder))
+            else:
+                row = {"trained by 1 or 2: ranking AP": apart(name, planned(given.protocol), Path(folder))[0]}
+        if place == 0:
+            print(f"{'':12}" + "".join(f"{column:>{len(column) + 3}}" for column in row))
+        cells = {column: f"{value:.1e}" if value else "bit-equal" for column, value in row.items()}
+        print(f"{name:12}" + "".join(f"{cell:>{len(column) + 3}}" for column, cell in cells.items()), flush=True)
 
 
 if __name__ == "__main__":

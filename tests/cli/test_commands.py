@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -31,15 +30,13 @@ def run_folder(trained) -> Path:
     return trained[0].folder
 
 
-def test_help_is_quick_and_light() -> None:
-    code = "import sys\nfrom uadbench.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "models"]], ids=" ".join)
+def test_what_lists_imports_little(arguments: list[str]) -> None:
+    """How long it takes is measured in `benchmarks`."""
+    code = f"import sys\nfrom uadbench.cli.main import main\ntry: main({arguments})\nexcept SystemExit: pass\n"
     code += "heavy = {'torch', 'mlflow', 'numpy', 'pandas', 'nilearn'} & set(sys.modules)\nassert not heavy, heavy"
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, capsys) -> None:
@@ -218,16 +215,6 @@ def test_lists_and_cards(capsys) -> None:
     assert tomllib.loads(call(capsys, "show", "quick")[1])["grid"]["voxel_mm"] == 4.0
     assert "did you mean 'vae3d'" in call(capsys, "show", "vaed3")[2]
     assert "did you mean 'models'" in call(capsys, "list", "model")[2]
-
-
-def test_list_models_is_quick() -> None:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        code = "from uadbench.cli.main import main; main(['list', 'models'])"
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.5
 
 
 def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:

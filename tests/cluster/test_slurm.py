@@ -125,7 +125,7 @@ def working(told: Path) -> set[str]:
 
 def left_in_the_queue() -> list[str]:
     """Jobs that do not end; one that was cancelled may take some seconds."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + WAIT_S
     while jobs() and time.monotonic() < until:
         time.sleep(0.2)
     return jobs()

@@ -391,10 +391,10 @@ def test_killed_at_any_moment(tmp_path):
     program = f"""
         class Slow(tests.Numbers):
             def scans(self, grid, rows):
-                for scan in super().scans(grid, rows):
-                    time.sleep(0.0005)
+                for count, scan in enumerate(super().scans(grid, rows)):
+                    if count == 90:  # it does not end by itself
+                        signal.pause()
                     yield scan
-        Path({str(tmp_path / "begun")!r}).touch()
         tests.everything(Slow(400, log=Path({str(tmp_path / "log")!r})))
     """
     rounds = 4
@@ -558,14 +558,20 @@ def test_a_cohort_that_gives_no_numbers():
 
 
 def test_two_processes_at_once_make_no_scan_twice(tmp_path):
-    log, begin = tmp_path / "log", tmp_path / "begin"
+    log, begin, waited_for = (tmp_path / name for name in ("log", "begin", "waited_for"))
     program = f"""
         class Slow(tests.Numbers):
             def scans(self, grid, rows):
                 for scan in super().scans(grid, rows):
-                    time.sleep(0.01)
+                    while not Path({str(waited_for)!r}).exists():
+                        time.sleep(0.001)
                     yield scan
-        cohort, told = Slow(40, log=Path({str(log)!r})), tests.Told()
+        class Tells(tests.Told):
+            def notice(self, text):
+                super().notice(text)
+                if "another process" in text:
+                    Path({str(waited_for)!r}).touch()
+        cohort, told = Slow(40, log=Path({str(log)!r})), Tells()
         mine = cohort.participants.iloc[int(sys.argv[1]):int(sys.argv[2])]
         Path({str(tmp_path)!r}, "ready" + sys.argv[1]).touch()
         while not Path({str(begin)!r}).exists():
@@ -582,7 +588,11 @@ def test_two_processes_at_once_make_no_scan_twice(tmp_path):
     while len(list(tmp_path.glob("ready*"))) < 2 and all(process.poll() is None for process in processes):
         time.sleep(0.001)
     begin.touch()
-    printed = [process.communicate(timeout=100)[0] for process in processes]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0]
     assert sum("another process is storing scans" in text for text in printed) == 1
     assert sorted(map(int, log.read_text().split())) == list(range(40))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.dying import dies_after
 from uadbench.cli.main import main
 from uadbench.errors import InputError
 from uadbench.evaluation import Evaluator
@@ -95,14 +95,9 @@ def test_nothing_tells_which_image_is_what(material, exported: Path) -> None:
 def test_a_killed_export_is_completed(exported: Path, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "killed"
     command = ["testset", "export", str(folder), "--protocol", "smoke"]
-    code = f"from uadbench.cli.main import main; main({command!r})"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as process:
-        while process.poll() is None and len(list((folder / "test").glob("*.nii.gz"))) < 25:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    code = f"{dies_after('*/test/*.nii.gz', 25)}\nfrom uadbench.cli.main import main; main({command!r})"
+    killed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert read_manifest(folder).files == {}
     first = next((folder / "test").glob("*.nii.gz"))
     kept = {file: file.stat().st_ino for file in (folder / "train").iterdir()}

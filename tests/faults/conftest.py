@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,16 +95,23 @@ def undisturbed(trained, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def database(undisturbed, tmp_path_factory) -> str:
+def database(logged_once) -> str:
     """The address of a sqlite database of MLflow, with a run in it."""
+    return logged_once[0]
+
+
+@pytest.fixture(scope="session")
+def logged_once(undisturbed, tmp_path_factory) -> tuple[str, float]:
+    """A database with a run in it; and how long MLflow took on this machine to make it, and to log."""
     folder = tmp_path_factory.mktemp("database")
     uri = f"sqlite:///{folder}/mlflow.db"
     run = shutil.copytree(run_of(undisturbed, "identity"), folder / "run")
+    started = time.monotonic()
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as stopped:
         patched.chdir(folder)
         main(["track", str(run), "--tracking-uri", uri])
     assert not stopped.value.code
-    return uri
+    return uri, time.monotonic() - started
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ class Nursery:
         """`uadbench ARGUMENTS` in a process of its own, after the Python code `before`."""
         self.born += 1
         out, err = (self.folder / f"{self.born}.{kind}" for kind in ("out", "err"))
+        for file in (out, err):
+            file.touch()  # the child may be killed before it opens them
         order = {"arguments": [str(each) for each in arguments], "before": before, "out": str(out), "err": str(err)}
         pid = self.ask(order | {"environment": {name: str(value) for name, value in environment.items()}})
         return Child(self, int(pid), out, err)

@@ -12,17 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from filelock import FileLock
 
+from tests.launch import waiting
 from uadbench.results import read_result
 
+WAITING = f"{waiting.__file__}:Waiting"
 MAIN = "from uadbench.cli.main import main; main()"
-TWELVE = {"models": ("mean", "zscore", "pca_recon", "vae3d"), "seeds": "0,1,2"}
-LONG = 300.0
-"""Seconds that any one of these sweeps may take on a busy machine."""
+TWELVE = {"models": ("mean", "zscore", "pca_recon", WAITING), "seeds": "0,1,2"}
+LEFT = "another process works on it; it is left to that one"
+LONG = 1200.0
+"""Seconds after which a sweep is taken to hang, however busy the machine is."""
 
 FAULTY = """
 import time
@@ -47,6 +51,20 @@ class Raises(Model):
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, and in workers, whose scores are compared."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which `Waiting` says where it learns, and waits for `go`."""
+    folder = tmp_path / "held"
+    folder.mkdir()
+    monkeypatch.setenv(waiting.FOLDER, str(folder))
+    return folder
+
+
+def learning(held: Path) -> list[int]:
+    """The processes in which a training of `Waiting` was begun."""
+    return [int(file.name) for file in held.iterdir() if file.name.isdecimal()]
 
 
 def command(output: Path, *more: str, models: tuple[str, ...], seeds: str = "0") -> list[str]:
@@ -110,12 +128,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-def test_twelve_cells_on_two_workers_one_of_which_is_killed(undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_twelve_cells_on_two_workers_one_of_which_is_killed(
+    undisturbed: dict[str, str], held: Path, tmp_path: Path
+) -> None:
     sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", "--threads", "1", **TWELVE)
     with begun(sweep, tmp_path) as process:
-        until(lambda: list((tmp_path / "runs").glob("phantom/smoke/mean/fold*/result.json")), process, tmp_path)
-        victim = workers_of(process)[0]
-        victim.send_signal(signal.SIGKILL)
+        victim = until(lambda: learning(held), process, tmp_path)[0]
+        assert victim in [worker.pid for worker in workers_of(process)]
+        os.kill(victim, signal.SIGKILL)
+        (held / waiting.GO).touch()
         process.communicate(timeout=LONG)
     told = (tmp_path / "told").read_text()
     assert process.returncode == 0, told
@@ -124,59 +145,53 @@ def test_twelve_cells_on_two_workers_one_of_which_is_killed(undisturbed: dict[st
     assert not list((tmp_path / "runs").glob("**/failure.json"))
 
 
-def test_what_hangs_or_raises_is_recorded_and_the_rest_goes_on(undisturbed: dict[str, str], tmp_path: Path) -> None:
+DASK = ("--launcher", "dask", "--workers", "2", "--threads", "1", "--json")
+
+
+def ended(arguments: list[str], folder: Path) -> tuple[dict[str, Any], str]:
+    """What a sweep with failures prints: its document, and its last line."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+    return json.loads(done.stdout), done.stderr.strip().splitlines()[-1]
+
+
+def test_what_raises_or_hangs_is_recorded_and_the_rest_goes_on(undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """The limit is short, and so for the cell that hangs alone: on a busy machine any other takes longer."""
     (tmp_path / "faulty.py").write_text(FAULTY)
-    models = ("./faulty.py:Hangs", "./faulty.py:Raises", "mean")
-    several = (
-        "--launcher",
-        "dask",
-        "--workers",
-        "2",
-        "--threads",
-        "1",
-        "--retries",
-        "1",
-        "--time-limit",
-        "12s",
-        "--json",
-    )
-    done = subprocess.run(
-        command(tmp_path / "runs", *several, models=models), capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 3, done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: 2 of 3 cells have no result:") and "Traceback" not in done.stderr
-    assert "took longer than the 12 s" in last and "RuntimeError: a wire came loose" in last
-    assert "a wire came loose; it is tried again" in done.stderr
-    told = json.loads(done.stdout)
-    assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 2
-    assert hashes(tmp_path / "runs")["mean 0"] == undisturbed["mean 0"]
+    output, models = tmp_path / "runs", ("./faulty.py:Hangs", "./faulty.py:Raises", "mean")
+    told, last = ended(command(output, *DASK, "--retries", "1", models=models[1:]), tmp_path)
+    assert last.startswith("error: 1 of 2 cells have no result:") and "RuntimeError: a wire came loose" in last
+    assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 1
+    assert hashes(output)["mean 0"] == undisturbed["mean 0"]
+    told, last = ended(command(output, *DASK, "--time-limit", "2s", models=(models[0], models[2])), tmp_path)
+    assert last.startswith("error: 1 of 2 cells have no result:") and "took longer than the 2 s" in last
+    assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 1
     recorded = {file.parts[-3]: json.loads(file.read_text()) for file in tmp_path.glob("runs/*/*/*/fold*/failure.json")}
     assert recorded["Raises"]["attempts"] == 2 and recorded["Hangs"]["attempts"] == 1
     planned = subprocess.run(
-        command(tmp_path / "runs", "--dry-run", "--json", models=models),
-        capture_output=True, text=True, check=True, cwd=tmp_path,
-    )  # fmt: skip
+        command(output, "--dry-run", "--json", models=models), capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     states = {row["model"]: (row["state"], row["error"]) for row in json.loads(planned.stdout)}
     assert states["mean"] == ("done", "")
     assert states["Raises"] == ("failed", "RuntimeError: a wire came loose")
 
 
-def test_stopped_by_the_keyboard_and_resumed(undisturbed: dict[str, str], tmp_path: Path) -> None:
-    sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", models=("vae3d", "mean"))
+def test_stopped_by_the_keyboard_and_resumed(undisturbed: dict[str, str], held: Path, tmp_path: Path) -> None:
+    sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", models=(WAITING, "mean"))
     with begun(sweep, tmp_path) as process:
-        until(lambda: "training vae3d" in (tmp_path / "told").read_text(), process, tmp_path)
+        until(lambda: learning(held), process, tmp_path)
         workers = workers_of(process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LONG)
     told = (tmp_path / "told").read_text().strip().splitlines()
     assert process.returncode == 3 and told[-1].startswith("error: stopped; give the same command again"), told
     assert not any("Traceback" in line for line in told), told
-    psutil.wait_procs(workers, timeout=10)
+    psutil.wait_procs(workers, timeout=LONG)
     assert not [worker for worker in workers if worker.is_running()]
+    (held / waiting.GO).touch()
     again = subprocess.run(sweep, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0")}
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("Waiting 0", "mean 0")}
 
 
 @contextmanager
@@ -205,22 +220,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_scheduler_is_killed_and_the_sweep_resumed(undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_the_scheduler_is_killed_and_the_sweep_resumed(undisturbed: dict[str, str], held: Path, tmp_path: Path) -> None:
     port = free_port()
     sweep = command(
         tmp_path / "runs", "--launcher", "dask", "--scheduler", f"tcp://127.0.0.1:{port}", "--threads", "1",
-        models=("mean", "vae3d"),
+        models=("mean", WAITING),
     )  # fmt: skip
     with dask_cluster(tmp_path, port) as scheduler, begun(sweep, tmp_path) as process:
-        until(lambda: "training vae3d" in (tmp_path / "told").read_text(), process, tmp_path)
+        until(lambda: learning(held), process, tmp_path)
         scheduler.kill()
         process.communicate(timeout=LONG)
         last = (tmp_path / "told").read_text().strip().splitlines()[-1]
         assert process.returncode == 3 and "the Dask scheduler went away" in last, last
+    (held / waiting.GO).touch()
     with dask_cluster(tmp_path, port):
         again = subprocess.run(sweep, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=LONG)
     assert again.returncode == 0, again.stderr
-    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0")}
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("Waiting 0", "mean 0")}
 
 
 def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
@@ -235,16 +251,21 @@ def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: --scheduler {address}: no Dask scheduler answers")
 
 
-def test_two_sweeps_at_once_share_an_output_folder(undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_two_sweeps_at_once_share_an_output_folder(undisturbed: dict[str, str], held: Path, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
         folder.mkdir()
-    sweep = command(tmp_path / "runs", "--json", models=("vae3d", "mean", "zscore"))
+    sweep = command(tmp_path / "runs", "--json", models=(WAITING, "mean", "zscore"))
+
+    def told() -> list[str]:
+        return [(folder / "told").read_text() for folder in folders]
+
     with begun(sweep, folders[0]) as one, begun(sweep, folders[1]) as other:
+        until(lambda: learning(held) and any(LEFT in text for text in told()), one, folders[0])
+        (held / waiting.GO).touch()
         answers = [json.loads(process.communicate(timeout=LONG)[0]) for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0)
     names = [[found["result"]["model"]["name"] for found in answer["results"]] for answer in answers]
-    assert names == [["vae3d", "mean", "zscore"]] * 2
-    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("vae3d 0", "mean 0", "zscore 0")}
-    told = [(folder / "told").read_text() for folder in folders]
-    assert sum(text.count("training vae3d: 0 of") for text in told) == 1, "one of them trained it"
+    assert names == [["Waiting", "mean", "zscore"]] * 2
+    assert hashes(tmp_path / "runs") == {name: undisturbed[name] for name in ("Waiting 0", "mean 0", "zscore 0")}
+    assert sum(text.count("training Waiting: 0 of") for text in told()) == len(learning(held)) == 1, "one trained it"

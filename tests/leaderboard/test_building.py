@@ -289,17 +289,25 @@ def with_nine_severities(board: Board) -> Board:
     return replace(board, rows=tuple(replace(row, entries=tuple(map(full, row.entries))) for row in board.rows))
 
 
+def built(root: Path, mean: Entry, models: int, seeds: int) -> tuple[float, list[Board], dict[Path, str]]:
+    """A leaderboard of so many models: seconds of this process to generate it, its boards and its files."""
+    many(root, mean, models, seeds)
+    started = time.process_time()  # what else the machine does is not counted
+    found, made = generated(root)
+    return time.process_time() - started, found, made
+
+
 @pytest.mark.parametrize(("models", "seeds"), [(100, 5), pytest.param(500, 1, marks=pytest.mark.slow)])
 def test_five_hundred_results(models: int, seeds: int, mean, tmp_path) -> None:
-    many(tmp_path, mean, models, seeds)
-    started = time.process_time()  # what else the machine does is not counted
-    found, made = generated(tmp_path)
-    took = time.process_time() - started
+    """Five times as many models take about five times as long: nearer to it than to the square."""
+    before, *_ = built(tmp_path / "few", mean, models // 5, seeds)
+    root = tmp_path / "many"
+    took, found, made = built(root, mean, models, seeds)
     assert len(made) == 4 + models and len(found) == 1
-    size = len(made[tmp_path / "index.html"].encode())
+    size = len(made[root / "index.html"].encode())
     larger = len(render.files([with_nine_severities(found[0])])["index.html"].encode())
     print(f"{models} models x {seeds} seeds: {took:.1f} s, index.html {size:,} bytes, of quick {larger:,}")
-    assert took < 20
+    assert took / before < 5**1.5
     assert size < larger < 1_000_000
 
 

@@ -196,7 +196,7 @@ def visit(context: Any, site: Path) -> Iterator[Visit]:
     def opened(path: str = "index.html", width: int = 1280, scheme: str = "light") -> Any:
         page = context.new_page()
         pages.append(page)
-        page.set_default_timeout(5000)
+        page.set_default_timeout(60_000)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
         page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import resource
 import signal
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
 GIB = 1 << 30
-SECONDS = 2.0
+STEPS = 50_000_000
+"""Of Python: so long a reader may compute, which takes a few seconds of processor time on any machine of today."""
 
 
 class Hang(BaseException):
     """Not an Exception: no reader takes it for a fault of its file."""
 
 
+@cache
+def seconds_a_step() -> float:
+    """Of processor time, here: a loop of Python that adds, once around."""
+    started, found = time.process_time(), 0
+    for number in range(1_000_000):
+        found += number
+    return (time.process_time() - started) / 1_000_000
+
+
 @contextmanager
-def processor_time(seconds: float = SECONDS) -> Iterator[None]:
-    """Raises Hang when this process has computed for longer, however busy the machine is."""
+def processor_time(steps: float = STEPS) -> Iterator[None]:
+    """Raises Hang when this process has computed for longer, however slow the machine is, and however busy."""
+    seconds = steps * seconds_a_step()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Hang(f"{seconds:g} s of processor time")

@@ -17,7 +17,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.security.limits import GIB, address_space, measured, processor_time
+from tests.security.limits import GIB, STEPS, address_space, measured, processor_time
 from uadbench.cohorts.nifti import read_volume
 from uadbench.cohorts.text_tables import MOST_ROWS, read_table
 from uadbench.errors import InputError
@@ -247,7 +247,7 @@ TABLES: dict[str, tuple[Callable[[], str], str]] = {
 def test_tables_that_would_grow(kind: str, tmp_path: Path) -> None:
     make, said = TABLES[kind]
     (tmp_path / "t.tsv").write_text(make())
-    with address_space(GIB), processor_time(10), pytest.raises(InputError, match=said):
+    with address_space(GIB), processor_time(5 * STEPS), pytest.raises(InputError, match=said):
         read_table(tmp_path / "t.tsv")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -42,11 +43,13 @@ def test_a_model_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examining, "ONCE_MORE_S", 0.1)
     before = signal.getsignal(signal.SIGALRM)
     found = list(examine(Hangs, limit_s=0.5))
-    assert sum(finding.seconds for finding in found) < 10
-    hung = [finding for finding in found if not finding.ended]
-    assert len(found) == len(CHECKS) and 0 < len(hung) < len(CHECKS)
-    assert hung[0].wrong.startswith("anomaly_map is still running after 0.5 s (test_examining.py:")
-    assert all("after 0.1 s" in finding.wrong for finding in hung[1:])
+    assert len(found) == len(CHECKS)
+    hung = [finding.wrong for finding in found if not finding.ended]
+    assert [wrong.partition(" is still running after ")[2].partition(" (")[0] for wrong in hung] == [
+        "0.5 s",
+        *["0.1 s"] * (len(hung) - 1),
+    ]
+    assert any(re.match(r"anomaly_map is .* \(test_examining\.py:", wrong) for wrong in hung)
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
