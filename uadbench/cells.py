@@ -273,7 +273,8 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
         return model, _read_curve(folder)
     training = cell.material.batches("train", cell.seed, device)
     if cell.weights is not None:
-        load_given(model, cell.weights)
+        if prefix := load_given(model, cell.weights):
+            progress.notice(f"{cell.weights.file}: the prefix '{prefix}' of its names was ignored")
         curve = Curve()
     elif model.learns_by_gradients:
         section = cell.material.protocol.training
