@@ -14,6 +14,7 @@ ROWS = {
     "progress": 1,
     "store": 1,
     "registry": 1,
+    "modulefile": 1,
     "atlas": 1,
     "gaussian": 1,
     "allocator": 1,
