@@ -39,6 +39,7 @@ ROWS = {
     "training": 3,
     "simulation": 3,
     "provenance": 3,
+    "source": 3,
     "observation": 3,
     "examples": 3,
     "scores": 3,
