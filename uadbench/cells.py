@@ -111,7 +111,8 @@ class Cell:
         """What the model begins with, apart from what it draws."""
         if self.like is not None:
             return self.like.initial
-        return initial_state(self.model, self.material.protocol.lattice, self.all_options)
+        lattice = self.material.protocol.lattice
+        return initial_state(lambda: build_model(self.model, lattice, self.all_options, seed=0))
 
     @property
     def unranked(self) -> str | None:

@@ -26,9 +26,10 @@ from uadbench.store import content_hash
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of what a package manager has put there."""
 
-NO_CODE = frozenset(
-    {"__module__", "__qualname__", "__doc__", "__annotations__", "__dict__", "__weakref__"}
-) | frozenset({"__firstlineno__", "__static_attributes__", "__parameters__", "__abstractmethods__", "_abc_impl"})
+NO_CODE = frozenset({"__module__", "__qualname__", "__doc__", "__annotations__", "__dict__", "__weakref__"}).union(
+    {"__firstlineno__", "__static_attributes__", "__parameters__", "__abstractmethods__", "_abc_impl"},
+    {"registered_name"},
+)
 """Attributes of a class that do not change what it computes."""
 
 WRAPPERS = (staticmethod, classmethod, MethodType, functools.partial, functools.cached_property, property)
@@ -98,7 +99,7 @@ class _Search:
             self._take_module(plugin.__module__, file, module)
         for name, value in vars(plugin).items():
             inner = inspect.unwrap(value) if isinstance(value, FunctionType) else value
-            if name in {*NO_CODE, "registered_name"} or _is_of_dataclass(plugin, inner):
+            if name in NO_CODE or _is_of_dataclass(plugin, inner):
                 continue
             if file is None:
                 self.loose.append([plugin.__qualname__, name, self._described(value)])
@@ -196,8 +197,8 @@ def _module_of(plugin: type) -> ModuleType | None:
 
 
 def _file_of(module: ModuleType | None) -> Path | None:
-    file = getattr(module, "__file__", None)
-    return Path(file) if file else None
+    file = getattr(module, "__file__", None) or ""
+    return Path(file) if file and not file.startswith("<") else None  # "<stdin>" is none
 
 
 def _code(module: ModuleType | None, file: Path) -> bytes:

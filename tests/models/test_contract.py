@@ -185,6 +185,14 @@ class Dead(Sound):
         return super().reconstruct(batch) + torch.relu(self.closed)
 
 
+class Arrives(Sound):
+    """It holds what it has learnt elsewhere."""
+
+    def __init__(self, grid: Grid, rate: float = 0.1) -> None:
+        super().__init__(grid, rate)
+        self.register_buffer("prior", torch.tensor([0.3, 0.1, 0.2]))
+
+
 class BeginsAtZero(Sound):
     """Two layers, one after the other, whose last begins at zero: the first moves after it."""
 
@@ -291,6 +299,7 @@ BROKEN = {
     SeedsAll: ("global generators", "the constructor sets the global seed of torch"),
     SeedsWhenAsked: ("global generators", "inference sets the global seed of Python"),
     Idle: ("gradients everywhere", "no loss whose optimiser owns it reaches 'idle'"),
+    Arrives: ("learnt weights are declared", r"it arrives with .* elsewhere: prior; declare them"),
     Dead: ("gradients everywhere", "the gradient is exactly zero in 12 steps of training for 'closed'"),
     NoSuchOptimiser: ("gradients everywhere", "losses yields 'al', but optimisers has only: all"),
     Detached: ("gradients everywhere", "loss 'all' depends on no parameter"),

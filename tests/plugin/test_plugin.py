@@ -63,7 +63,7 @@ def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
 def test_it_is_tested_and_run_by_its_name(python: Path, material, tmp_path: Path) -> None:
     tested = uadbench(python, tmp_path, "test-model", "halfway", "--set", "part=0.25")
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "halfway: all 15 checks pass" in tested.stdout
+    assert "halfway: all 16 checks pass" in tested.stdout
     options = ["--protocol", "smoke", "--tracking-uri", "none", "--set", "halfway.part=0.25", "--json"]
     done = uadbench(python, tmp_path, "run", "--model", "halfway", *options)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,6 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from uadbench.models.base import Model
-from uadbench.models.checkpoint import build_model
-from uadbench.types import Grid
 
 UNSET = frozenset({"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"})
 """Operations whose result is whatever was in memory."""
@@ -48,20 +46,20 @@ class Initial:
         return ", ".join(self.undeclared[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def initial_state(name: str, grid: Grid, options: Mapping[str, Any]) -> Initial:
+def initial_state(build: Callable[[], Model]) -> Initial:
     """Build a model in which nothing is drawn, and look at what it holds.
 
     Every number that torch would draw is zero, and so is memory that is not set. What remains comes from code and files
     alone: weights that a constructor loads, also those to which it adds noise. So the digest does not depend on the
     seed, which a key holds beside it, and is the same on processors that draw other last digits.
 
-    A constructor that cannot do without draws is built with draws of a fixed seed. One that raises has a digest, too:
-    its error is reported when the model is built to be used.
+    `build` seeds torch's generator, and puts it back. A constructor that cannot do without draws has its draws. One
+    that raises has a digest, too: its error is reported when the model is built to be used.
     """
     for mode in (_Undrawn(), nullcontext()):  # type: ignore[no-untyped-call]
         try:
             with _generators_apart(), mode, redirect_stdout(sys.stderr):
-                model = build_model(name, grid, options, seed=0)
+                model = build()
         except (Exception, SystemExit):  # anybody's code
             continue
         return begins_as(model)
@@ -70,9 +68,9 @@ def initial_state(name: str, grid: Grid, options: Mapping[str, Any]) -> Initial:
 
 def begins_as(model: Model) -> Initial:
     """What a model holds now."""
-    tensors = dict(held(model))
     declared = tuple(_declared(model))
     try:
+        tensors = dict(held(model))
         learnt = [name for name, value in tensors.items() if seems_learnt(value)]
         digest = tensors_digest(tensors)
     except (RuntimeError, TypeError, NotImplementedError):  # a tensor without numbers of its own
@@ -101,7 +99,7 @@ _OF_TORCH = frozenset(vars(nn.Module()))
 def _inside(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         if not is_lazy(value):
-            yield name, value.detach()
+            yield name, value.detach() if value.layout == torch.strided else value.detach().to_dense()
     elif isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         yield name, torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     elif isinstance(value, nn.Module):  # in an attribute that torch does not look into
@@ -116,9 +114,8 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 (hex) of names, types, shapes and numbers."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
-        dense = value.to_dense() if value.layout != torch.strided else value
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -161,7 +158,7 @@ class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _generators_apart() -> Iterator[None]:
-    """Seed the generators of Python and NumPy, and put them back as they were, as `build_model` does with torch's."""
+    """Seed the generators of Python and NumPy, and put them back as they were."""
     python, numpy = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)

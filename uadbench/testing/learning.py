@@ -11,6 +11,7 @@ import torch
 from uadbench.batches import Batches
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
+from uadbench.models.initial import initial_state
 from uadbench.progress import Silent
 from uadbench.testing.examples import (
     answers_of,
@@ -77,6 +78,16 @@ def _gradients(model: Model, batches: Batches) -> tuple[set[str], set[str]]:
 def _some(labels: list[str]) -> str:
     more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
     return ", ".join(f"'{label}'" for label in labels[:3]) + more
+
+
+def check_learnt_weights_are_declared(model_class: type[Model]) -> None:
+    """What the constructor takes from elsewhere is declared in `pretrained`."""
+    begun = initial_state(lambda: new_model(model_class))
+    assert not begun.undeclared, (
+        f"it arrives with numbers that were learnt or computed elsewhere: {begun.named}; declare them, as in "
+        f"pretrained = {{'{begun.undeclared[0]}': 'what they are and where they come from'}}; until then runs are "
+        "unranked"
+    )
 
 
 def check_save_load(model_class: type[Model]) -> None:
