@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -170,3 +171,21 @@ def test_modules_that_are_imported_by_a_value_or_late_count(tmp_path: Path, monk
         monkeypatch.delitem(sys.modules, "constants_of_net", raising=False)
         digests.add(source_digest(registry.models.get(f"{tmp_path / 'net.py'}:Net")))
     assert len(digests) == 3 and None not in digests
+
+
+def test_what_else_of_a_package_is_loaded_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "package_of_net"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "layers.py").write_text("GAIN = 1\n")
+    (package / "other.py").write_text("")
+    (package / "net.py").write_text(f"from . import layers\nfrom package_of_net import layers as same\n{CLASS}")
+    plugin = importlib.import_module("package_of_net.net").Net
+    before = source_digest(plugin)
+    importlib.import_module("package_of_net.other")
+    assert before is not None and source_digest(plugin) == before
+    for name in [name for name in sys.modules if name.startswith("package_of_net")]:
+        monkeypatch.delitem(sys.modules, name)
+    (package / "layers.py").write_text("GAIN = 2\n")
+    assert source_digest(importlib.import_module("package_of_net.net").Net) not in {before, None}

@@ -8,7 +8,6 @@ import functools
 import inspect
 import linecache
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -180,16 +179,13 @@ class _Search:
         top = name.partition(".")[0]
         if file.parent in self._homes or top in self._packages:
             return True
-        return top != "uadbench" and not INSTALLED & set(file.parts) and not file.is_relative_to(STANDARD_LIBRARY)
+        return top not in sys.stdlib_module_names | {"uadbench"} and not INSTALLED & set(file.parts)
 
     def _may_be_near(self, name: str) -> bool:
         """Whether it is worthwhile to look for the file of a module that is not loaded."""
         top = name.partition(".")[0]
         file = _file_of(sys.modules.get(top))
         return top not in sys.stdlib_module_names and (top == "uadbench" or file is None or self._is_near(top, file))
-
-
-STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
 def _module_of(plugin: type) -> ModuleType | None:
@@ -247,10 +243,14 @@ def _imports(code: bytes, package: str) -> frozenset[str]:
 
 
 def _reached(module: ModuleType | None) -> Iterator[str]:
-    """The modules that a loaded one holds, or from which it holds a class or function."""
+    """The modules that a loaded one holds, or from which it holds a class or function.
+
+    A package holds every module in it that has been loaded, by whomever: those that it imports itself are found there.
+    """
     for value in vars(module).values() if module is not None else ():
+        inside = isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__name__}.")  # type: ignore[union-attr]
         name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-        if isinstance(name, str):
+        if isinstance(name, str) and not inside:
             yield name
 
 
