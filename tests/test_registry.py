@@ -53,6 +53,31 @@ def test_another_package_registers_a_model(tmp_path: Path, monkeypatch: pytest.M
     assert models.get("other").registered_name == "other"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("point", ["heavy.nets:Net", "heavy:Net", "heavy:Renamed"])
+def test_a_package_s_model_is_summarised_without_an_import(
+    point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_package(tmp_path, "light", f"net = {point}", "")
+    (tmp_path / "heavy").mkdir()
+    exported = "from .nets import Net\nfrom heavy.nets import Net as Renamed\n"
+    (tmp_path / "heavy" / "__init__.py").write_text(f"{exported}raise RuntimeError('imported')\n")
+    (tmp_path / "heavy" / "nets.py").write_text('class Net:\n    """Finds lesions.\n\n    Slowly.\n    """\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Registry("model", "uadbench.models", "uadbench.models").origins()["net"].summary == "Finds lesions."
+    assert "heavy" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "code", ["class Net:\n  '''No end", "Net = 3\n", "from .none import Net\n", "\0", "class Net: 1"]
+)
+def test_a_package_whose_model_is_not_found_has_no_summary(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_package(tmp_path, "odd", "net = odd:Net", code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Registry("model", "uadbench.models", "uadbench.models").origins()["net"].summary == ""
+
+
 def test_a_broken_plugin_is_reported_and_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_package(tmp_path, "brokenpackage", "broken = brokenpackage:Net", "raise RuntimeError('no luck')")
     monkeypatch.syspath_prepend(tmp_path)

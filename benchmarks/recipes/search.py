@@ -36,7 +36,7 @@ from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model
 from uadbench.observation import observe
 from uadbench.protocol import load_protocol
-from uadbench.provenance import source_digest
+from uadbench.source import source_digest
 from uadbench.store import content_hash, keyed_seed, write_json, write_text
 from uadbench.testset import SimulatedCases
 from uadbench.training import train

@@ -78,7 +78,7 @@ def mine(tmp_path: Path) -> str:
 def test_a_sound_model(mine: str, material, capsys) -> None:
     code, out, err = call(capsys, f"{mine}:Sound")
     assert code == 0, out + err
-    assert "Sound: all 15 checks pass" in out and "smoke run                    ok" in out
+    assert "Sound: all 16 checks pass" in out and "smoke run                    ok" in out
     assert "ranking AP under smoke: Sound 0." in out and ", zscore 0." in out
     assert "evaluating zscore: 20 of 20" in err
 
@@ -110,7 +110,7 @@ def test_what_a_model_prints_does_not_spoil_the_json(mine: str, material, capsys
 def test_what_only_the_run_finds(mine: str, material, capsys) -> None:
     code, out, _ = call(capsys, f"{mine}:NarrowGrid")
     assert code == 1
-    assert "NarrowGrid: 1 of 15 checks fail" in out
+    assert "NarrowGrid: 1 of 16 checks fail" in out
     assert f"(mine.py:{NARROW_LINE})" in out and "reconstruct raised RuntimeError" not in out.split("smoke run")[0]
     assert "ranking AP" not in out
 

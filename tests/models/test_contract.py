@@ -174,6 +174,36 @@ class Idle(Sound):
         self.idle = nn.Parameter(torch.ones(1))
 
 
+class Dead(Sound):
+    """A layer behind a rectifier that is never open."""
+
+    def __init__(self, grid: Grid, rate: float = 0.1) -> None:
+        super().__init__(grid, rate)
+        self.closed = nn.Parameter(torch.full((1,), -9.0))
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        return super().reconstruct(batch) + torch.relu(self.closed)
+
+
+class Arrives(Sound):
+    """It holds what it has learnt elsewhere."""
+
+    def __init__(self, grid: Grid, rate: float = 0.1) -> None:
+        super().__init__(grid, rate)
+        self.register_buffer("prior", torch.tensor([0.3, 0.1, 0.2]))
+
+
+class BeginsAtZero(Sound):
+    """Two layers, one after the other, whose last begins at zero: the first moves after it."""
+
+    def __init__(self, grid: Grid, rate: float = 0.1) -> None:
+        super().__init__(grid, rate)
+        self.first, self.last = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        return super().reconstruct(batch) + self.last * self.first * batch.images.square()
+
+
 class NoSuchOptimiser(Sound):
     """Its loss names an optimiser that there is not."""
 
@@ -269,6 +299,8 @@ BROKEN = {
     SeedsAll: ("global generators", "the constructor sets the global seed of torch"),
     SeedsWhenAsked: ("global generators", "inference sets the global seed of Python"),
     Idle: ("gradients everywhere", "no loss whose optimiser owns it reaches 'idle'"),
+    Arrives: ("learnt weights are declared", r"it arrives with .* elsewhere: prior; declare them"),
+    Dead: ("gradients everywhere", "the gradient is exactly zero in 12 steps of training for 'closed'"),
     NoSuchOptimiser: ("gradients everywhere", "losses yields 'al', but optimisers has only: all"),
     Detached: ("gradients everywhere", "loss 'all' depends on no parameter"),
     ManyLosses: ("gradients everywhere", "loss 'all' is no scalar, but of shape"),
@@ -287,6 +319,10 @@ def test_a_sound_model_passes() -> None:
     findings = list(examine(Sound))
     assert [finding.wrong for finding in findings] == [""] * len(CHECKS)
     assert all(finding.about and finding.ended for finding in findings)
+
+
+def test_a_layer_that_begins_at_zero_is_sound() -> None:
+    assert [finding.wrong for finding in examine(BeginsAtZero)] == [""] * len(CHECKS)
 
 
 @pytest.mark.parametrize("model", BROKEN, ids=lambda model: model.__name__)

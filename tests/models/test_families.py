@@ -28,7 +28,7 @@ from uadbench.models.vqvae3d import VQVAE3D
 from uadbench.models.zscore import ZScore
 from uadbench.models.zscore_glm import ZScoreGLM
 from uadbench.progress import Silent
-from uadbench.provenance import source_digest
+from uadbench.source import source_digest
 from uadbench.testing import SMALL, example_batches, fitted
 from uadbench.training import train
 from uadbench.types import Batch, Grid

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from uadbench.errors import InputError
+from uadbench.models.base import Model
 from uadbench.models.given_weights import CONVERT, PICKLES, find_weights, load_given
 from uadbench.models.vae3d import VAE3D
 from uadbench.testing import SMALL
@@ -68,6 +70,43 @@ def test_what_does_not_fit_names_the_first_tensor(file: Path) -> None:
     save_file({**whole, first: torch.full_like(whole[first], float("nan"))}, file)
     with pytest.raises(InputError, match=f"'{first}' holds numbers that are not finite"):
         load_given(small(), find_weights(file))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "model.module."])
+def test_the_prefix_of_a_wrapper_is_ignored(prefix: str, file: Path) -> None:
+    theirs = small().state_dict()
+    save_file({prefix + name: value for name, value in theirs.items()}, file)
+    model = small()
+    assert load_given(model, find_weights(file)) == prefix
+    assert all(torch.equal(value, theirs[name]) for name, value in model.state_dict().items())
+    save_file({**{prefix + name: value for name, value in theirs.items()}, "loss.weight": torch.ones(1)}, file)
+    with pytest.raises(InputError, match=r"'loss\.weight'"):
+        load_given(small(), find_weights(file))
+
+
+def test_a_prefix_that_is_the_model_s_own_stays(file: Path) -> None:
+    """A model whose own names begin with `model.`, bare and wrapped once more."""
+    theirs = {"model.model.weight": torch.ones(2), "model.bias": torch.zeros(2)}
+    for prefix in ("", "model.", "module."):
+        save_file({prefix + name: value for name, value in theirs.items()}, file)
+        own = WithNames(theirs)
+        assert load_given(own, find_weights(file)) == prefix
+        assert torch.equal(own.state_dict()["model.model.weight"], torch.ones(2))
+
+
+class WithNames(Model):
+    """A model that has zeros under given names."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__(SMALL)
+        for name, value in tensors.items():
+            *path, last = name.split(".")
+            module: nn.Module = self
+            for part in path:
+                if not hasattr(module, part):
+                    module.add_module(part, nn.Module())
+                module = module.get_submodule(part)
+            module.register_buffer(last, torch.zeros_like(value))
 
 
 def test_a_damaged_or_changed_file_is_refused(file: Path) -> None:

@@ -50,7 +50,10 @@ def test_it_is_not_in_this_environment() -> None:
 
 def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
     done = uadbench(python, tmp_path, "list", "models", "--json")
-    origins = {row["name"]: row["from"] for row in json.loads(done.stdout)}
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    origins = {name: row["from"] for name, row in rows.items()}
+    assert rows["halfway"]["summary"] == "Reconstructs a scan as a mixture of itself and the mean healthy scan."
+    assert rows["broken"]["summary"] == ""
     assert origins["halfway"] == "uadbench-halfway (uadbench_halfway.model:Halfway)"
     assert origins["broken"] == "uadbench-broken (uadbench_broken:Net)" and origins["vae3d"] == "built in"
     shown = uadbench(python, tmp_path, "show", "halfway").stdout
@@ -60,7 +63,7 @@ def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
 def test_it_is_tested_and_run_by_its_name(python: Path, material, tmp_path: Path) -> None:
     tested = uadbench(python, tmp_path, "test-model", "halfway", "--set", "part=0.25")
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "halfway: all 15 checks pass" in tested.stdout
+    assert "halfway: all 16 checks pass" in tested.stdout
     options = ["--protocol", "smoke", "--tracking-uri", "none", "--set", "halfway.part=0.25", "--json"]
     done = uadbench(python, tmp_path, "run", "--model", "halfway", *options)
     assert done.returncode == 0, done.stderr

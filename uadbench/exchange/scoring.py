@@ -71,6 +71,11 @@ class AnsweredCell(Cell):
         asked = [material.protocol.hash, material.fold, material.testset_recipe, material.content(TRAINING)]
         return content_hash("answers", REVISION, self.model, self.reference, self.digest, asked)
 
+    @property
+    def unranked(self) -> str | None:
+        """None: a tool's answers are ranked, and marked as such."""
+        return None
+
     def fitted(self, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
         """The tool as a model; how it learnt is not known."""
         return self.plugin(self.book).to(device), Curve()

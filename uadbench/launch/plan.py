@@ -72,10 +72,13 @@ def plan_cells(
     `options` maps a model's name, as given in `models`, to what the user set. Who there is, and who
     trains and tests, is told for the first fold. `weights` are evaluated instead of any that a training would give.
     """
+    first: dict[str, Cell] = {}
     for fold in folds:
         material = plan_material(cohort, protocol, fold, progress, selection)
         for line in material.summary() if fold == folds[0] else ():
             progress.notice(line)
         for name in models:
             for seed in seeds:
-                yield Cell(name, material, seed, options.get(name, {}), weights)
+                cell = Cell(name, material, seed, options.get(name, {}), weights, first.get(name))
+                first.setdefault(name, cell)
+                yield cell

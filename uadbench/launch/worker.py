@@ -116,7 +116,8 @@ def _perform(order: Order) -> bool:
     if cell.eval_key != order.eval_key:
         raise InputError(
             f"{socket.gethostname()} means another cell: it has another version of uadbench or of the model's code, or "
-            "sees other scans; install the same on all machines, and start workers anew that are older than that"
+            "sees other scans, or other files that the model reads; install the same on all machines, and start "
+            "workers anew that are older than that"
         )
     _wire.tell(kind="begun")
     with redirect_stdout(sys.stderr):

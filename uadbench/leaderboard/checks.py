@@ -113,6 +113,8 @@ def require_known_protocol(label: str, result: Result, protocol: Protocol) -> No
         raise InputError(f"{label}: protocol {protocol.name} was changed for this run; only others are ranked")
     if result.model.weights is not None:
         raise InputError(f"{label}: {result.unranked}; only models that were trained under it are ranked")
+    if result.model.unranked is not None:
+        raise InputError(f"{label}: {result.unranked}; such results are not ranked")
     told = result.protocol
     expected = (protocol.name, protocol.version, protocol.hash, protocol.intensity.kind, True)
     if (told.name, told.version, told.hash, told.intensity, told.ranked) != expected:

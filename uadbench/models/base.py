@@ -30,6 +30,8 @@ class Model(nn.Module):
     monitored : whether the reconstruction error of healthy validation scans is computed after every
         epoch and chooses the weights. False where it says little of what is learnt (a denoiser
         copies a scan without noise) or costs more than the training (diffusion): the last weights stay.
+    pretrained : tensors that the constructor takes from elsewhere, learnt or computed: the name of one, or of a module
+        that holds several -> what they are and where they come from. A model that arrives with others is unranked
     registered_name : the name it is registered under, set by the registry
     """
 
@@ -37,6 +39,7 @@ class Model(nn.Module):
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extra: ClassVar[str] = ""
     monitored: ClassVar[bool] = True
+    pretrained: ClassVar[Mapping[str, str]] = {}
     registered_name: ClassVar[str] = ""
 
     def __init__(self, grid: Grid) -> None:

@@ -65,6 +65,7 @@ class FAnoGAN3D(ReconstructionModel):
         self.generator = Decoder(grid, width, latent)
         self.critic = _critic(grid, width)
         self.verdict = nn.Linear(features(grid, width), 1)
+        self.verdict.bias.requires_grad_(False)  # it cancels in the difference of verdicts that is learnt from
         self.encoder = nn.Sequential(encoder(grid, width), nn.Linear(features(grid, width), latent))
 
     def prepare(self, batches: Iterable[Batch]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,11 @@ def find_weights(reference: Path) -> GivenWeights:
     return GivenWeights(file, digest, {name: value for name, value in options.items() if not names_code(value)})
 
 
-def load_given(model: Model, weights: GivenWeights) -> None:
-    """Read the weights into a model.
+def load_given(model: Model, weights: GivenWeights) -> str:
+    """Read the weights into a model; returns the prefix of the names in the file that the model's names lack, or "".
+
+    Wrappers add one: DataParallel `module.`, many Lightning modules `model.`, torch.compile `_orig_mod.`, and nested
+    wrappers several.
 
     Raises InputError if the file is damaged, holds what is not finite, was changed since it was found, or has other
     tensors than the model: the first is named, with the two shapes.
@@ -83,8 +86,21 @@ def load_given(model: Model, weights: GivenWeights) -> None:
         tensors = load(content)
     except (SafetensorError, KeyError) as error:  # a type of numbers that torch has not
         raise InputError(f"{weights.file}: not a whole safetensors file ({error})") from None
+    prefix = _wrapped_in(tensors, model.state_dict())
+    tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     _require_fit(weights.file, tensors, model)
     model.load_state_dict(tensors)
+    return prefix
+
+
+def _wrapped_in(names: Collection[str], own: Collection[str]) -> str:
+    """What stands before the model's names in a file: "", or a beginning that ends in a dot.
+
+    It is the one under which most of the model's names are there, the shortest of several.
+    """
+    anchor = max(own, key=len, default="")
+    before = {name.removesuffix(anchor) for name in names if name.endswith(f".{anchor}")}
+    return max(sorted({"", *before}, key=len), key=lambda start: sum(start + name in names for name in own))
 
 
 def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> None:

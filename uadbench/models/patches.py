@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ class PatchModel(Model):
     """
 
     extra = "features"
+    pretrained: ClassVar = {"backbone": "features of ImageNet, from a package or the Hugging Face hub: see backbone.py"}
 
     def __init__(
         self,

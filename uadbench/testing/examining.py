@@ -28,7 +28,13 @@ from uadbench.testing.inference import (
     check_output,
     check_quiet,
 )
-from uadbench.testing.learning import check_gradients_everywhere, check_resume, check_save_load, check_seed
+from uadbench.testing.learning import (
+    check_gradients_everywhere,
+    check_learnt_weights_are_declared,
+    check_resume,
+    check_save_load,
+    check_seed,
+)
 
 Check = Callable[[type[Model]], None]
 
@@ -43,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     check_missing_age_and_sex,
     check_quiet,
     check_global_generators,
+    check_learnt_weights_are_declared,
     check_gradients_everywhere,
     check_save_load,
     check_resume,

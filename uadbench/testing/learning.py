@@ -3,39 +3,91 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import torch
 
+from uadbench.batches import Batches
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
+from uadbench.models.initial import initial_state
 from uadbench.progress import Silent
-from uadbench.testing.examples import answers_of, example_batches, fitted, new_model, require_losses, unseen_batch
+from uadbench.testing.examples import (
+    answers_of,
+    example_batches,
+    fitted,
+    global_generators,
+    new_model,
+    require_losses,
+    unseen_batch,
+)
 from uadbench.training import train
+
+STEPS = 12
+"""Of training, within which every parameter gets a gradient."""
 
 
 def check_gradients_everywhere(model_class: type[Model]) -> None:
-    """Every parameter gets a finite gradient from some loss (models that learn by gradients)."""
+    """Every parameter gets a finite gradient other than zero from some loss (models that learn by gradients).
+
+    A layer that begins at zero, as the last of a residual branch may, gives those before it no gradient until it has
+    moved. So the optimisers step, as in a training, and a gradient counts at any of the first steps.
+    """
     model = new_model(model_class)
     if not model.learns_by_gradients:
         return
     batches = example_batches()
     require_losses(new_model(model_class), batches)
-    model.prepare(batches)
+    with global_generators(0):
+        model.prepare(batches)
+        reached, moved = _gradients(model, batches)
+    learnt = [label for label, p in model.named_parameters() if p.requires_grad]
+    left = [label for label in learnt if label not in reached]
+    assert not left, f"no loss whose optimiser owns it reaches {_some(left)}"
+    still = [label for label in learnt if label not in moved]
+    assert not still, f"the gradient is exactly zero in {STEPS} steps of training for {_some(still)}"
+
+
+def _gradients(model: Model, batches: Batches) -> tuple[set[str], set[str]]:
+    """The parameters that losses reach, and those whose gradient is not zero everywhere, within some steps."""
     model.train()
     optimisers = model.optimisers()
+    owned = {
+        name: {id(p) for g in optimiser.param_groups for p in g["params"]} for name, optimiser in optimisers.items()
+    }
+    learnt = {label: p for label, p in model.named_parameters() if p.requires_grad}
     reached: set[str] = set()
-    for name, loss in model.losses(next(iter(batches))):
-        model.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        owned = {id(p) for group in optimisers[name].param_groups for p in group["params"]}
-        for label, parameter in model.named_parameters():
-            if id(parameter) in owned and parameter.grad is not None:
-                assert torch.isfinite(parameter.grad).all(), f"the gradient of '{label}' is not finite"
-                reached.add(label)
-    left = [label for label, p in model.named_parameters() if p.requires_grad and label not in reached]
-    named = ", ".join(f"'{label}'" for label in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
-    assert not left, f"no loss whose optimiser owns it reaches {named}"
+    moved: set[str] = set()
+    for batch in islice(chain.from_iterable(repeat(batches)), STEPS):
+        for name, loss in model.losses(batch):
+            optimisers[name].zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            for label, parameter in learnt.items():
+                if id(parameter) in owned[name] and parameter.grad is not None:
+                    assert torch.isfinite(parameter.grad).all(), f"the gradient of '{label}' is not finite"
+                    reached.add(label)
+                    if parameter.grad.any():
+                        moved.add(label)
+            optimisers[name].step()
+        if len(moved) == len(learnt):
+            break
+    return reached, moved
+
+
+def _some(labels: list[str]) -> str:
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return ", ".join(f"'{label}'" for label in labels[:3]) + more
+
+
+def check_learnt_weights_are_declared(model_class: type[Model]) -> None:
+    """What the constructor takes from elsewhere is declared in `pretrained`."""
+    begun = initial_state(lambda: new_model(model_class))
+    assert not begun.undeclared, (
+        f"it arrives with numbers that were learnt or computed elsewhere: {begun.named}; declare them, as in "
+        f"pretrained = {{'{begun.undeclared[0]}': 'what they are and where they come from'}}; until then runs are "
+        "unranked"
+    )
 
 
 def check_save_load(model_class: type[Model]) -> None:
