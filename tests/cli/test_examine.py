@@ -87,7 +87,7 @@ def test_a_registered_model_with_an_option(material, capsys) -> None:
     code, out, err = call(capsys, "vae3d", "--set", "latent=7", "--set", "vae3d.width=3", "--json")
     assert code == 0, out + err
     told = json.loads(out)
-    assert told["good"] and len(told["checks"]) == 15 and all(check["ok"] for check in told["checks"])
+    assert told["good"] and len(told["checks"]) == 16 and all(check["ok"] for check in told["checks"])
     assert set(told["ranking_ap"]) == {"vae3d", "zscore"} and all(0.1 < ap < 1 for ap in told["ranking_ap"].values())
 
 

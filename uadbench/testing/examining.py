@@ -30,10 +30,10 @@ from uadbench.testing.inference import (
 )
 from uadbench.testing.learning import (
     check_gradients_everywhere,
-    check_learnt_weights_are_declared,
     check_resume,
     check_save_load,
     check_seed,
+    check_weights_are_declared,
 )
 
 Check = Callable[[type[Model]], None]
@@ -49,7 +49,7 @@ CHECKS: tuple[Check, ...] = (
     check_missing_age_and_sex,
     check_quiet,
     check_global_generators,
-    check_learnt_weights_are_declared,
+    check_weights_are_declared,
     check_gradients_everywhere,
     check_save_load,
     check_resume,

@@ -80,7 +80,7 @@ def _some(labels: list[str]) -> str:
     return ", ".join(f"'{label}'" for label in labels[:3]) + more
 
 
-def check_learnt_weights_are_declared(model_class: type[Model]) -> None:
+def check_weights_are_declared(model_class: type[Model]) -> None:
     """What the constructor takes from elsewhere is declared in `pretrained`."""
     begun = initial_state(lambda: new_model(model_class))
     assert not begun.undeclared, (
