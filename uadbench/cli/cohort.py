@@ -108,7 +108,7 @@ def split(
     from uadbench.cohorts.opening import open_cohort
     from uadbench.material import Selection, split_manifest
     from uadbench.protocol import load_protocol
-    from uadbench.store import write_json
+    from uadbench.store import require_not_read, write_json
 
     selection = Selection(
         healthy=words("--healthy", healthy),
@@ -116,6 +116,7 @@ def split(
         split=None if source is None else read_split(source),
     )
     opened = open_cohort(cohort)
+    require_not_read(output, Path(cohort.partition(":")[0]), *([] if source is None else [source]))
     manifest = split_manifest(opened, load_protocol(protocol), selection)
     write_json(output, manifest)
     print(f"{len(manifest['folds'])} folds in {output}; use it: uadbench run --cohort {cohort} --split {output} ...")

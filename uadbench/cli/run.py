@@ -93,7 +93,7 @@ def run(
         from uadbench.protocol import load_protocol
         from uadbench.store import require_writable
         from uadbench.timelimit import seconds_of
-        from uadbench.tracking import Tracker, default_uri
+        from uadbench.tracking import Tracker, default_uri, title_of
 
         progress = TerminalProgress()
         limit_s = seconds_of("--time-limit", time_limit)
@@ -109,7 +109,7 @@ def run(
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
         where = choose_device(device if place is None else "cpu")
         uri = None if tracking_uri == "none" else tracking_uri or default_uri(output)
-        tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
+        tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output / "mlartifacts")
         request = Request(
             models=tuple(names),
             protocol=chosen,

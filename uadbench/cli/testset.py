@@ -74,7 +74,8 @@ def export(
         export_testset(material, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
-    print(f"{folder}: read {folder / 'README.md'}; then: uadbench score {folder} --name TOOL")
+    where = "" if manifest.cohort.reference else f" --cohort {reference}"
+    print(f"{folder}: read {folder / 'README.md'}; then: uadbench score {folder} --name TOOL{where}")
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:

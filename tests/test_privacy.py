@@ -1,0 +1,355 @@
+"""Private stays private: what leaves is matched against a list of all candidates, with public code and no secret."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from uadbench.cells import Cell, run_cell
+from uadbench.cohorts.given_split import Fold, GivenSplit
+from uadbench.cohorts.opening import open_cohort
+from uadbench.cohorts.phantom import Phantom
+from uadbench.cohorts.splits import baseline, split_participants
+from uadbench.examples import EXAMPLES
+from uadbench.leaderboard.committing import add, generated
+from uadbench.leaderboard.facts import facts
+from uadbench.material import Material, Selection, plan_material
+from uadbench.progress import Silent
+from uadbench.protocol import Protocol, load_protocol
+from uadbench.report.figures import draw_figures
+from uadbench.report.page import write_report
+from uadbench.results import read_result
+from uadbench.scores import KEYS, SCORES, read_scores
+from uadbench.sharing import share, share_aggregates
+from uadbench.store import content_hash
+from uadbench.testset import draw
+from uadbench.tracking import Tracker, title_of
+from uadbench.types import VARIED, Scan
+
+PROTOCOL = load_protocol("smoke")
+CPU = torch.device("cpu")
+SESSION = "ses-20150317"
+SITES = ("Paris-Salpetriere", "Rouen")
+HEALTHY, ILL = 14, 2
+CANDIDATES = tuple(f"sub-ADNI{number:03d}S{4000 + number}" for number in range(1, 402))
+"""Everybody who may be among the tested, as anyone with access to a study can list them."""
+NAMES = CANDIDATES[10:400:19][: HEALTHY + ILL]
+OTHERS = CANDIDATES[11:400:19][: HEALTHY + ILL]
+HASH = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{8,64}(?![0-9a-zA-Z])")
+
+
+# --- a lab, and all that leaves it
+
+
+@cache
+def people() -> list[Scan]:
+    phantom = Phantom(participants=HEALTHY, patients=ILL)
+    return list(phantom.scans(PROTOCOL.lattice, baseline(phantom.participants)))
+
+
+def written(folder: Path, names: tuple[str, ...]) -> Path:
+    """A table of scans on the protocol's grid: always the same scans in the same order, under these names."""
+    folder.mkdir(parents=True)
+    lines = ["participant_id\tsession_id\tpath\tdiagnosis\tage\tsex\tsite\tmmse"]
+    for number, scan in enumerate(people()):
+        nibabel.save(nibabel.Nifti1Image(scan.data, scan.affine), folder / f"{number}.nii")
+        about = (scan.group, scan.age, scan.sex, SITES[number % 2], scan.mmse)
+        lines.append("\t".join(map(str, (names[number], SESSION, f"{number}.nii", *about))))
+    (folder / "scans.tsv").write_text("\n".join(lines))
+    return folder / "scans.tsv"
+
+
+def planned(table: Path, names: tuple[str, ...]) -> Material:
+    """The same four scans train, four validate and six test, whatever they are called."""
+    keys = [(name, SESSION) for name in names]
+    fold = Fold(tuple(keys[:4]), tuple(keys[:4]), tuple(keys[4:8]))
+    split = GivenSplit("split", tuple(keys[8:]), (fold,))
+    return plan_material(open_cohort(str(table)), PROTOCOL, 0, Silent(), Selection(split=split))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab that has run a model on its private cohort; `left` holds all that has left it since."""
+
+    names: tuple[str, ...]
+    material: Material
+    run: Path
+    left: Path
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Who is who, which the lab alone can tell."""
+        return {name: self.material.secret("test").participant(name) for name in self.names}
+
+
+def lab(home: Path, names: tuple[str, ...], secret: str) -> Lab:
+    """Run a model, and write everything that `share`, `leaderboard`, MLflow and `report` write."""
+    (home / "salts").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UADBENCH_SALTS", str(home / "salts"))
+        table = written(home / "lab", names)
+        identity = open_cohort(str(table)).identity  # type: ignore[attr-defined]
+        (home / "salts" / f"{identity}.salt").write_text(secret * 32)
+        material = planned(table, names)
+        assert material.secret("test").value
+        run = run_cell(Cell("mean", material, 0), home / "runs", CPU, Silent()).folder
+        (run / EXAMPLES).unlink()  # pictures of brains take a report most of its time
+        left, result = home / "left", read_result(run)
+        share(run, left / "shared")
+        share(run, left / "rounded", digits=3)
+        share_aggregates(run, left / "aggregates")
+        add(run, left / "board")
+        for file, text in generated(left / "board")[1].items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        draw_figures(result, run)
+        tracker = Tracker(f"sqlite:///{left / 'mlflow.db'}", title_of(["mean"], "smoke"), left / "mlartifacts")
+        tracker.log(result, run)
+        tracker.close()
+        write_report(result, read_scores(run), run, left / "report", Silent())
+    return Lab(names, material, run, left)
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lab]:
+    """Three labs with the same scans: one; one whose ids go round and whose secret is another; one with other ids.
+
+    Ids go round within sites, so that what is known of a person stays with the id.
+    """
+    turned = tuple(np.roll(NAMES[8:HEALTHY], 2))
+    home = tmp_path_factory.mktemp("labs")
+    return {
+        "first": lab(home / "a", NAMES, "5a"),
+        "turned": lab(home / "b", (*NAMES[:8], *turned, *NAMES[HEALTHY:]), "c3"),
+        "others": lab(home / "c", OTHERS, "5a"),
+    }
+
+
+def texts(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every file below a folder by its name, as text: tables and databases unpacked."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        yield name, name
+        if file.suffix == ".parquet":
+            yield name, pd.read_parquet(file).to_csv()
+        elif file.suffix == ".db":
+            with closing(sqlite3.connect(file)) as database:
+                yield name, "\n".join(database.iterdump())
+        else:
+            yield name, file.read_bytes().decode("latin-1")
+
+
+# --- the attack
+
+
+def named(table: pd.DataFrame, protocol: Protocol, candidates: tuple[str, ...]) -> Mapping[str, str]:
+    """Who is who in shared scores, by the severities that public code draws for each candidate."""
+    drawn = {tuple(sorted(round(each, 6) for each in severities(protocol, name))): name for name in candidates}
+    varied = table[table["anomaly"] == VARIED]
+    seen = {who: tuple(sorted(rows.round(6))) for who, rows in varied.groupby("participant_id")["severity"]}
+    return {who: drawn[severities] for who, severities in seen.items() if severities in drawn}
+
+
+def severities(protocol: Protocol, name: str) -> list[float]:
+    """What public code draws for an id; the blobs, which take long, are not looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uadbench.testset.blobs.draw_blob", lambda *_: None)
+        return [each.severity for each in draw(protocol, (name, SESSION)).variations]
+
+
+def test_a_list_of_candidates_names_nobody(labs: dict[str, Lab]) -> None:
+    """As the attack goes that named everybody in results of schema version 3; it does name whose id is no secret."""
+    for table in (read_scores(labs["first"].left / "shared"), board_of(labs["first"])):
+        assert named(table, PROTOCOL, CANDIDATES) == {}
+        true = {alias: name for name, alias in labs["first"].aliases.items()}
+        plain = table.assign(participant_id=table["participant_id"].map(true))
+        public = plain[plain["anomaly"] == VARIED].drop_duplicates("participant_id")
+        many = [row.assign(severity=each) for _, row in public.groupby("participant_id") for each in drawn_for(row)]
+        assert len(named(pd.concat(many), PROTOCOL, CANDIDATES)) == 6, "this names them where ids are drawn for"
+
+
+def drawn_for(row: pd.DataFrame) -> list[float]:
+    return severities(PROTOCOL, str(row["participant_id"].iloc[0]))
+
+
+def board_of(lab: Lab) -> pd.DataFrame:
+    (file,) = (lab.left / "board").rglob("*.parquet")
+    return pd.read_parquet(file)
+
+
+def test_facts_of_candidates_are_not_in_the_scores(labs: dict[str, Lab]) -> None:
+    """Prevalence, effective reduction and ceiling of what public code draws for the ids that were in truth tested."""
+    tested = labs["first"].names[8:HEALTHY]
+    known = facts(PROTOCOL, tuple((name, SESSION) for name in tested[:4]))
+    drawn = known[known["anomaly"].isin(["unseen", VARIED])]
+    shared = read_scores(labs["first"].left / "shared")
+    for column in ("severity", "prevalence", "effective_reduction", "ap.ceiling"):
+        own = {f"{value:.6g}" for value in drawn[column]} - {f"{value:.6g}" for value in PROTOCOL.testsets.severities}
+        assert own and not own & {f"{value:.6g}" for value in shared[column].dropna()}, column
+
+
+# --- whatever is there
+
+
+@pytest.mark.parametrize("which", ["first", "turned", "others"])
+def test_no_id_no_path_no_machine_is_in_what_leaves(which: str, labs: dict[str, Lab]) -> None:
+    lab = labs[which]
+    bare = {name.removeprefix("sub-") for name in CANDIDATES}
+    home = lab.left.parent
+    words = bare | {SESSION, *SITES, str(home / "lab"), str(home / "runs"), str(home / "salts"), "scans.tsv"}
+    machine = {word for word in (socket.gethostname(), getpass.getuser(), str(Path.home())) if len(word) > 4}
+    inside = {}
+    for file, text in texts(lab.left):
+        found = {word for word in words | machine if word.lower() in text.lower()}
+        if found:
+            inside[file] = found
+    assert inside == {}
+    assert any(name in text for _, text in texts(lab.run) for name in lab.names), "this looks for them well"
+
+
+def test_no_hash_of_ids_is_in_what_leaves(labs: dict[str, Lab]) -> None:
+    """A hash that stays when secret and order change, and changes with the ids, can be tried out for other ids."""
+    hashes = {
+        which: {found for _, text in texts(lab.left) for found in HASH.findall(text)} for which, lab in labs.items()
+    }
+    assert hashes["first"] & hashes["turned"] - hashes["others"] == set()
+    assert hashes["first"] - hashes["turned"], "what depends on the ids is there, with another secret another one"
+    keys = [[name, SESSION] for name in sorted(NAMES)]
+    assert content_hash([tuple(key) for key in keys])[:8] in str(labs["first"].material.cohort.identity)  # type: ignore[attr-defined]
+    assert not any(content_hash(keys)[:8] in text for _, text in texts(labs["first"].left))
+
+
+def columns(lab: Lab, table: pd.DataFrame) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Column -> id -> its values, in the order of its cases."""
+    ordered = table.sort_values(list(KEYS), kind="stable")
+    names = {alias: name for name, alias in lab.aliases.items()}
+    groups = {names[str(who)]: rows for who, rows in ordered.groupby("participant_id")}
+    spelled = lambda value: f"{value:.5g}" if isinstance(value, float) else str(value)  # noqa: E731
+    return {
+        str(column): {name: tuple(map(spelled, rows[column])) for name, rows in groups.items()}
+        for column in [*ordered.columns, "row"]
+        if column in ordered
+    }
+
+
+@pytest.mark.parametrize("source", ["shared", "rounded", "board"])
+def test_no_column_follows_the_ids(source: str, labs: dict[str, Lab]) -> None:
+    """Whatever stays with an id, though its scan and the secret are others, is a function of the id alone.
+
+    Of the same value for all, it tells nothing: so agreement is compared with that of wrong assignments.
+    """
+    first, turned = (
+        columns(lab, board_of(lab) if source == "board" else read_scores(lab.left / source))
+        for lab in (labs["first"], labs["turned"])
+    )
+    tested = NAMES[8:HEALTHY]
+    assert set(first) == set(turned) and len(first) > 20
+    for column, values in first.items():
+
+        def agreeing(shift: int, values: Any = values, others: Any = turned[column]) -> int:
+            moved = (*tested[shift:], *tested[:shift])
+            return sum(values[name] == others[other] for name, other in zip(tested, moved, strict=True))
+
+        chance = max(agreeing(shift) for shift in range(1, len(tested)))
+        scans = agreeing(2) if len({*values.values()}) > 1 else 0  # ids went round by two: what stays with the scan
+        assert agreeing(0) <= max(chance, scans), column
+
+
+def test_a_column_that_follows_the_ids_is_found(labs: dict[str, Lab]) -> None:
+    """The test before sees what version 3 had: a severity drawn from the id."""
+    tables = []
+    for which in ("first", "turned"):
+        table = read_scores(labs[which].left / "shared")
+        true = {alias: name for name, alias in labs[which].aliases.items()}
+        leak = [severities(PROTOCOL, true[who])[0] for who in table["participant_id"].unique()]
+        tables.append(
+            table.assign(
+                leak=table["participant_id"].map(dict(zip(table["participant_id"].unique(), leak, strict=True)))
+            )
+        )
+    first, turned = (
+        columns(labs[which], table)["leak"] for which, table in zip(("first", "turned"), tables, strict=True)
+    )
+    assert all(first[name] == turned[name] for name in NAMES[8:HEALTHY])
+
+
+def test_rows_are_in_the_order_of_the_hashes(labs: dict[str, Lab]) -> None:
+    for table in (read_scores(labs["first"].left / "shared"), board_of(labs["first"])):
+        for _, rows in table.groupby("anomaly"):
+            order = list(dict.fromkeys(rows["participant_id"]))
+            assert order == sorted(order)
+
+
+def test_nobody_else_can_make_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who tests under a protocol does not follow from ids, ages and sexes; two labs with one secret agree."""
+    splits = []
+    for number, secret in enumerate(("5a", "c3", "5a")):
+        monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / f"salts{number}"))
+        table = open_cohort(str(tables(tmp_path / f"lab{number}")))
+        (tmp_path / f"salts{number}").mkdir()
+        (tmp_path / f"salts{number}" / f"{table.identity}.salt").write_text(secret * 32)  # type: ignore[attr-defined]
+        splits.append(plan_material(table, PROTOCOL, 0))
+    first, second, again = splits
+    assert first.split == again.split and first.cohort.name == again.cohort.name
+    assert first.testset_recipe == again.testset_recipe and first.split_digest == again.split_digest
+    assert first.split != second.split and first.cohort.name != second.cohort.name
+    section = PROTOCOL.split
+    sizes = {"train": section.train, "validation": section.validation, "test": section.test}
+    healthy = first.roles.healthy_rows(first.cohort.participants)
+    public = split_participants(healthy, **sizes, folds=section.folds, fold=0, seed=section.seed)
+    everybody = len({*healthy["participant_id"]})
+    chance = len(public.test) ** 2 / everybody
+    assert len({*public.test} & {*first.split.test}) < chance + 4 * np.sqrt(chance) < len(public.test)
+
+
+def tables(folder: Path, people: int = 200) -> Path:
+    """A table of people, whose scans nobody reads."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["participant_id\tsession_id\tpath\tdiagnosis\tage\tsex"]
+    for name in CANDIDATES[:people]:
+        (folder / f"{name}.nii.gz").touch()
+        lines.append(f"{name}\t{SESSION}\t{name}.nii.gz\tCN\t{rng.uniform(55, 90):.1f}\t{'FM'[rng.integers(2)]}")
+    (folder / "scans.tsv").write_text("\n".join(lines))
+    return folder / "scans.tsv"
+
+
+# --- aggregates
+
+
+def test_aggregates_hold_no_case(labs: dict[str, Lab]) -> None:
+    """No number in them is that of one person, of a test set of two patients, or of a validation scan's threshold."""
+    left = labs["first"].left
+    assert [file.name for file in (left / "aggregates").iterdir()] == ["aggregates.json"]
+    told = json.loads((left / "aggregates" / "aggregates.json").read_text())
+    result, table = read_result(left / "shared"), read_scores(left / "shared")
+    assert told["headline"] == result.model_dump(mode="json")["headline"] and "score_hash" not in told
+    assert {each["anomaly"] for each in told["scores"]} == set(table["anomaly"]) - {"patients", "validation"}
+    assert told["detection"]["threshold"] is None and told["detection"]["clinical"]["value"] is None
+    assert all(each["participants"] >= 5 for each in told["strata"])
+
+
+def test_rounded_scores_are_sound(labs: dict[str, Lab], tmp_path: Path) -> None:
+    """To three digits, and every aggregate is that of the rounded scores: the board takes them."""
+    folder = shutil.copytree(labs["first"].left / "rounded", tmp_path / "rounded")
+    table = read_scores(folder)
+    values = table["subject.score"].to_numpy()
+    assert np.array_equal(values, [float(f"{value:.3g}") for value in values])
+    assert len(add(folder, tmp_path / "board").scores()) == len(table)
+    assert (folder / SCORES).is_file()
