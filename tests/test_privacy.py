@@ -27,6 +27,8 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits import baseline, split_participants
 from uadbench.examples import EXAMPLES
+from uadbench.exchange.inputs import shown_scans
+from uadbench.exchange.manifest import manifest_of
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.facts import facts
 from uadbench.material import Material, Selection, plan_material
@@ -39,7 +41,7 @@ from uadbench.scores import KEYS, SCORES, read_scores
 from uadbench.sharing import share, share_aggregates
 from uadbench.store import content_hash
 from uadbench.testset import draw
-from uadbench.tracking import Tracker, title_of
+from uadbench.tracking import Tracker, _client, title_of
 from uadbench.types import VARIED, Scan
 
 PROTOCOL = load_protocol("smoke")
@@ -98,7 +100,7 @@ class Lab:
         return {name: self.material.secret("test").participant(name) for name in self.names}
 
 
-def lab(home: Path, names: tuple[str, ...], secret: str) -> Lab:
+def lab(home: Path, names: tuple[str, ...], secret: str, database: Path) -> Lab:
     """Run a model, and write everything that `share`, `leaderboard`, MLflow and `report` write."""
     (home / "salts").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -119,6 +121,7 @@ def lab(home: Path, names: tuple[str, ...], secret: str) -> Lab:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         draw_figures(result, run)
+        shutil.copy(database, left / "mlflow.db")
         tracker = Tracker(f"sqlite:///{left / 'mlflow.db'}", title_of(["mean"], "smoke"), left / "mlartifacts")
         tracker.log(result, run)
         tracker.close()
@@ -134,10 +137,11 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lab]:
     """
     turned = tuple(np.roll(NAMES[8:HEALTHY], 2))
     home = tmp_path_factory.mktemp("labs")
+    _client(f"sqlite:///{home / 'empty.db'}")  # makes its tables, which takes MLflow long
     return {
-        "first": lab(home / "a", NAMES, "5a"),
-        "turned": lab(home / "b", (*NAMES[:8], *turned, *NAMES[HEALTHY:]), "c3"),
-        "others": lab(home / "c", OTHERS, "5a"),
+        "first": lab(home / "a", NAMES, "5a", home / "empty.db"),
+        "turned": lab(home / "b", (*NAMES[:8], *turned, *NAMES[HEALTHY:]), "c3", home / "empty.db"),
+        "others": lab(home / "c", OTHERS, "5a", home / "empty.db"),
     }
 
 
@@ -353,3 +357,17 @@ def test_rounded_scores_are_sound(labs: dict[str, Lab], tmp_path: Path) -> None:
     assert np.array_equal(values, [float(f"{value:.3g}") for value in values])
     assert len(add(folder, tmp_path / "board").scores()) == len(table)
     assert (folder / SCORES).is_file()
+
+
+# --- exports
+
+
+def test_an_export_tells_no_folder_and_no_id(labs: dict[str, Lab]) -> None:
+    """Its files are called otherwise by every secret, and nothing says where the cohort lies."""
+    names = []
+    for which in ("first", "turned"):
+        material = labs[which].material
+        told = manifest_of(material, str(labs[which].left.parent / "lab" / "scans.tsv"), ".nii").model_dump_json()
+        assert str(labs[which].left.parent) not in told and "scans.tsv" not in told
+        names.append({name for shown in shown_scans(material, "train") for name in shown.names})
+    assert len(names[0]) == len(names[1]) == 4 and not names[0] & names[1]

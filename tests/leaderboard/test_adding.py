@@ -25,7 +25,7 @@ from uadbench.leaderboard.entries import RESULTS, place, read_entries, slim
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
-from uadbench.results import RESULT, read_result, write_result
+from uadbench.results import PEOPLE, RESULT, read_result, write_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 
 SITES = ("Paris-Salpetriere", "Rouen")
@@ -288,6 +288,7 @@ def test_a_board_does_not_lie_in_the_run(root, private_run, tmp_path) -> None:
 
 def test_an_id_in_an_option_is_refused(private_run, tmp_path) -> None:
     run = copied_run(private_run, tmp_path / "run")
+    shutil.copy(private_run / PEOPLE, run / PEOPLE)
     write_result(edited(read_result(run), model__options={"prior": "/data/sub-ADNI09S4009/prior.nii"}), run)
     assert "which names a participant; take it out" in refused_whole(run, tmp_path)
 

@@ -76,6 +76,8 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
     keys = cohort.scan_keys(rows)
     cache = ImageCache(cache_folder(cohort, grid), grid, private=not cohort.public)
     try:
+        if cache.private and cache.folder.is_dir():
+            store.make_folder(cache.folder, private=True)  # earlier versions let others read it
         known, _ = _known(cache, keys)
         if len(known) < len({*keys}):
             store.require_writable(cache.folder, private=cache.private)

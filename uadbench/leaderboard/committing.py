@@ -30,11 +30,11 @@ def add(run: Path, root: Path) -> Entry:
     from uadbench.sharing import refuse_private, require_irreversible, shareable
 
     folder = run if run.is_dir() else run.parent
-    require_apart(folder, root / RESULTS)
     told = Entry(folder / RESULT, read_untrusted(folder / RESULT))
     protocol = stored_protocol(folder, told.result.protocol.name)
     if protocol.hash != told.result.protocol.hash:
         raise InputError(f"{folder}: its protocol is not the one that its result tells of")
+    require_apart(folder, root / RESULTS)
     require_irreversible(str(run), told.result)
     label, cases = str(run), read_cases(folder / SCORES)
     check_cases(told, cases)
