@@ -14,9 +14,10 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """No test reads or writes the user's cache, or logs to the user's server."""
+    """No test reads or writes the user's cache or secrets, or logs to the user's server."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["UADBENCH_CACHE"] = str(folder)
+    os.environ["UADBENCH_SALTS"] = str(tmp_path_factory.mktemp("salts"))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for processes that tests start: their scores are to be equal

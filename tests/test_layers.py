@@ -13,6 +13,7 @@ ROWS = {
     "types": 1,
     "progress": 1,
     "store": 1,
+    "secrecy": 1,
     "registry": 1,
     "modulefile": 1,
     "atlas": 1,

@@ -28,6 +28,7 @@ from uadbench.material import PARTS, Material, Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.secrecy import secret_of
 from uadbench.types import Grid, Scan
 
 SMOKE = load_protocol("smoke")
@@ -196,10 +197,12 @@ def test_another_cohort_is_tested_on(phantom) -> None:
     assert own.split.digest != found.split.digest and own.testset_recipe != found.testset_recipe
     assert found.summary()[1].startswith("test cohort renamed: CN 401 participants")
     assert found.shared_images == 0
-    scan = found.scans("test")[0]
     (made,) = other.scans(SMOKE.lattice, found.rows["test"].iloc[[0]])
-    assert scan.key == made.key and scan.site == made.site
+    secret = secret_of(other)
+    (scan,) = (scan for scan in found.scans("test") if scan.key == secret.key(*made.key))
+    assert scan.site == secret.site(made.site) and scan.age == made.age
     np.testing.assert_array_equal(scan.data, made.data)
+    assert [scan.key for scan in found.scans("test")] == sorted(scan.key for scan in found.scans("test"))
 
 
 def test_two_cohorts_may_call_different_people_the_same(phantom) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import re
@@ -16,7 +17,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -26,20 +26,24 @@ import torch
 
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cli.main import main
+from uadbench.cohorts.base import keys_of
 from uadbench.cohorts.given_split import Fold, GivenSplit
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError, Unfinished
 from uadbench.examples import EXAMPLES
+from uadbench.launch.sweep import require_known_secrets
+from uadbench.leaderboard.committing import add
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.report.figures import draw_figures
-from uadbench.results import RESULT, Result, read_result
+from uadbench.results import PEOPLE, RESULT, read_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
-from uadbench.sharing import pseudonym, refuse_ids, salt, salt_file, share
-from uadbench.store import read_sealed
+from uadbench.secrecy import Secret, salt, salt_file, secret_of
+from uadbench.sharing import refuse_ids, share, share_aggregates
+from uadbench.store import read_sealed, write_sealed
 from uadbench.tracking import Tracker, attach, default_uri
 
 CHANGES = {"testsets.anomalies": "['ad']", "detection.least_validation": "4", "detection.specificity": "0.6"}
@@ -77,9 +81,19 @@ def planned(table: Path, protocol=PROTOCOL) -> Material:
     return plan_material(cohort, protocol, 0, Silent(), Selection(split=split))
 
 
+SECRET = Secret(bytes.fromhex("5a" * 32))
+
+
 @pytest.fixture(scope="module")
-def private(tmp_path_factory) -> Material:
-    return planned(written(tmp_path_factory.mktemp("lab"), [name_of(number) for number in range(1, 22)]))
+def private(tmp_path_factory) -> Iterator[Material]:
+    """A private cohort with SECRET, for as long as the tests of this file last."""
+    folder = tmp_path_factory.mktemp("lab")
+    table = written(folder, [name_of(number) for number in range(1, 22)])
+    (folder / "salts").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UADBENCH_SALTS", str(folder / "salts"))
+        salt_file(open_cohort(str(table)).identity).write_text("5a" * 32 + "\n")
+        yield planned(table)
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +115,12 @@ def salts(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared(outcomes, private, tmp_path_factory) -> Iterator[dict[str, Path]]:
-    """What `share` writes of both, with one secret, always the same; and the secret's folder."""
+def shared(outcomes, tmp_path_factory) -> dict[str, Path]:
+    """What `share` writes of both."""
     folder = tmp_path_factory.mktemp("shared")
-    (folder / "salts").mkdir()
-    (folder / "salts" / f"{private.cohort.name}.salt").write_text("5a" * 32 + "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UADBENCH_SALTS", str(folder / "salts"))
-        for model, outcome in outcomes.items():
-            share(outcome.folder, folder / model)
-        yield {model: folder / model for model in outcomes} | {"salts": folder / "salts"}
-
-
-@pytest.fixture(scope="module")
-def secret(shared) -> bytes:
-    (file,) = shared["salts"].iterdir()
-    return bytes.fromhex(file.read_text())
+    for model, outcome in outcomes.items():
+        share(outcome.folder, folder / model)
+    return {model: folder / model for model in outcomes}
 
 
 def clear(material: Material) -> set[str]:
@@ -140,65 +144,82 @@ def leaks(where: Path, words: set[str]) -> set[str]:
 
 
 def test_people_sessions_and_sites_are_hashes(shared, private, outcomes) -> None:
+    """In the run folder already: only people.json and the file of the table know better, and they stay."""
     table = read_scores(shared["zscore"])
     assert sorted(path.name for path in shared["zscore"].iterdir()) == [RESULT, SCORES]
     assert table.participant_id.str.fullmatch("anon-[0-9a-f]{16}").all()
     assert table.session_id.str.fullmatch("ses-[0-9a-f]{16}").all()
     sites = table.site[table.site.notna()]
-    assert sites.str.fullmatch("site-[0-9a-f]{4}").all() and sites.nunique() == 2 and len(sites) == 13
-    assert table.participant_id.nunique() == read_scores(outcomes["zscore"].folder).participant_id.nunique() == 17
-    for model in outcomes:
+    assert sites.str.fullmatch("site-[0-9a-f]{4}").all() and sites.nunique() == 2
+    assert table.participant_id.nunique() == 17
+    for model, outcome in outcomes.items():
         assert leaks(shared[model], clear(private)) == set()
-        assert leaks(outcomes[model].folder / SCORES, clear(private)), "this looks for them well"
+        knowing = {file.name for file in outcome.folder.rglob("*") if file.is_file() and leaks(file, clear(private))}
+        assert knowing == {PEOPLE}
+        assert stat.S_IMODE((outcome.folder / PEOPLE).stat().st_mode) == 0o600
 
 
-def test_the_hashes_are_those_of_the_secret(shared, secret, outcomes) -> None:
-    original = read_scores(outcomes["mean"].folder)
+def test_the_hashes_are_those_of_the_secret(shared, private) -> None:
     table = read_scores(shared["mean"])
-    assert set(table.participant_id) == {pseudonym(secret, "anon", who) for who in original.participant_id}
-    visits = zip(original.participant_id, original.session_id, strict=True)
-    assert set(table.session_id) == {pseudonym(secret, "ses", f"{who} {visit}") for who, visit in visits}
+    tested = [key for part in ("validation", "test", "patients") for key in keys_of(private.rows[part])]
+    known = set(zip(table.participant_id, table.session_id, strict=True))
+    assert known == {SECRET.key(who, visit) for who, visit in tested}
     assert len(set(table.session_id)) == 17, "one session of everybody, and no two the same"
 
 
-def test_rows_are_not_in_the_order_of_the_ids(shared, secret, outcomes) -> None:
-    names = sorted(set(read_scores(outcomes["mean"].folder).participant_id))
+def test_the_run_folder_tells_its_owner_who_is_who(outcomes, private) -> None:
+    told = json.loads((outcomes["mean"].folder / PEOPLE).read_text())
+    for part in ("train", "validation", "test", "patients"):
+        assert told[part] == [[*key, *SECRET.key(*key)] for key in keys_of(private.rows[part])]
+    assert {tuple(pair) for pair in told["sites"]} == {(site, SECRET.site(site)) for site in SITES}
+
+
+def test_rows_are_not_in_the_order_of_the_ids(shared, private) -> None:
     order = list(dict.fromkeys(read_scores(shared["mean"]).query("anomaly == 'healthy'").participant_id))
     assert order == sorted(order)
-    assert order != [pseudonym(secret, "anon", name) for name in names]
+    assert order != [SECRET.participant(name) for name in sorted(private.rows["test"].participant_id)]
 
 
-def test_two_models_stay_paired(shared, outcomes) -> None:
-    """Joined by hash, the rows of two models are those that are joined by name."""
+def test_two_models_stay_paired(shared) -> None:
     keys = ["participant_id", "session_id", "anomaly", "severity"]
-
-    def joined(folders: list[Path]) -> pd.DataFrame:
-        one, other = (read_scores(folder) for folder in folders)
-        both = one.merge(other, on=keys, suffixes=("", ".other"), validate="one_to_one")
-        assert len(both) == len(one) == len(other)
-        values = both[["ap.standard", "ap.standard.other", "subject.score", "subject.score.other", "mmse"]]
-        return values.sort_values(list(values.columns)).reset_index(drop=True)
-
-    by_name = joined([outcome.folder for outcome in outcomes.values()])
-    pd.testing.assert_frame_equal(joined([shared[model] for model in outcomes]), by_name)
+    one, other = (read_scores(folder) for folder in shared.values())
+    both = one.merge(other, on=keys, suffixes=("", ".other"), validate="one_to_one")
+    assert len(both) == len(one) == len(other)
+    assert both["prevalence"].equals(both["prevalence.other"]) and both["mmse"].equals(both["mmse.other"])
 
 
-def test_another_secret_gives_other_hashes(outcomes, shared, salts, tmp_path) -> None:
-    share(outcomes["mean"].folder, tmp_path / "out")
-    first, second = read_scores(shared["mean"]), read_scores(tmp_path / "out")
-    for column in ("participant_id", "session_id"):
-        assert not set(first[column]) & set(second[column])
+def test_sharing_twice_gives_the_same_bytes(outcomes, shared, salts, tmp_path) -> None:
+    """It takes no secret: the run folder knows nobody by name."""
     share(outcomes["mean"].folder, tmp_path / "again")
-    pd.testing.assert_frame_equal(read_scores(tmp_path / "again"), second)
-    assert (tmp_path / "again" / RESULT).read_bytes() == (tmp_path / "out" / RESULT).read_bytes()
+    for name in (RESULT, SCORES):
+        assert (tmp_path / "again" / name).read_bytes() == (shared["mean"] / name).read_bytes()
+    assert not salts.exists()
 
 
 def test_pseudonyms_depend_on_everything() -> None:
-    first = pseudonym(b"a", "anon", "sub-1")
-    assert re.fullmatch("anon-[0-9a-f]{16}", first) and first == pseudonym(b"a", "anon", "sub-1")
-    others = [pseudonym(b"b", "anon", "sub-1"), pseudonym(b"a", "ses", "sub-1"), pseudonym(b"a", "anon", "sub-2")]
-    assert len({name.partition("-")[2] for name in [first, *others]}) == 4
-    assert pseudonym(b"a", "site", "Paris", 4) == pseudonym(b"a", "site", "Paris")[:9]
+    first, other = Secret(b"a"), Secret(b"b")
+    name = first.pseudonym("anon", "sub-1")
+    assert re.fullmatch("anon-[0-9a-f]{16}", name) and name == Secret(b"a").participant("sub-1")
+    others = [other.participant("sub-1"), first.pseudonym("ses", "sub-1"), first.participant("sub-2")]
+    assert len({each.partition("-")[2] for each in [name, *others]}) == 4
+    assert first.site("Paris") == first.pseudonym("site", "Paris")[:9] and first.site("") == ""
+    assert len({first.fingerprint, other.fingerprint, first.seal("0" * 64), other.seal("0" * 64)}) == 4
+
+
+def test_no_secret_is_in_what_is_printed() -> None:
+    assert "5a" not in repr(SECRET) and str(SECRET.value) not in repr(SECRET)
+
+
+def test_a_name_of_version_3_is_not_a_name_of_today() -> None:
+    """Who was named then, by results that can be reversed, is not named in results of today."""
+    former = hmac.digest(SECRET.value, b"anon:sub-1", "sha256").hex()[:16]
+    assert SECRET.participant("sub-1") != f"anon-{former}"
+
+
+def test_public_names_stay(public) -> None:
+    assert Secret(b"").key("sub-1", "ses-1") == ("sub-1", "ses-1") and Secret(b"").seal("ab") == "ab"
+    for part in ("train", "test", "patients"):
+        assert [scan.key for scan in public.scans(part)] == keys_of(public.rows[part])
 
 
 # --- the secret
@@ -229,61 +250,45 @@ def test_where_no_secret_can_be_kept(tmp_path, monkeypatch) -> None:
         salt("caps-1")
 
 
+def test_runs_go_on_with_their_secret(private, salts, tmp_path) -> None:
+    """Another one, or one that was lost and made anew, is not taken silently: other people would train and test."""
+    output, other = tmp_path / "runs", planned(private.cohort.home / "scans.tsv")
+    cells = [Cell("mean", other, 0)]
+    require_known_secrets(cells, output)
+    require_known_secrets(cells, output)
+    (kept,) = (output / ".secrets").iterdir()
+    assert kept.read_text().strip() == secret_of(other.cohort).fingerprint
+    salt_file(other.cohort.identity).unlink()
+    with pytest.raises(InputError, match=r"\.salt: is not the secret that cohort .* had in .*; put that one back"):
+        require_known_secrets(cells, output)
+    assert kept.read_text().strip() != secret_of(other.cohort).fingerprint
+    require_known_secrets(cells, tmp_path / "elsewhere")
+
+
+def test_another_secret_is_another_evaluation(private, outcomes, salts, tmp_path) -> None:
+    """And another training: what is drawn on the way depends on it, too."""
+    cell = Cell("mean", planned(private.cohort.home / "scans.tsv"), 0)
+    told = outcomes["mean"].result
+    assert cell.fit_key != told.fit_key and cell.eval_key != told.eval_key
+    assert cell.material.testset_recipe != told.testset.recipe and cell.material.split_digest != told.cohort.split
+    assert cell.material.split.digest == private.split.digest != told.cohort.split, "the split was given"
+
+
 # --- what the result says
 
 
-def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number below a JSON value, under its path."""
-    if isinstance(value, bool | str) or value is None:
-        return
-    if isinstance(value, int | float):
-        yield path, float(value)
-    else:
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from numbers(inner, f"{path}.{key}")
-
-
-def keyed(result: Result, names: dict[str, str]) -> dict[str, Any]:
-    """What follows from the scores; test sets and strata, which change places, under their names."""
-    told = result.model_dump(include={"headline", "detection", "scores", "strata"})
-    detection = told["detection"]
-    told["graded"] = {each["anomaly"]: each for each in detection.pop("severities")}
-    told["strata"] = {names.get(each["value"], each["value"]): each for each in told["strata"]}
-    for key, sets in (("scores", told["scores"]), ("testsets", detection.pop("testsets"))):
-        told[key] = {f"{each['anomaly']} {each.pop('severity')}": each for each in sets}
-    return told
-
-
-def test_aggregates_are_those_of_the_result(shared, outcomes, secret) -> None:
-    """Means are equal; intervals are over people in another order, and move by a part of their width."""
-    names = {pseudonym(secret, "site", site, 4): site for site in SITES}
+def test_the_result_is_the_run_folders(shared, outcomes) -> None:
+    """Every aggregate, the intervals too: people stand in the order of their hashes there already."""
     for model, outcome in outcomes.items():
-        original, result = outcome.result, read_result(shared[model])
-        kept = {"model", "cohort", "protocol", "fold", "seed", "fit_key", "eval_key", "testset", "cost", "provenance"}
-        assert result.model_dump(include=kept) == original.model_dump(include=kept)
-        known = [dict(numbers(keyed(each, names))) for each in (original, result)]
-        assert known[0].keys() == known[1].keys() and len(known[0]) > 400
-        bounds = [path for path in known[0] if re.search(r"\.(low|high|ap_interval\.\d|\w+_bounds\.\d)$", path)]
-        for path in known[0].keys() - set(bounds):
-            assert known[1][path] == pytest.approx(known[0][path], rel=1e-5), path
-        for path in bounds:
-            low, high = opposite(path, known[0])
-            assert known[1][path] == pytest.approx(known[0][path], abs=0.25 * (high - low) + 1e-6), path
-        assert original.detection.threshold is not None and len(original.strata) == 2
+        assert read_result(shared[model]) == outcome.result
+        pd.testing.assert_frame_equal(read_scores(shared[model]), read_scores(outcome.folder))
+        assert outcome.result.detection.threshold is not None and len(outcome.result.strata) == 2
 
 
-def opposite(path: str, known: dict[str, float]) -> tuple[float, float]:
-    """Both ends of the interval that a bound belongs to."""
-    stem = path.rpartition(".")[0]
-    low, high = (f"{stem}.low", f"{stem}.high") if f"{stem}.low" in known else (f"{stem}.0", f"{stem}.1")
-    return known[low], known[high]
-
-
-def test_the_score_hash_is_that_of_the_shared_table(shared, outcomes) -> None:
-    for model, outcome in outcomes.items():
+def test_the_score_hash_is_that_of_the_shared_table(shared) -> None:
+    for model in ("zscore", "mean"):
         result, table = read_result(shared[model]), read_scores(shared[model])
-        assert result.score_hash == score_hash(table) != outcome.result.score_hash
-        assert score_hash(table.sample(frac=1, random_state=0)) == result.score_hash
+        assert result.score_hash == score_hash(table) == score_hash(table.sample(frac=1, random_state=0))
         table.loc[table["ap.standard"].first_valid_index(), "ap.standard"] += 1e-4
         assert score_hash(table) != result.score_hash
 
@@ -307,7 +312,45 @@ def test_an_option_that_holds_an_id_is_refused(option, outcomes, tmp_path, salts
     with pytest.raises(InputError, match=r"the result contains '.*', which names a participant; take it out"):
         share(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    share(with_option(outcomes["mean"], "/data/prior.nii", tmp_path / "other"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("folder", ["/home/somebody/study", "~/study", "C:\\\\study", "/home/somebody"])
+def test_of_an_option_that_is_a_path_the_name_is_shared(folder, outcomes, tmp_path) -> None:
+    run = with_option(outcomes["mean"], f"{folder}/prior.nii", tmp_path / "run")
+    assert share(run, tmp_path / "out").model.options["prior"] == "prior.nii"
+    assert leaks(tmp_path / "out", {"study", "somebody"}) == set()
+
+
+def test_a_result_of_schema_version_3_is_refused(outcomes, tmp_path) -> None:
+    """Its draws tell who is who; that of a public cohort is as good as ever."""
+    run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
+    content = read_sealed(run / RESULT)
+    write_sealed(run / RESULT, {**content, "schema_version": 3})
+    assert read_result(run).reversible
+    for leave in (share, share_aggregates, add):
+        with pytest.raises(InputError, match=r"schema version 3, whose draws tell .* run the cell again"):
+            leave(run, tmp_path / "out")
+    with pytest.raises(Unfinished, match="schema version 3"):
+        Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts").log(read_result(run), run)
+    assert not (tmp_path / "out").exists()
+    write_sealed(run / RESULT, {**content, "schema_version": 3, "cohort": {**content["cohort"], "public": True}})
+    assert not read_result(run).reversible
+
+
+@pytest.mark.parametrize("where", [".", "inside", "inside/further", "..", "link"])
+def test_what_is_shared_does_not_lie_in_the_run(where, outcomes, tmp_path) -> None:
+    run = shutil.copytree(outcomes["mean"].folder, tmp_path / "runs" / "run")
+    (tmp_path / "link").symlink_to(run)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    output = tmp_path / "link" if where == "link" else run / where
+    for leave in (share, share_aggregates):
+        with pytest.raises(InputError, match="one lies in the other; give a folder apart from it"):
+            leave(run, output)
+    with pytest.raises(SystemExit) as stopped:
+        main(["share", str(run), "--output", str(output)])
+    assert stopped.value.code == 2
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["run"]
 
 
 def with_option(outcome: Outcome, option: str, folder: Path) -> Path:
@@ -369,19 +412,23 @@ def test_what_is_no_id_is_not(text, name) -> None:
     refuse_ids("here", [text], {name})
 
 
-def test_people_who_are_called_by_numbers_can_be_shared(outcomes, tmp_path, salts) -> None:
-    """'2' is in every version of a package."""
+def test_scores_that_hold_an_id_are_refused(outcomes, tmp_path) -> None:
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
     table = read_scores(run)
-    numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(table.participant_id), start=1)}
-    write_table(table.assign(participant_id=table.participant_id.map(numbers)), run / SCORES)
-    share(run, tmp_path / "out")
-    assert read_scores(tmp_path / "out").participant_id.str.startswith("anon-").all()
+    write_table(table.assign(scanner=f"scanner of {name_of(12)}"), run / SCORES)
+    with pytest.raises(InputError, match=r"the scores' column scanner contains '.*', which names a participant"):
+        share(run, tmp_path / "out")
+    write_table(table.assign(participant_id="sub-1"), run / SCORES)
+    with pytest.raises(InputError, match="the scores are not those of its result"):
+        share(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
-def test_no_run(tmp_path, salts) -> None:
+def test_no_run(tmp_path) -> None:
+    (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match="no result here"):
-        share(tmp_path, tmp_path / "out")
+        share(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command(outcomes, private, tmp_path, salts, capsys) -> None:
@@ -390,17 +437,22 @@ def test_the_command(outcomes, private, tmp_path, salts, capsys) -> None:
     printed = capsys.readouterr()
     assert not stopped.value.code, printed.err
     result = read_result(tmp_path / "out")
-    assert result.score_hash[:16] in printed.out and str(salt_file(private.cohort.name)) in printed.out
+    assert result.score_hash[:16] in printed.out and PEOPLE in printed.out
     assert leaks(tmp_path / "out", clear(private)) == set()
 
 
-def test_who_is_tested_elsewhere_carries_that_cohorts_secret(private, public, tmp_path, salts) -> None:
+def test_who_is_tested_elsewhere_carries_that_cohorts_secret(private, public, tmp_path) -> None:
     elsewhere = replace(public, test_cohort=private.cohort, rows=public.rows | private.rows)
     elsewhere.rows.update({part: public.rows[part] for part in ("train", "validation")})
     outcome = run_cell(Cell("mean", elsewhere, 0), tmp_path / "runs", CPU, Silent())
     assert not outcome.result.cohort.public and outcome.result.cohort.tested_on == private.cohort.name
     share(outcome.folder, tmp_path / "out")
-    assert [file.stem for file in salts.iterdir()] == [private.cohort.name]
+    table = read_scores(tmp_path / "out")
+    tested = table[table.anomaly != "validation"]
+    assert set(tested.participant_id) <= {
+        SECRET.participant(str(who)) for who in private.cohort.participants.participant_id
+    }
+    assert set(table[table.anomaly == "validation"].participant_id) <= set(public.cohort.participants.participant_id)
     assert leaks(tmp_path / "out", clear(private)) == set()
 
 
@@ -451,7 +503,7 @@ def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) ->
     assert logged.data.metrics["headline.ap_standard"] == pytest.approx(result.headline.ap_standard)
     assert {artifact.path for artifact in client.list_artifacts(run_id)} >= {RESULT, SCORES, "figures", "scores.json"}
     (scores,) = folder.rglob(SCORES)
-    assert read_result(scores.parent).score_hash == score_hash(read_scores(scores.parent)) != result.score_hash
+    assert read_result(scores.parent).score_hash == score_hash(read_scores(scores.parent)) == result.score_hash
     assert attach(result, run, tmp_path / "report") == run_id
     assert list(folder.rglob("report/*.html")), "a report of what may be known follows"
     assert leaks(folder, clear(private)) == set()
@@ -466,13 +518,14 @@ def test_a_server_gets_nothing_of_a_result_that_holds_an_id(server, outcomes, tm
     assert leaks(folder, {name_of(12), name_of(12).removeprefix("sub-")}) == set()
 
 
-def test_sqlite_gets_the_files_as_they_are(outcomes, tmp_path, salts) -> None:
+def test_a_database_is_told_no_name_either(outcomes, private, tmp_path) -> None:
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
     tracker = Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts")
     tracker.log(read_result(run), run)
     tracker.close()
     for name in (RESULT, SCORES):
         (logged,) = (tmp_path / "mlartifacts").rglob(name)
-        assert logged.read_bytes() == (run / name).read_bytes()
-    assert not salts.exists()
+        assert read_result(logged.parent) == read_result(run)
+        assert leaks(logged, clear(private)) == set()
+    assert leaks(tmp_path / "mlflow.db", clear(private)) == set()
     assert np.isfinite(read_scores(run)["subject.score"]).all()

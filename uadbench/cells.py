@@ -255,7 +255,7 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
     with phase("statistics"):
         _save_draws(evaluator, folder)
         store_protocol(cell.material.protocol, folder)
-        write_json(folder / PEOPLE, cell.material.people())
+        _write_people(cell.material, folder)
         write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
         result = cell.amended(_result(cell, evaluator, curve, table, time.monotonic() - started, cpu_seconds))
         write_table(table, folder / SCORES)
@@ -379,6 +379,13 @@ def _save_draws(evaluator: Evaluator, folder: Path) -> None:
     write_json(folder / DRAWS, [who | cases.draws(s).to_json() for who, s in zip(keys, cases.scans, strict=True)])
 
 
+def _write_people(material: Material, folder: Path) -> None:
+    """Who is in which part; of a private cohort that only its owner may read it, for it tells whom results mean."""
+    with atomic_path(folder / PEOPLE) as partial:
+        partial.touch(mode=0o666 if material.public else 0o600)
+        partial.write_text(json.dumps(material.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> Examples:
     """One simulated case with its healthy scan, one patient, and the worst cases.
 
@@ -421,12 +428,12 @@ def _result(
         cohort=CohortCard(
             name=material.cohort.name,
             version=material.cohort.version,
-            public=material.cohort.public and material.test_cohort.public,
+            public=material.public,
             tested_on=None if material.test_cohort is material.cohort else material.test_cohort.name,
             tested_version=None if material.test_cohort is material.cohort else material.test_cohort.version,
             healthy=list(material.roles.healthy),
             ill=list(material.roles.patients),
-            split=material.split.digest,
+            split=material.split_digest,
             origin=material.origin,
             shared_images=material.shared_images,
             **{part: len(rows) for part, rows in material.rows.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,8 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.plurals import counted
 from uadbench.progress import Progress, Silent
 from uadbench.protocol import Protocol, SplitSection, is_shipped
+from uadbench.secrecy import Secret, salt_file, secret_of
+from uadbench.secrecy import identity as identity_of
 from uadbench.store import content_hash, keyed_seed
 from uadbench.testset import SimulatedCases, draw
 from uadbench.types import Scan
@@ -53,6 +55,9 @@ class Selection:
 @dataclass(frozen=True)
 class Material:
     """Who trains, validates and tests, and their scans on the protocol's grid.
+
+    `rows` hold the ids of the cohort. Scans, and all that is drawn or scored for them, have the names that results
+    have: of a private cohort hashes with its secret, so that nothing made of them follows from an id.
 
     Attributes
     ----------
@@ -88,12 +93,26 @@ class Material:
         return {part: stack.select(np.flatnonzero(keys.isin(chosen[part]))) for part in parts}
 
     def scans(self, part: str) -> list[Scan]:
-        """The scans of one of PARTS, sorted by participant and session; from the cohort's cache.
+        """The scans of one of PARTS, sorted by participant and session as results name them; from the cohort's cache.
 
         Raises InputError for a scan that cannot be used.
         """
-        stack = self._stacks[part]
-        return [stack.scan(index) for index in range(len(stack))]
+        stack, secret = self._stacks[part], self.secret(part)
+        scans = [_known_as(stack.scan(index), secret) for index in range(len(stack))]
+        return sorted(scans, key=lambda scan: scan.key)
+
+    @property
+    def public(self) -> bool:
+        """Whether everybody in it may be named."""
+        return self.cohort.public and self.test_cohort.public
+
+    def secret(self, part: str) -> Secret:
+        """The secret of the cohort that one of PARTS is of."""
+        return self._secrets[0 if part in TRAINING else 1]
+
+    @cached_property
+    def _secrets(self) -> tuple[Secret, Secret]:
+        return secret_of(self.cohort), secret_of(self.test_cohort)
 
     @cached_property
     def shared_images(self) -> int:
@@ -110,13 +129,21 @@ class Material:
     def testset_recipe(self) -> str:
         """The exact part of the test sets' fingerprint; needs no scan.
 
-        It tells who is tested, and not which bytes their files have, so that two labs with the same people agree;
-        whether their images do is told by the sketch.
+        It tells who is tested, and not which bytes their files have, so that two labs with the same people (and the
+        same secret, without which their test sets differ) agree; whether their images do is told by the sketch.
         """
         people = [content_hash(*map(list, keys_of(self.rows[part]))) for part in TESTING]
         simulated = [] if self.altered is None else [self.altered.recipe]
         version = [self.test_cohort.name, self.test_cohort.version, *people, *simulated]
-        return SimulatedCases.recipe(self.protocol, version)
+        return self.secret("test").seal(SimulatedCases.recipe(self.protocol, version))
+
+    @property
+    def split_digest(self) -> str:
+        """A hash of who is where, with the secrets of those whom it is about."""
+        sealed = self.split.digest
+        for secret in dict.fromkeys(self._secrets):
+            sealed = secret.seal(sealed)
+        return sealed
 
     def content(self, parts: tuple[str, ...]) -> list[str]:
         """Hashes that change whenever an image of these parts would."""
@@ -137,8 +164,19 @@ class Material:
         return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
 
     def people(self) -> dict[str, list[list[str]]]:
-        """Who is in each of PARTS, as participant and session."""
-        return {part: [list(key) for key in keys_of(self.rows[part])] for part in PARTS}
+        """Who is in each of PARTS, as participant and session; of a private cohort also as results name the two.
+
+        `sites`, where results name them otherwise, are told in the same way.
+        """
+        told: dict[str, list[list[str]]] = {}
+        sites: dict[str, str] = {}
+        for part in PARTS:
+            secret, keys = self.secret(part), keys_of(self.rows[part])
+            told[part] = [[*key, *(secret.key(*key) if secret.value else ())] for key in keys]
+            sites |= {
+                name: secret.site(name) for name in map(str, self.rows[part]["site"]) if secret.site(name) != name
+            }
+        return told | ({"sites": [list(pair) for pair in sorted(sites.items())]} if sites else {})
 
     def summary(self) -> list[str]:
         """Who there is, and who trains, validates and tests, in a few lines."""
@@ -153,11 +191,24 @@ class Material:
         counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
         train = f"{counts['train']} train ({counted(len(self.rows['train']), 'scan')})"
         others = f"{counts['validation']} validate, {counts['test']} test, {counted(counts['patients'], 'patient')}"
-        return [*lines, f"fold {self.fold}: {train}, {others} ({how})"]
+        secrets = {
+            f"{cohort.name}: all that is drawn depends on the secret in {salt_file(identity_of(cohort))}; keep it"
+            for cohort, secret in zip((self.cohort, self.test_cohort), self._secrets, strict=True)
+            if secret.value
+        }
+        return [*lines, *sorted(secrets), f"fold {self.fold}: {train}, {others} ({how})"]
 
     def _counted(self, label: str, cohort: Cohort) -> list[str]:
         table = cohort.participants
         return [f"{label} {cohort.name}: {self.roles.counted(table)}", *self.roles.left_out(table, visits_of(cohort))]
+
+
+def _known_as(scan: Scan, secret: Secret) -> Scan:
+    """The scan of a person whom results do not name."""
+    if not secret.value:
+        return scan
+    participant, session = secret.key(*scan.key)
+    return replace(scan, participant=participant, session=session, site=secret.site(scan.site))
 
 
 def plan_material(
@@ -174,12 +225,15 @@ def plan_material(
     section = protocol.split
     roles = Roles(chosen.healthy or (section.healthy,), chosen.patients or (section.patients,))
     healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
+    secret = secret_of(cohort)
     origin: Origin = "given"
     if chosen.split is not None:
         split, rows = _given(cohort, chosen.split, fold, roles, section, progress)
     else:
         sizes = {"train": section.train, "validation": section.validation, "test": section.test}
-        split = split_participants(healthy, **sizes, folds=section.folds, fold=fold, seed=section.seed)
+        split = split_participants(
+            healthy, **sizes, folds=section.folds, fold=fold, seed=section.seed, known_as=secret.participant
+        )
         scaled = fitting_sizes(healthy["participant_id"].nunique(), **sizes, folds=section.folds).scaled
         origin = "scaled" if scaled else "protocol"
         first = baseline(healthy)
@@ -188,7 +242,7 @@ def plan_material(
             "train": training[training["participant_id"].isin(split.train)],
             "validation": first[first["participant_id"].isin(split.validation)],
             "test": first[first["participant_id"].isin(split.test)],
-            "patients": _patients(roles.patient_rows(cohort.participants), section),
+            "patients": _patients(roles.patient_rows(cohort.participants), section, secret),
         }
     other = chosen.test_cohort or cohort
     if other is not cohort:
@@ -199,12 +253,13 @@ def plan_material(
             )
         split, rows = _tested_elsewhere(split, rows, other, roles, section)
     if not is_shipped(protocol):
-        _check_draws(protocol, rows["test"])
+        _check_draws(protocol, keys_of(rows["test"])[0])
     altered = None
     if chosen.simulated is not None:
         options = (other.suvr != "as-is", other.nan) if isinstance(other, FileCohort) else ()
         altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, *options)
         progress.notice(altered.summary)
+        altered = altered.known_as(secret_of(other).key)
     return Material(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
 
 
@@ -256,7 +311,7 @@ def _given(
     tested, _ = select(patients, given.test)
     if tested.empty:
         tested = patients[~patients["participant_id"].isin(list(given.everyone))]
-    rows["patients"] = _patients(tested, section)
+    rows["patients"] = _patients(tested, section, secret_of(cohort))
     people = {part: tuple(sorted(set(rows[part]["participant_id"]))) for part in listed}
     return Split(**people), rows
 
@@ -266,30 +321,32 @@ def _tested_elsewhere(
 ) -> tuple[Split, dict[str, pd.DataFrame]]:
     """The same training, tested on another cohort: as many healthy participants as the protocol tests, or all."""
     healthy = baseline(roles.healthy_rows(other.participants, visits_of(other)))
-    people = tuple(sorted(stratified_order(healthy, section.seed)[: section.test]))
+    secret = secret_of(other)
+    people = tuple(sorted(stratified_order(healthy, section.seed, secret.participant)[: section.test]))
     if len(people) < LEAST:
         raise InputError(
             f"test cohort {other.name} has {len(people)} healthy participants; at least {LEAST} are needed"
         )
     tested = {
         "test": healthy[healthy["participant_id"].isin(people)],
-        "patients": _patients(roles.patient_rows(other.participants), section),
+        "patients": _patients(roles.patient_rows(other.participants), section, secret),
     }
     # people of two cohorts may have the same ids, so that they cannot stand in one Split
     return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
 
 
-def _check_draws(protocol: Protocol, test: pd.DataFrame) -> None:
-    """Draw for the first test participant, so that a changed protocol fails before anything is trained."""
-    first = test.iloc[0]
+def _check_draws(protocol: Protocol, key: Key) -> None:
+    """Draw for somebody, so that a changed protocol fails before anything is trained."""
     try:
-        draw(protocol, (str(first["participant_id"]), str(first["session_id"])))
+        draw(protocol, key)
     except Unfinished as error:
         raise InputError(f"protocol {protocol.name}: {error}; widen its ranges in [testsets]") from None
 
 
-def _patients(rows: pd.DataFrame, section: SplitSection) -> pd.DataFrame:
-    """The first scans of patients; where there are too many, who stays is random by a hash of (seed, id)."""
+def _patients(rows: pd.DataFrame, section: SplitSection, secret: Secret) -> pd.DataFrame:
+    """The first scans of patients; where there are too many, who stays is random by a hash of (seed, name)."""
     first = baseline(rows)
-    drawn = sorted(first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, person))
+    drawn = sorted(
+        first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, secret.participant(person))
+    )
     return first[first["participant_id"].isin(drawn[: section.most_patients])]

@@ -14,10 +14,10 @@ from uadbench.errors import InputError
 from uadbench.store import unsealed, write_sealed
 from uadbench.types import GIVEN, Precision, is_dementia
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 RESULT = "result.json"
 PEOPLE = "people.json"
-"""In a run folder: who trained, validated and tested. It stays there."""
+"""In a run folder: who trained, validated and tested, and who is who where results do not name them. It stays there."""
 DIGITS = 6
 LARGEST = 32 << 20
 """Bytes of a result's file; that of protocol quick has one million."""
@@ -54,8 +54,9 @@ class CohortCard(_Section):
 
     `public`: whether participants may be named in what is shared. `tested_on` is the cohort of the test scans where it
     is another one. `healthy` and `ill` are the diagnoses that were taken as such. `split` is the hash of who trained,
-    validated and tested; its sizes are the protocol's, the same in proportion ("scaled"), or the split was given. The
-    numbers count scans. `shared_images`: test scans that are, voxel by voxel, a scan the model has learnt from.
+    validated and tested (with the secret of a private cohort); its sizes are the protocol's, the same in proportion
+    ("scaled"), or the split was given. The numbers count scans. `shared_images`: test scans that are, voxel by voxel, a
+    scan the model has learnt from.
     """
 
     name: str
@@ -286,10 +287,13 @@ class Provenance(_Section):
 class Result(_Section):
     """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits.
 
+    `schema_version`: from 4 on nothing about a private cohort follows from an id without the cohort's secret. In 3,
+    draws and hashes of who is where did. For a public cohort the two are the same.
+
     `seal`: in a run folder's file alone, a hash of all the rest, by which damage is found.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[3, 4] = SCHEMA_VERSION
     model: ModelCard
     cohort: CohortCard
     protocol: ProtocolCard
@@ -315,6 +319,11 @@ class Result(_Section):
         if self.model.unranked is not None and self.protocol.ranked:
             raise ValueError("a model that is unranked is not ranked")
         return self
+
+    @property
+    def reversible(self) -> bool:
+        """Whether somebody with a list of candidates can find out who is who, though no id is in it."""
+        return not self.cohort.public and self.schema_version < SCHEMA_VERSION
 
     @property
     def unranked(self) -> str:

@@ -1,113 +1,121 @@
-"""What may leave the machine: a result with its scores, in which nobody can be found who is not a hash."""
+"""What may leave the machine: a result, with its scores or without, in which no one is named and no path is told."""
 
 from __future__ import annotations
 
-import contextlib
-import hmac
 import json
-import os
+import math
 import re
-import secrets
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import platformdirs
 from pydantic import JsonValue
 
 from uadbench import analysis
-from uadbench.errors import InputError, Unfinished
+from uadbench.cohorts.base import STRATA
+from uadbench.errors import InputError
 from uadbench.metrics.subject import Threshold
-from uadbench.protocol import stored_protocol
+from uadbench.protocol import Protocol, stored_protocol
 from uadbench.results import PEOPLE, Result, read_result, write_result
-from uadbench.scores import SCORES, by_testset, read_scores, write_table
-from uadbench.store import file_name
-from uadbench.types import VARIED
+from uadbench.scores import KEYS, SCORES, TRAITS, read_scores, score_hash, write_table
+from uadbench.store import require_apart, require_writable, write_text
 
-SALT_BYTES = 32
+AGGREGATES = "aggregates.json"
+
 SHORTEST = 4
 """An id, with or without its `sub-`, is looked for if it has so many characters; a shorter one is in every text."""
 
+LEAST_PEOPLE = 5
+"""Aggregates over fewer people are left out: a mean over one of them is that person's score."""
 
-def salt_file(cohort: str) -> Path:
-    """Where the secret of a cohort is kept: in the user's data folder, or in UADBENCH_SALTS."""
-    chosen = os.environ.get("UADBENCH_SALTS")
-    folder = Path(chosen) if chosen else Path(platformdirs.user_data_dir("uadbench", appauthor=False)) / "salts"
-    return folder / f"{file_name(cohort)}.salt"
-
-
-def salt(cohort: str) -> bytes:
-    """The secret of a cohort, made when it is first needed. Who loses it loses the pairing with earlier results.
-
-    Raises InputError for a damaged file, Unfinished if none can be written.
-    """
-    file = salt_file(cohort)
-    try:
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="ascii") as made:  # for the owner alone
-                made.write(secrets.token_hex(SALT_BYTES) + "\n")
-                made.flush()
-                with contextlib.suppress(FileExistsError):  # another process was faster: there is one secret
-                    os.link(made.name, file)
-        content = bytes.fromhex(file.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise Unfinished(f"{file}: cannot keep the cohort's secret ({error.strerror}); set UADBENCH_SALTS") from None
-    except ValueError:
-        content = b""
-    if len(content) != SALT_BYTES:
-        raise InputError(f"{file}: is damaged; put the cohort's secret back (a new one breaks the pairing of results)")
-    return content
-
-
-def pseudonym(secret: bytes, kind: str, text: str, digits: int = 16) -> str:
-    """A name that only the owner of the secret can make: HMAC-SHA256 (RFC 2104) of what it stands for."""
-    return f"{kind}-{hmac.digest(secret, f'{kind}:{text}'.encode(), 'sha256').hex()[:digits]}"
+EXACT = ("severity", "prevalence", "effective_reduction", "ap.ceiling")
+"""Columns that follow from the protocol and the names in the table; rounding them would hide nothing."""
 
 
 def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
-    """Result and scores of a run folder with participants, sessions and sites of a private cohort as hashes.
+    """Result and scores of a run folder, as they may be shared.
 
-    Rows are sorted by hash, for their order would tell; so every interval, which depends on it, is computed again.
-    Those of a public cohort stay as they are.
+    Of a private cohort people, sessions and sites are hashes in the run folder already; it is checked that no id is
+    left, and options that hold a path keep the file's name alone.
 
-    Raises InputError if the run folder does not hold what the result was made with.
+    Raises InputError if an id is in them, if the run folder does not hold what the result was made with, or if an
+    earlier version of uadbench made it, whose draws tell who is who.
     """
     result, table = read_result(folder), read_scores(folder)
     if result.cohort.public:
         return result, table
-    protocol = stored_protocol(folder, result.protocol.name)
-    if protocol.hash != result.protocol.hash:
-        raise InputError(f"{folder}: its protocol.json is not the protocol of its result; run again")
-    secret = salt(result.cohort.tested_on or result.cohort.name)
-    people, visits = table["participant_id"].astype(str), table["session_id"].astype(str)
-    hidden = table.assign(
-        participant_id=[pseudonym(secret, "anon", name) for name in people],
-        session_id=[pseudonym(secret, "ses", f"{name} {visit}") for name, visit in zip(people, visits, strict=True)],
-        site=[pseudonym(secret, "site", name, 4) if isinstance(name, str) and name else name for name in table["site"]],
-    )
-    place = {key: number for number, (key, _) in enumerate(by_testset(table))}  # test sets keep their order
-    testsets = zip(table["anomaly"], table["severity"], strict=True)
-    hidden["place"] = [place[name, None if name == VARIED else severity] for name, severity in testsets]
-    hidden = hidden.sort_values(["place", "participant_id", "session_id"], kind="stable")
-    hidden = hidden.drop(columns="place").reset_index(drop=True)
-    limits = result.detection.voxel_thresholds
-    thresholds = {each.false_positive_rate: Threshold(each.value, each.low, each.high) for each in limits}
-    parts = analysis.aggregates(hidden, protocol, result.headline.validation_mse, thresholds)
-    return result.model_copy(update=parts), hidden
+    require_irreversible(str(folder), result)
+    _protocol_of(folder, result)
+    if score_hash(table) != result.score_hash:
+        raise InputError(f"{folder}: the scores are not those of its result; run the cell again")
+    refuse_private(folder, result, table)
+    options = {name: _without_folder(value) for name, value in result.model.options.items()}
+    return result.model_copy(update={"model": result.model.model_copy(update={"options": options})}), table
 
 
-def share(folder: Path, output: Path) -> Result:
+def require_irreversible(label: str, result: Result) -> None:
+    """Raises InputError for a result of a private cohort whose hashes can be matched to a list of ids."""
+    if result.reversible:
+        raise InputError(
+            f"{label}: is a result of schema version {result.schema_version}, whose draws tell anyone with a list of "
+            "ids who is who; run the cell again, and see docs/privacy.md about what was shared before"
+        )
+
+
+def share(folder: Path, output: Path, digits: int | None = None) -> Result:
     """Write what may be shared of a run folder, `result.json` and `scores.parquet`; returns the result as written.
 
-    Raises InputError, and writes nothing, if an id of a private cohort would be in it.
+    `digits`: to so many significant digits. Raises InputError, and writes nothing, as `shareable` does, and for an
+    output that is the run folder or lies in it.
     """
+    require_apart(folder, output)
     result, table = shareable(folder)
-    refuse_private(folder, result, table)
+    if digits is not None:
+        protocol = _protocol_of(folder, result)
+        numbers = [str(name) for name in table.select_dtypes("number").columns.difference([*KEYS, *TRAITS, *EXACT])]
+        table = table.assign(**{name: _rounded(table[name].to_numpy(dtype=np.float64), digits) for name in numbers})
+        # thresholds and curves first: aggregates follow from the former, and are then those of the rounded scores
+        result = _again(Result.model_validate(_coarse(result.model_dump(mode="json"), digits)), table, protocol)
+    require_writable(output)
     write_table(table, output / SCORES)
     write_result(result, output)
     return result
+
+
+def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> dict[str, Any]:
+    """Write `aggregates.json`: the result without a row, or a number, of a single case; returns its content.
+
+    Test sets and strata of fewer than LEAST_PEOPLE people are left out, and the hash of the scores.
+
+    Raises InputError, and writes nothing, as `share` does.
+    """
+    require_apart(folder, output)
+    result, table = shareable(folder)
+    if result.cohort.test < LEAST_PEOPLE:
+        raise InputError(f"{folder}: {result.cohort.test} participants test; aggregates are of {LEAST_PEOPLE} at least")
+    content = result.model_dump(mode="json", exclude={"score_hash"})
+    content["strata"] = _large(content["strata"], result.cohort.test)
+    few = {name for name, rows in table.groupby("anomaly")["participant_id"] if rows.nunique() < LEAST_PEOPLE}
+    content["scores"] = [each for each in content["scores"] if each["anomaly"] not in few]
+    detection = content["detection"]
+    detection["testsets"] = [each for each in detection["testsets"] if each["anomaly"] not in few]
+    detection["threshold"] = None  # one validation scan's own score
+    if detection["clinical_patients"] < LEAST_PEOPLE:
+        detection["clinical"] = dict.fromkeys(detection["clinical"])
+    if digits is not None:
+        content = _coarse(content, digits)
+    require_writable(output)
+    write_text(output / AGGREGATES, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return content
+
+
+def _large(strata: list[dict[str, Any]], people: int) -> list[dict[str, Any]]:
+    """The strata of enough people, unless the others could be had as the difference from all."""
+    large = [each for each in strata if each["participants"] >= LEAST_PEOPLE]
+    left = {by: people - sum(each["participants"] for each in large if each["by"] == by) for by in STRATA}
+    return [each for each in large if not 0 < left[each["by"]] < LEAST_PEOPLE]
 
 
 def refuse_private(folder: Path, result: Result, table: pd.DataFrame) -> None:
@@ -123,13 +131,13 @@ def refuse_private(folder: Path, result: Result, table: pd.DataFrame) -> None:
 
 
 def _participants(folder: Path) -> set[str]:
-    """Everybody whom a run folder knows: who was tested, and who trained where that was written down."""
-    tested = set(read_scores(folder)["participant_id"].astype(str))
+    """Everybody whom a run folder knows by an id that results do not have."""
     try:
-        parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8")).values()
-        return tested | {str(participant) for keys in parts for participant, _ in keys}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return tested
+        parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8"))
+        rows = [row for part, rows in parts.items() if part != "sites" for row in rows]
+        return {str(row[0]) for row in rows if len(row) > 2}
+    except (OSError, ValueError, AttributeError, TypeError, IndexError, KeyError, RecursionError):
+        return set()
 
 
 def refuse_ids(where: str, texts: Iterable[str], ids: Iterable[str]) -> None:
@@ -145,6 +153,55 @@ def refuse_ids(where: str, texts: Iterable[str], ids: Iterable[str]) -> None:
             if form.lower() in content and re.search(rf"(?<![a-z0-9]){re.escape(form.lower())}(?![a-z0-9])", content):
                 advice = "take it out (a path among the model's options?) and run again"
                 raise InputError(f"{where} contains '{form}', which names a participant; {advice}")
+
+
+def _protocol_of(folder: Path, result: Result) -> Protocol:
+    protocol = stored_protocol(folder, result.protocol.name)
+    if protocol.hash != result.protocol.hash:
+        raise InputError(f"{folder}: its protocol.json is not the protocol of its result; run again")
+    return protocol
+
+
+def _again(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
+    """The result with everything that follows from its cases computed again."""
+    limits = result.detection.voxel_thresholds
+    thresholds = {each.false_positive_rate: Threshold(each.value, each.low, each.high) for each in limits}
+    return result.model_copy(update=analysis.aggregates(table, protocol, result.headline.validation_mse, thresholds))
+
+
+def _without_folder(value: JsonValue) -> JsonValue:
+    """An option's value; of the path of a file on this machine its name."""
+    if isinstance(value, str) and _ABSOLUTE.match(value):
+        return PurePath(value.replace("\\", "/")).name
+    if isinstance(value, list):
+        return [_without_folder(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _without_folder(each) for name, each in value.items()}
+    return value
+
+
+_ABSOLUTE = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|file:")
+
+_MEASURED = ("headline", "detection", "strata", "scores", "training")
+"""The parts of a result that were measured on scans."""
+
+
+def _coarse(content: dict[str, Any], digits: int) -> dict[str, Any]:
+    """A result's JSON with what was measured to so many significant digits."""
+    return {key: _each_rounded(value, digits, key) if key in _MEASURED else value for key, value in content.items()}
+
+
+def _each_rounded(value: Any, digits: int, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _each_rounded(inner, digits, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_each_rounded(inner, digits, key) for inner in value]
+    exact = key in {"severity", "severities", "false_positive_rate", "minimum_detectable"}
+    return float(f"{value:.{digits}g}") if isinstance(value, float) and math.isfinite(value) and not exact else value
+
+
+def _rounded(values: np.ndarray[Any, np.dtype[np.float64]], digits: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([float(f"{value:.{digits}g}") for value in values])
 
 
 def _strings(value: JsonValue) -> Iterator[str]:

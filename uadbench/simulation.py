@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,6 +28,10 @@ from uadbench.types import Grid, Volume
 _FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
 _ENDING = re.compile(r"(_pet)?\.nii(\.gz)?$")
 _SIMULATED = re.compile(r"_anomaly-|_pat-.*_deg-")  # ours and ClinicaDL's
+
+
+TABLE = "simulated.tsv"
+"""In the output folder: what was written, a row each."""
 
 
 class _Input(NamedTuple):
@@ -79,6 +84,7 @@ def simulate(
                 raise InputError(f"{missed}; its affine is probably not MNI, register the scan first")
         if found := doubt(item.path, header.forms, header.shape):
             doubts.append(found)
+    _require_apart(source, inputs, names, degrees, output)
     store.require_writable(output)
     store.require_inside(output, *(output / item.stem for item in inputs))
     for line in in_lines(doubts):
@@ -96,8 +102,28 @@ def simulate(
                 rows += _write(item, name, degrees, scan, image.header, output)
                 task.advance(note=name)
     table = pd.DataFrame(rows)
-    store.write_text(output / "simulated.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    store.write_text(output / TABLE, table.to_csv(sep="\t", index=False, float_format="%.6g"))
     return table
+
+
+def _require_apart(
+    source: Path, inputs: Sequence[_Input], names: Sequence[str], degrees: Iterable[str], output: Path
+) -> None:
+    """Raises InputError where an output would be an input: a tree in itself, or a file over one that is read."""
+    if source.is_dir():
+        store.require_apart(source, output)
+    read = {os.path.realpath(path) for path in (source, *(item.path for item in inputs))}
+    altered = [f"_severity-{degree}_{kind}" for degree in degrees for kind in ("pet", "reduction")]
+    written = [output / TABLE]
+    written += [
+        output / f"{item.stem}_anomaly-{name}{suffix}.nii.gz"
+        for item in inputs
+        for name in names
+        for suffix in ("_mask", *altered)
+    ]
+    for file in written:
+        if os.path.realpath(file) in read:
+            raise InputError(f"{file}: would be written over, and is read; give another --output")
 
 
 def spell(severity: float) -> str:

@@ -169,13 +169,41 @@ def require_folder(folder: Path) -> None:
         raise InputError(f"{folder}: cannot write here (it is a file); choose another folder")
 
 
-def require_writable(folder: Path) -> None:
-    """Make `folder` and prove that a file can be written in it.
+def require_apart(source: Path, output: Path) -> None:
+    """Make sure that what is written into `output` cannot be part of `source`, nor the other way round.
+
+    Raises InputError, naming both, where one of the two is the other or lies in it, links and all.
+    """
+    one, other = (Path(os.path.realpath(path)) for path in (source, output))
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise InputError(f"{output}: is {source}, or one lies in the other; give a folder apart from it")
+
+
+def require_not_read(file: Path, *sources: Path) -> None:
+    """Make sure that a file to be written is none of those that are read, nor one in a folder of them, links and all.
+
+    Raises InputError, naming both.
+    """
+    there = Path(os.path.realpath(file))
+    for source in (Path(os.path.realpath(source.expanduser())) for source in sources):
+        if there == source or (there.is_relative_to(source) and there.exists()):
+            raise InputError(f"{file}: is part of {source}, which is read; give another output")
+
+
+def make_folder(folder: Path, *, private: bool = False) -> None:
+    """Make a folder; one that is `private` only its owner may enter, even if it was there before."""
+    folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+    if private and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def require_writable(folder: Path, *, private: bool = False) -> None:
+    """Make `folder`, see `make_folder`, and prove that a file can be written in it.
 
     Raises InputError, naming the folder, where it cannot.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, private=private)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"?")
     except OSError as error:

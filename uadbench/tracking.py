@@ -9,7 +9,7 @@ import re
 import sqlite3
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +20,7 @@ from urllib.parse import urlparse
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Silent
 from uadbench.report.page import write_report
-from uadbench.results import RESULT, Result, read_result
+from uadbench.results import RESULT, Result
 from uadbench.scores import SCORES, read_scores
 from uadbench.sharing import share
 from uadbench.store import content_hash, require_inside, write_json
@@ -147,6 +147,12 @@ def _require_place(label: str, file: Path) -> None:
         raise InputError(f"{label}: cannot write in {place}; give another path")
 
 
+def title_of(models: Iterable[str], about: str) -> str:
+    """What the run of an invocation is called; a model from a file is called by its class, not by the file's path."""
+    names = (name.rpartition(":")[2] if ".py:" in name else name for name in models)
+    return f"{', '.join(dict.fromkeys(names))} ({about})"
+
+
 @dataclass
 class Tracker:
     """One MLflow parent run, begun with the first cell, into which cells are logged as nested runs.
@@ -170,12 +176,12 @@ class Tracker:
         with _as_unfinished(self.uri):
             _require_answer(self.uri)
             client = self._connected()
-            tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": result.score_hash}
-            with _for_all_eyes(self.uri, result, folder) as files:
-                run = client.create_run(self._experiment, run_name=_run_name(result), tags=tags)
+            with _for_all_eyes(result, folder) as (shown, files):
+                tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": shown.score_hash}
+                run = client.create_run(self._experiment, run_name=_run_name(shown), tags=tags)
                 run_id = str(run.info.run_id)
                 try:
-                    _log_all(client, run_id, result, folder, files)
+                    _log_all(client, run_id, shown, folder, files)
                 except Exception:
                     with suppress(Exception):  # why it failed is told, and not that this cannot be told either
                         _require_answer(self.uri)
@@ -233,23 +239,22 @@ def attach(result: Result, folder: Path, report: Path) -> str | None:
         return None
     with _as_unfinished(uri):
         _require_answer(uri)
-        with _for_all_eyes(uri, result, folder) as files:
+        with _for_all_eyes(result, folder) as (shown, files):
             if files != folder:  # a report of what may be known
                 report = files / "report"
-                write_report(read_result(files), read_scores(files), folder, report, Silent())
+                write_report(shown, read_scores(files), folder, report, Silent())
             _client(uri).log_artifacts(run_id, str(report), "report")
     return run_id
 
 
 @contextmanager
-def _for_all_eyes(uri: str, result: Result, folder: Path) -> Iterator[Path]:
-    """The folder with the files to be logged: no server is told the participants of a private cohort."""
-    if uri.startswith("sqlite") or result.cohort.public:
-        yield folder
+def _for_all_eyes(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
+    """What is logged, and the folder with its files: of a private cohort what may be shared, wherever the store is."""
+    if result.cohort.public:
+        yield result, folder
         return
     with tempfile.TemporaryDirectory() as hidden:
-        share(folder, Path(hidden))
-        yield Path(hidden)
+        yield share(folder, Path(hidden)), Path(hidden)
 
 
 def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, files: Path) -> None:

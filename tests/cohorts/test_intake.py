@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -659,3 +660,26 @@ def test_images_are_stored_in_one_layout(tmp_path):
     with Writer(cache) as writer:
         writer.add("turned", turned, (0.0, 1.0))
     np.testing.assert_array_equal(cache.mapped(1)[0], image(3))
+
+
+# --- whose scans they are
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_private_scans_are_for_their_owner_alone(public, tmp_path, monkeypatch) -> None:
+    """Folder and files, whatever the umask. The phantom's may be used by all."""
+    monkeypatch.setenv("UADBENCH_CACHE", str(tmp_path / "cache"))
+    cohort = Numbers()
+    monkeypatch.setattr(cohort, "public", public, raising=False)
+    place = cache_folder(cohort, GRID)
+    before = os.umask(0o022)
+    try:
+        gather(cohort, GRID, cohort.participants, Silent())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(place.stat().st_mode) == (0o755 if public else 0o700)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in place.iterdir()}
+    assert set(modes) >= {IMAGES, INDEX} and set(modes.values()) == {0o644 if public else 0o600}
+    place.chmod(0o755)  # as earlier versions made it
+    gather(cohort, GRID, cohort.participants, Silent())
+    assert stat.S_IMODE(place.stat().st_mode) == (0o755 if public else 0o700)

@@ -20,6 +20,8 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.roles import Roles
 from uadbench.errors import InputError
+from uadbench.material import Selection, plan_material
+from uadbench.protocol import load_protocol
 from uadbench.types import Grid
 
 COARSE = Grid((40, 48, 40), 4.0, (-80.0, -111.0, -70.0))
@@ -158,6 +160,23 @@ def test_a_run_counts_who_is_left_out(images, tmp_path, capsys):
     assert code == 0 and "CN 24 participants, 24 scans (healthy)" in said
     assert "left out: 24 scans of 24 participants (sub-00 ses-M036, ...) without a diagnosis at the visit" in said
     assert "warning: " in said and "24 of 48 scans" in said
+
+
+def test_who_trains_and_who_is_tested_elsewhere_follow_the_same_rule(images, tmp_path):
+    """Ten people are AD at a visit without a scan, and CN at a later one with a scan: none of them is healthy."""
+    tree = converters(tmp_path, "no row", ("ses-M000",), lambda number: images[number % 4])
+    with (tree / "sessions.tsv").open("a") as file:
+        for number in range(10):
+            file.write(f"sub-r{number}\tses-M000\tAD\nsub-r{number}\tses-M012\tCN\n")
+            scan(tree, f"sub-r{number}", "ses-M012")
+    reverted = {f"sub-r{number}" for number in range(10)}
+    cohort = open_cohort(str(tree))
+    for material in (
+        plan_material(cohort, load_protocol("smoke"), 0),
+        plan_material(Phantom(), load_protocol("smoke"), 0, selection=Selection(test_cohort=cohort)),
+    ):
+        used = {name for part in ("train", "validation", "test") for name in material.rows[part]["participant_id"]}
+        assert used & set(PEOPLE) and not used & reverted
 
 
 # --- a baseline value, a value of a person, a value of a visit

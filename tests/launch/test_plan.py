@@ -11,6 +11,7 @@ import pytest
 from uadbench.cells import Cell
 from uadbench.cli.main import app
 from uadbench.launch import worker
+from uadbench.launch.cluster import _blank_order
 from uadbench.launch.estimates import Estimator
 from uadbench.launch.plan import Request
 from uadbench.launch.worker import Answer, Order
@@ -69,6 +70,30 @@ def test_a_worker_that_does_not_see_the_folder_refuses(order: Order) -> None:
     told = worker.perform(order.model_copy(update={"home": Path("/nowhere/at/all")}).model_dump_json())
     answer = Answer.model_validate_json(told)
     assert answer.kind == "failed" and "share a file system" in answer.text
+
+
+def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It means the same cell with them, and gets as far as the scans, which are none; without them it refuses."""
+    people = [f"sub-{number}" for number in range(60)]
+    for name in people:
+        (tmp_path / f"{name}.nii.gz").touch()
+    rows = [f"{name}\t{name}.nii.gz\tCN" for name in people]
+    (tmp_path / "scans.tsv").write_text("\n".join(["participant_id\tpath\tdiagnosis", *rows]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "salts"))
+    asked = request_of(cohort=str(tmp_path / "scans.tsv"))
+    cell = asked.cells(Silent())[0]
+    about = {"request": asked.model_dump_json(), "eval_key": cell.eval_key}
+    texts = []
+    for secrets in (None, tmp_path / "none", tmp_path / "salts"):
+        monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "others"))
+        told = worker.perform(order.model_copy(update=about | {"secrets": secrets}).model_dump_json())
+        texts.append(Answer.model_validate_json(told).text)
+    assert "another secret of the cohort" in texts[0] and "set UADBENCH_SALTS" in texts[1]
+    assert "another secret" not in texts[2] and ".nii.gz" in texts[2]
+    (file,) = (tmp_path / "salts").iterdir()
+    sent = _blank_order(asked, tmp_path / "runs", "cpu", 1, tmp_path / "salts")
+    assert sent.secrets == (tmp_path / "salts").resolve() and file.read_text().strip() not in sent.model_dump_json()
 
 
 def test_the_cost_of_what_is_left(trained, material, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError
-from uadbench.leaderboard.checks import protocol_file, require_sound
+from uadbench.leaderboard.checks import protocol_file, recomputed, require_sound
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.entries import RESULTS, place, read_entries, slim
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
-from uadbench.results import RESULT, read_result, write_result
+from uadbench.results import PEOPLE, RESULT, read_result, write_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 
 SITES = ("Paris-Salpetriere", "Rouen")
@@ -227,12 +227,6 @@ def private_run(private, tmp_path_factory) -> Path:
     return run_cell(Cell("zscore", private, 0), tmp_path_factory.mktemp("private"), CPU, Silent()).folder
 
 
-@pytest.fixture
-def salts(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "salts"))
-    return tmp_path / "salts"
-
-
 def leaks(root: Path, words: set[str]) -> set[str]:
     """The words that are in any file, tables unpacked, or in a file's name."""
     found = set()
@@ -244,7 +238,7 @@ def leaks(root: Path, words: set[str]) -> set[str]:
     return found
 
 
-def test_a_private_cohort_comes_in_as_hashes(private, private_run, salts, tmp_path) -> None:
+def test_a_private_cohort_comes_in_as_hashes(private, private_run, tmp_path) -> None:
     root = tmp_path / "leaderboard"
     entry = add(private_run, root)
     ids = {str(who) for who in private.cohort.participants.participant_id}
@@ -253,9 +247,7 @@ def test_a_private_cohort_comes_in_as_hashes(private, private_run, salts, tmp_pa
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert leaks(root, words) == set()
-    assert leaks(private_run, words) >= ids & set(read_scores(private_run)["participant_id"]), (
-        "this looks for them well"
-    )
+    assert leaks(private_run, words) >= ids, "this looks for them well"
     table = entry.scores()
     assert table["participant_id"].str.fullmatch("anon-[0-9a-f]{16}").all()
     assert table["session_id"].str.fullmatch("ses-[0-9a-f]{16}").all()
@@ -266,25 +258,51 @@ def test_a_private_cohort_comes_in_as_hashes(private, private_run, salts, tmp_pa
     once = files(root / RESULTS)
     add(private_run, root)
     assert files(root / RESULTS) == once, "one secret, always the same hashes"
-    assert list(salts.iterdir())
 
 
-def test_an_id_in_an_option_is_refused(private_run, salts, tmp_path) -> None:
+def test_draws_that_do_not_follow_from_the_hashes_are_refused(private_run, tmp_path) -> None:
+    """As those of schema version 3 would not, whatever version they say they are."""
     run = copied_run(private_run, tmp_path / "run")
+    table = read_scores(run)
+    renamed = {name: f"anon-{place:016x}" for place, name in enumerate(sorted(set(table["participant_id"])))}
+    for names, reason in (
+        (table["participant_id"].map(renamed), "it must be|not those that the protocol draws"),
+        (table["participant_id"].str.replace("anon-", "sub-"), "is no hash, though cohort .* is private"),
+    ):
+        other = table.assign(participant_id=names)
+        write_table(other, run / SCORES)
+        write_result(recomputed(read_result(private_run), other, load_protocol("smoke")), run)
+        with pytest.raises(InputError, match=reason):
+            add(run, tmp_path / "leaderboard")
+    assert not (tmp_path / "leaderboard").exists()
+
+
+@pytest.mark.parametrize("root", [".", "inside"])
+def test_a_board_does_not_lie_in_the_run(root, private_run, tmp_path) -> None:
+    run = copied_run(private_run, tmp_path / "run")
+    before = files(run)
+    with pytest.raises(InputError, match="one lies in the other"):
+        add(run, run / root)
+    assert files(run) == before
+
+
+def test_an_id_in_an_option_is_refused(private_run, tmp_path) -> None:
+    run = copied_run(private_run, tmp_path / "run")
+    shutil.copy(private_run / PEOPLE, run / PEOPLE)
     write_result(edited(read_result(run), model__options={"prior": "/data/sub-ADNI09S4009/prior.nii"}), run)
-    assert "which names a participant; take it out" in refused_but_for_salts(run, tmp_path)
+    assert "which names a participant; take it out" in refused_whole(run, tmp_path)
 
 
-def refused_but_for_salts(run: Path, folder: Path) -> str:
+def refused_whole(run: Path, folder: Path) -> str:
     with pytest.raises(InputError) as error:
         add(run, folder / "leaderboard")
     assert not (folder / "leaderboard").exists()
     return str(error.value)
 
 
-def test_a_private_cohort_that_calls_itself_public(private_run, salts, tmp_path) -> None:
+def test_a_private_cohort_that_calls_itself_public(private_run, tmp_path) -> None:
     run = copied_run(private_run, tmp_path / "run")
     write_result(edited(read_result(run), cohort__public=True), run)
-    reason = refused_but_for_salts(run, tmp_path)
+    reason = refused_whole(run, tmp_path)
     assert re.search(r"cohort \S+ is not public", reason)
     shutil.rmtree(run)

@@ -62,10 +62,10 @@ def test_the_content_itself_is_taken(content, mean, tmp_path) -> None:
         ("\ufeff{}", "not a readable JSON file"),
         ("[" * 100_000, "not a readable JSON file"),
         ('{"a":' * 100_000, "not a readable JSON file"),
-        ("[]", "not a result of schema version 3"),
-        ("null", "not a result of schema version 3"),
-        ("3", "not a result of schema version 3"),
-        ('"text"', "not a result of schema version 3"),
+        ("[]", "not a result of schema version 4"),
+        ("null", "not a result of schema version 4"),
+        ("3", "not a result of schema version 4"),
+        ('"text"', "not a result of schema version 4"),
         ("{}", "model: Field required"),
     ],
     ids=lambda value: str(value)[:12],
@@ -185,7 +185,7 @@ def test_numbers_in_quotes_are_no_scores_either(content, place, spelled: str, tm
 )
 def test_wrong_types(content, place, value, tmp_path) -> None:
     reason = refused(tmp_path, json.dumps(at(content, *place, value=value)))
-    assert reason.startswith(f"not a result of schema version 3: {place[0]}"), reason
+    assert reason.startswith(f"not a result of schema version 4: {place[0]}"), reason
 
 
 def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Content]]:
@@ -215,7 +215,7 @@ def test_every_missing_and_every_additional_field(content, tmp_path) -> None:
             reason = refused(tmp_path, json.dumps(content))
             where = ".".join(map(str, (*path, name)))
             complaint = "Extra inputs are not permitted" if name == "more" else "Field required"
-            assert reason == f"not a result of schema version 3: {where}: {complaint}"
+            assert reason == f"not a result of schema version 4: {where}: {complaint}"
             section.clear()
             section.update(before)
             checked += 1

@@ -111,7 +111,7 @@ def split(
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.material import Selection, split_manifest
     from uadbench.protocol import load_protocol
-    from uadbench.store import write_json
+    from uadbench.store import require_not_read, write_json
 
     selection = Selection(
         healthy=words("--healthy", healthy),
@@ -119,6 +119,7 @@ def split(
         split=None if source is None else read_split(source),
     )
     opened = open_and_warn(cohort, TerminalProgress())
+    require_not_read(output, Path(cohort.partition(":")[0]), *([] if source is None else [source]))
     manifest = split_manifest(opened, load_protocol(protocol), selection)
     write_json(output, manifest)
     use = command(

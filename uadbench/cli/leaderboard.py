@@ -75,7 +75,7 @@ def add(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     root: Root = ROOT,
 ) -> None:
-    """Check results, hash the ids of private cohorts, and copy them in; 'build' then shows them."""
+    """Check results and copy them in, without an id of a private cohort; 'build' then shows them."""
     from uadbench.leaderboard.committing import add as take
 
     for run in runs:

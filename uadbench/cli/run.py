@@ -100,7 +100,7 @@ def run(
         from uadbench.protocol import load_protocol
         from uadbench.store import require_folder, require_writable
         from uadbench.timelimit import seconds_of
-        from uadbench.tracking import Tracker, chosen_uri
+        from uadbench.tracking import Tracker, chosen_uri, title_of
 
         progress = TerminalProgress()
         limit_s = seconds_of("--time-limit", time_limit)
@@ -117,7 +117,7 @@ def run(
         where = choose_device(device if place is None else "cpu")
         require_folder(output)
         uri = chosen_uri(tracking_uri, output)
-        tracker = None if uri is None else Tracker(uri, f"{', '.join(names)} ({chosen.name})", output / "mlartifacts")
+        tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output / "mlartifacts")
         request = Request(
             models=tuple(names),
             protocol=chosen,

@@ -19,7 +19,8 @@ def score(
     name: Annotated[str, typer.Option(help="What the tool is called, such as spm12.")],
     reference: Annotated[str, typer.Option(help="The tool's publication.")] = "",
     cohort: Annotated[
-        str | None, typer.Option(help="Where the export's cohort lies now. Default: where it lay then.")
+        str | None,
+        typer.Option(help="Where the export's cohort lies. Default: where it lay then; a private one must be named."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     tracking_uri: Annotated[

@@ -10,22 +10,32 @@ import typer
 
 def share(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    output: Annotated[Path, typer.Option(help="The folder for result.json and scores.parquet.")],
+    output: Annotated[Path, typer.Option(help="The folder for what may be shared; apart from RUN.")],
+    aggregates: Annotated[
+        bool, typer.Option("--aggregates", help="Only means and intervals, and no row of a single case.")
+    ] = False,
+    digits: Annotated[
+        int | None, typer.Option(min=1, max=6, help="Round scores to so many significant digits.")
+    ] = None,
 ) -> None:
-    """Write a result and its scores with participants, sessions and sites of a private cohort as hashes.
+    """Write a result and its scores, in which nothing follows from the ids of a private cohort.
 
-    The hashes carry a secret of the cohort that stays on this machine, so that your own results stay paired and nobody
-    else can tell who is who. A result that holds an id is refused.
+    Participants, sessions and sites are hashes with a secret of the cohort that stays on this machine. docs/privacy.md
+    says what that protects against and what it does not. A result that holds an id is refused.
     """
     from uadbench.cli.runs import require_run
-    from uadbench.sharing import salt_file
+    from uadbench.results import PEOPLE
+    from uadbench.sharing import AGGREGATES, share_aggregates
     from uadbench.sharing import share as write
     from uadbench.store import require_folder
 
     require_run(run, "uadbench", "share")
     require_folder(output)
-    result = write(run, output)
+    if aggregates:
+        share_aggregates(run, output, digits)
+        print(f"{output}: {AGGREGATES}")
+        return
+    result = write(run, output, digits)
     print(f"{output}: result.json, scores.parquet (score hash {result.score_hash[:16]})")
     if not result.cohort.public:
-        secret = salt_file(result.cohort.tested_on or result.cohort.name)
-        print(f"participants are hashed with the secret in {secret}; keep it, and keep it to yourself")
+        print(f"who is who is told by {run / PEOPLE}; keep it to yourself")

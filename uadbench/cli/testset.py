@@ -78,7 +78,9 @@ def export(
         export_testset(material, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
-    print(f"{folder}: read {folder / 'README.md'}; then: {command('uadbench', 'score', folder, name='mytool')}")
+    where = None if manifest.cohort.reference else reference
+    then = command("uadbench", "score", folder, name="mytool", cohort=where)
+    print(f"{folder}: read {folder / 'README.md'}; then: {then}")
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from uadbench.secrecy import secret_of
 from uadbench.store import content_hash
 from uadbench.types import Grid, Scan
 
@@ -36,7 +37,8 @@ class Cohort(Protocol):
     ----------
     name : what it is called in results, such as "phantom"; it tells nothing of a machine or a person
     version : changes whenever the same row would give another image
-    public : whether participants may be named in what is shared
+    public : whether participants may be named in what is shared; where not, all that is drawn for them depends on the
+        secret of the cohort (see `secrecy`), which is kept under its name, or under its `identity` if it has one
     visits : optional; see `visits_of`
     participants : DataFrame, one row a scan with the columns COLUMNS, sorted by
         (participant_id, session_id), index 0..n-1; a participant has one row per session
@@ -74,8 +76,8 @@ def is_id(text: str) -> bool:
 
 
 def content_key(cohort: Cohort, rows: pd.DataFrame) -> str:
-    """A hash that changes whenever any of these rows' images would change."""
-    return content_hash(cohort.name, cohort.version, cohort.scan_keys(rows))
+    """A hash that changes whenever any of these rows' images would change; of a private cohort, with its secret."""
+    return secret_of(cohort).seal(content_hash(cohort.name, cohort.version, cohort.scan_keys(rows)))
 
 
 def keys_of(rows: pd.DataFrame) -> list[tuple[str, str]]:

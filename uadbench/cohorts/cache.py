@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from uadbench.store import make_folder
 from uadbench.types import Grid, Volume
 
 IMAGES, INDEX = "images.f32", "index.jsonl"
@@ -39,11 +40,18 @@ class ImageCache:
     """A folder with `images.f32`, (slots, X, Y, Z) float32 in C order, and `index.jsonl`, one line a scan.
 
     A scan is known by its key (`Cohort.scan_keys`). A line of the index is written after its image, so that whatever
-    kills a process, the index tells of whole images only; a slot is never written twice.
+    kills a process, the index tells of whole images only; a slot is never written twice. What is `private` only the
+    owner of the files may read.
     """
 
     folder: Path
     grid: Grid
+    private: bool = False
+
+    @property
+    def mode(self) -> int:
+        """The permissions of its files."""
+        return 0o600 if self.private else 0o644
 
     @property
     def bytes_each(self) -> int:
@@ -100,8 +108,8 @@ class Writer:
     _pending: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Writer:
-        self.cache.folder.mkdir(parents=True, exist_ok=True)
-        self._images = os.open(self.cache.folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(self.cache.folder, private=self.cache.private)
+        self._images = os.open(self.cache.folder / IMAGES, os.O_RDWR | os.O_CREAT, self.cache.mode)
         # behind all that was ever written, be it known to the index or not
         self._slot = -(-os.fstat(self._images).st_size // self.cache.bytes_each)
         return self
@@ -120,7 +128,8 @@ class Writer:
 
     def _flush(self) -> None:
         os.fsync(self._images)
-        with (self.cache.folder / INDEX).open("ab") as index:
+        file = os.open(self.cache.folder / INDEX, os.O_WRONLY | os.O_APPEND | os.O_CREAT, self.cache.mode)
+        with os.fdopen(file, "ab") as index:
             index.write("".join(f"\n{line}" for line in self._pending).encode())
             index.flush()
             os.fsync(index.fileno())

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from uadbench.cohorts.nifti import Image, read_volume
 from uadbench.cohorts.nifti_forms import doubt
 from uadbench.cohorts.sessions import canonical
 from uadbench.errors import InputError
+from uadbench.secrecy import secret_of
 from uadbench.types import Affine, Grid, Scan, Volume
 
 READER = "3"
@@ -47,8 +48,7 @@ class FileCohort:
     files : (participant, session) -> file
     participants : the table of `base.COLUMNS`, one row a file, sorted
     visits : every known diagnosis (participant_id, session_id, group), also of visits without a scan
-    name : what the cohort is called in results; by default `kind` and eight digits of a hash of who is in it, so that
-        two labs with the same people call it the same, and no folder of anybody's machine is told
+    name : what the cohort is called in results, see `FileCohort.name`
     nan : what to do with voxels that are NaN or infinite
     suvr : take the files' values as SUVR, or divide each scan by its mean over cerebellum and pons
     space : refuse a scan that does not fill the MNI brain, or trust that it is where it should be
@@ -75,9 +75,19 @@ class FileCohort:
         self.home = home
         self.participants, self.visits = participants, visits
         self.version = "-".join([READER, *(["nan0"] if nan == "zero" else []), *([suvr] if suvr != "as-is" else [])])
-        self.name = name or f"{kind}-{store.content_hash(keys_of(participants))[:8]}"
+        self.identity = name or f"{kind}-{store.content_hash(keys_of(participants))[:8]}"
+        self._kind, self._given_name = kind, name
         self._files = files
         self.nan, self.suvr, self.space = nan, suvr, space
+
+    @cached_property
+    def name(self) -> str:
+        """What the cohort is called in results: as the user says, or `kind` and eight digits of a hash with its secret.
+
+        A hash of the ids alone would let whoever knows all but one of the people try out who that one is. Two labs that
+        have the same people and the same secret, without which their test sets differ, call the cohort the same.
+        """
+        return self._given_name or f"{self._kind}-{secret_of(self).seal(self.identity)[:8]}"
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
         """Of each row its file's path, size and time of change, and how it is read and checked."""

@@ -16,6 +16,7 @@ from uadbench.cohorts.cache import Entry, ImageCache, Writer
 from uadbench.cohorts.findings import ScanError, collecting, in_lines
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
+from uadbench.secrecy import identity
 from uadbench.types import Grid, Scan
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
     if rows.empty:
         raise InputError(f"{cohort.name}: no scans were asked for; check the selection")
     keys = cohort.scan_keys(rows)
-    cache = ImageCache(cache_folder(cohort, grid), grid)
+    cache = ImageCache(cache_folder(cohort, grid), grid, private=not cohort.public)
     try:
+        if cache.private and cache.folder.is_dir():
+            store.make_folder(cache.folder, private=True)  # earlier versions let others read it
         known, _ = _known(cache, keys)
         if len(known) < len({*keys}):
-            store.require_writable(cache.folder)
-            with _locked(cache.folder, progress):
+            store.require_writable(cache.folder, private=cache.private)
+            with _locked(cache, progress):
                 known, damaged = _known(cache, keys)  # somebody else may have been at work
                 if damaged:
                     progress.warning(f"{cache.folder}: {damaged} images are damaged; making them again")
@@ -98,7 +101,7 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
 def cache_folder(cohort: Cohort, grid: Grid) -> Path:
     """Where a cohort's scans on a grid are stored."""
     lattice = [list(grid.shape), grid.voxel_mm, list(grid.origin)]
-    return store.cache_folder() / "scans" / store.content_hash(REVISION, cohort.name, cohort.version, lattice)[:32]
+    return store.cache_folder() / "scans" / store.content_hash(REVISION, identity(cohort), cohort.version, lattice)[:32]
 
 
 def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, Entry], int]:
@@ -110,15 +113,15 @@ def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, Entry], in
 
 
 @contextmanager
-def _locked(folder: Path, progress: Progress) -> Iterator[None]:
+def _locked(cache: ImageCache, progress: Progress) -> Iterator[None]:
     """Nobody else adds to the cache inside. A process that dies lets go."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / "lock")
+    lock = FileLock(cache.folder / "lock", mode=cache.mode)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.notice(f"{folder}: another process is storing scans; waiting for it")
+        progress.notice(f"{cache.folder}: another process is storing scans; waiting for it")
         lock.acquire()
     try:
         yield

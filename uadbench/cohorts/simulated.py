@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +104,11 @@ class AlteredScans:
         return AlteredScans(
             {key: dict(sorted(found[key].items())) for key in sorted(found)}, grid, summary, rescaled, nan
         )
+
+    def known_as(self, name: Callable[[str, str], tuple[str, str]]) -> AlteredScans:
+        """The same files, of scans that have other names."""
+        renamed = {name(*key): cases for key, cases in self.files.items()}
+        return replace(self, files={key: renamed[key] for key in sorted(renamed)})
 
     @property
     def recipe(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,15 @@ def fitting_sizes(count: int, *, train: int, validation: int, test: int, folds: 
 
 
 def split_participants(
-    people: pd.DataFrame, *, train: int, validation: int, test: int, folds: int, fold: int, seed: int
+    people: pd.DataFrame,
+    *,
+    train: int,
+    validation: int,
+    test: int,
+    folds: int,
+    fold: int,
+    seed: int,
+    known_as: Callable[[str], str] = str,
 ) -> Split:
     """Divide the healthy participants of a cohort.
 
@@ -81,12 +90,13 @@ def split_participants(
     Parameters
     ----------
     people : the healthy scans, one row each, with participant_id, session_id, age, sex
+    known_as : the name by which a participant is drawn; of a private cohort, one that nobody else can make
 
     Raises InputError if there are too few participants, or the fold does not exist.
     """
     if not 0 <= fold < folds:
         raise InputError(f"fold {fold} does not exist; there are folds 0 to {folds - 1}")
-    order = stratified_order(baseline(people), seed)
+    order = stratified_order(baseline(people), seed, known_as)
     sizes = fitting_sizes(len(order), train=train, validation=validation, test=test, folds=folds)
     pool = order[sizes.test :]
     runs = np.array_split(np.array(pool, dtype=object), folds)
@@ -103,10 +113,10 @@ def baseline(table: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop_duplicates("participant_id").reset_index(drop=True)
 
 
-def stratified_order(people: pd.DataFrame, seed: int) -> list[str]:
+def stratified_order(people: pd.DataFrame, seed: int, known_as: Callable[[str], str] = str) -> list[str]:
     """Order participants so that every run of consecutive ones is stratified.
 
-    Within a stratum the order is random by a hash of (seed, id); member j of n stands at
+    Within a stratum the order is random by a hash of (seed, `known_as` of the id); member j of n stands at
     (j + u) / n of the whole line, u being a random offset of its stratum.
     """
     known = people["age"].dropna()
@@ -117,7 +127,7 @@ def stratified_order(people: pd.DataFrame, seed: int) -> list[str]:
         strata.setdefault((str(sex), quartile), []).append(str(person))
     line: list[tuple[float, str]] = []
     for stratum, members in strata.items():
-        members.sort(key=lambda person: (keyed_seed("split", seed, person), person))
+        members.sort(key=lambda person: (keyed_seed("split", seed, known_as(person)), person))
         offset = keyed_seed("stratum", seed, *stratum) / 2**63
         line += [((j + offset) / len(members), person) for j, person in enumerate(members)]
     return [person for _, person in sorted(line)]

@@ -29,7 +29,10 @@ class _Section(BaseModel):
 
 
 class CohortSource(_Section):
-    """Where the scans are from: `reference` opens the cohort; the diagnoses that were taken as healthy and as ill."""
+    """Where the scans are from, and the diagnoses that were taken as healthy and as ill.
+
+    `reference` opens the cohort; of a private one it is "": an export may go elsewhere, and tells of no folder here.
+    """
 
     reference: str
     name: str
@@ -67,13 +70,12 @@ class Manifest(_Section):
 def manifest_of(material: Material, reference: str, suffix: Suffix) -> Manifest:
     """The manifest of an export of this material that is yet to be made; `reference` opened its cohort."""
     cohort, roles = material.cohort, material.roles
-    place = Path(reference).expanduser()
     return Manifest(
         uadbench=version("uadbench"),
         protocol=material.protocol,
         protocol_hash=material.protocol.hash,
         cohort=CohortSource(
-            reference=str(place.resolve()) if place.exists() else reference,
+            reference=_told(reference) if cohort.public else "",
             name=cohort.name,
             version=cohort.version,
             healthy=tuple(roles.healthy),
@@ -83,6 +85,11 @@ def manifest_of(material: Material, reference: str, suffix: Suffix) -> Manifest:
         testset=material.testset_recipe,
         suffix=suffix,
     )
+
+
+def _told(reference: str) -> str:
+    place = Path(reference).expanduser()
+    return str(place.resolve()) if place.exists() else reference
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -120,6 +127,10 @@ def material_of(folder: Path, manifest: Manifest, reference: str | None, progres
     Raises InputError unless cohort and test sets are those of the export.
     """
     told = manifest.cohort
+    if reference is None and not told.reference:
+        raise InputError(
+            f"{folder}: is of a private cohort, {told.name}, which it does not say where to find: add --cohort"
+        )
     if reference is None and names_code(told.reference):
         raise InputError(
             f"{folder / MANIFEST}: its cohort '{told.reference}' is code in a file; where you trust it, give --cohort"

@@ -18,10 +18,11 @@ from uadbench.claims import Claimed
 from uadbench.errors import Unfinished
 from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
-from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
+from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
 from uadbench.plurals import counted
 from uadbench.progress import Progress, Task
+from uadbench.secrecy import salt_folder
 from uadbench.store import cache_folder
 from uadbench.timelimit import told
 from uadbench.tracking import Tracker
@@ -63,6 +64,7 @@ def run_on_cluster(
 
     Raises InputError where no cluster can be had, Unfinished where it is lost; what is done stays done.
     """
+    require_known_secrets(cells, output)
     sweep = Sweep(output, tracker, progress, on_result)
     todo = []
     for index, cell in enumerate(cells):
@@ -77,7 +79,8 @@ def run_on_cluster(
         for cell in {cell.material.fold: cell for _, cell in todo}.values():
             cell.material.scans("train")  # into the cache, from which all workers read
             tell_leaks(cell, progress)
-        order = _blank_order(request, output, device, threads_of(place))
+        private = any(not cell.material.public for _, cell in todo)
+        order = _blank_order(request, output, device, threads_of(place), salt_folder() if private else None)
         jobs = [_Job(cell, order.model_copy(update={"index": n, "eval_key": cell.eval_key}), fresh) for n, cell in todo]
         with connected(place, len(jobs), output, progress) as client:
             _Watch(client, place, jobs, sweep, fresh, limit_s, retries).run()
@@ -85,7 +88,7 @@ def run_on_cluster(
     return sweep
 
 
-def _blank_order(request: Request, output: Path, device: str, threads: int | None) -> Order:
+def _blank_order(request: Request, output: Path, device: str, threads: int | None, secrets: Path | None) -> Order:
     return Order(
         request=request.model_dump_json(),
         index=-1,
@@ -93,6 +96,7 @@ def _blank_order(request: Request, output: Path, device: str, threads: int | Non
         home=Path.cwd(),
         output=output.resolve(),
         cache=cache_folder().resolve(),
+        secrets=None if secrets is None else secrets.resolve(),
         device=device,
         threads=threads,
         topic=f"uadbench-{uuid.uuid4().hex}",

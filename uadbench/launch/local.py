@@ -17,7 +17,7 @@ from uadbench.allocator import keep_freed_memory
 from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.claims import Claimed
 from uadbench.errors import InputError, Unfinished
-from uadbench.launch.sweep import Sweep, draw, label_of, tell_leaks
+from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.progress import Progress
 from uadbench.registry import did_you_mean
 from uadbench.timelimit import time_limit, told
@@ -83,6 +83,7 @@ def run_cells(
     stderr. A single cell that fails raises, so that its error is the command's.
     """
     prepare_process()
+    require_known_secrets(cells, output)
     sweep = Sweep(output, tracker, progress, on_result)
     waiting, elsewhere = deque(cells), set[Path]()
     with progress.task("cells", len(cells)) if len(cells) > 1 else nullcontext() as counted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from uadbench.commands import command
 from uadbench.errors import Unfinished
 from uadbench.progress import Progress
 from uadbench.report.figures import FIGURES, draw_figures
+from uadbench.secrecy import require_same_secrets
 from uadbench.timing import phase
 from uadbench.tracking import Tracker
 
@@ -72,6 +73,12 @@ class Sweep:
 def label_of(cell: Cell) -> str:
     """What a cell is called in messages."""
     return f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"
+
+
+def require_known_secrets(cells: Sequence[Cell], output: Path) -> None:
+    """Raises InputError where a private cohort has another secret now than when `output` got its first run of it."""
+    for material in {id(cell.material): cell.material for cell in cells}.values():
+        require_same_secrets(output, {id(each): each for each in (material.cohort, material.test_cohort)}.values())
 
 
 def tell_leaks(cell: Cell, progress: Progress) -> None:

@@ -35,6 +35,7 @@ class Order(BaseModel):
     home : the folder in which the command was given, from which paths are told
     output : where run folders lie
     cache : the cache of scans, which is used where the worker sees it
+    secrets : where the secrets of private cohorts lie; None where there is no private cohort
     device : as on the command line; "auto" is the worker's own GPU where it has one
     threads : of torch; None leaves it to the worker's environment
     topic : under which Dask passes on what is told
@@ -48,6 +49,7 @@ class Order(BaseModel):
     home: Path
     output: Path
     cache: Path
+    secrets: Path | None = None
     device: str
     threads: int | None
     topic: str
@@ -104,10 +106,14 @@ def _perform(order: Order) -> bool:
         threadpool_limits(order.threads)  # NumPy has threads of its own
     if order.cache.is_dir():
         os.environ["UADBENCH_CACHE"] = str(order.cache)
-    if not order.home.is_dir():
-        raise InputError(
-            f"{socket.gethostname()} does not see {order.home}: the machines of a cluster share a file system"
-        )
+    for folder in (order.home, order.secrets):
+        if folder is not None and not folder.is_dir():
+            raise InputError(
+                f"{socket.gethostname()} does not see {folder}: the machines of a cluster share a file system"
+                + ("; set UADBENCH_SALTS to a folder that all of them see" if folder == order.secrets else "")
+            )
+    if order.secrets is not None:
+        os.environ["UADBENCH_SALTS"] = str(order.secrets)
     os.chdir(order.home)
     prepare_process()
     if _cells(order.request, order.home)[order.index].eval_key != order.eval_key:
@@ -116,8 +122,8 @@ def _perform(order: Order) -> bool:
     if cell.eval_key != order.eval_key:
         raise InputError(
             f"{socket.gethostname()} means another cell: it has another version of uadbench or of the model's code, or "
-            "sees other scans, or other files that the model reads; install the same on all machines, and start "
-            "workers anew that are older than that"
+            "sees other scans, other files that the model reads, or another secret of the cohort; install the same on "
+            "all machines, and start workers anew that are older than that"
         )
     _wire.tell(kind="begun")
     with redirect_stdout(sys.stderr):

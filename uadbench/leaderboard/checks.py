@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 PROTOCOLS = "protocols"
 PUBLIC = "phantom"
+
+PSEUDONYM = re.compile(r"anon-[0-9a-f]{16}")
+"""What a participant of a private cohort is called."""
 
 EXACT = 2e-5
 """Relative: aggregates are sums that are the same on every machine, rounded to six digits."""
@@ -126,7 +130,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
 
     Does nothing for private cohorts, whose people nobody else knows, and for earlier versions, which stand apart.
     """
-    if result.cohort.public != (result.cohort.name.partition(":")[0] == PUBLIC):
+    if result.cohort.public != all(_is_public(name) for name in (result.cohort.name, result.cohort.tested_on) if name):
         raise InputError(f"{label}: cohort {result.cohort.name} is {'not ' if result.cohort.public else ''}public")
     if not result.cohort.public:
         return
@@ -159,6 +163,35 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     _require_facts(label, table, facts(protocol, tuple(keys_of(material.rows["test"]))))
 
 
+def require_private_cohort(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
+    """Of any other cohort: raises InputError unless all that was drawn follows from the names in the table.
+
+    These are hashes with a secret; what follows from them follows from no id. Earlier versions drew from the ids.
+    """
+    if result.cohort.public:
+        return
+    from uadbench.leaderboard.facts import facts
+    from uadbench.sharing import require_irreversible
+
+    require_irreversible(label, result)
+    validating = table["anomaly"] == VALIDATION
+    for rows, cohort in ((table[validating], result.cohort.name), (table[~validating], _tested_on(result))):
+        names = [name for name in rows["participant_id"].unique() if not PSEUDONYM.fullmatch(name)]
+        if names and not _is_public(cohort):
+            raise InputError(f"{label}: participant {names[0]} is no hash, though cohort {cohort} is private")
+    healthy = table[table["anomaly"] == HEALTHY].sort_values(["participant_id", "session_id"])
+    keys = zip(healthy["participant_id"], healthy["session_id"], strict=True)
+    _require_facts(label, table, facts(protocol, tuple((str(who), str(visit)) for who, visit in keys)))
+
+
+def _tested_on(result: Result) -> str:
+    return result.cohort.tested_on or result.cohort.name
+
+
+def _is_public(name: str) -> bool:
+    return name.partition(":")[0] == PUBLIC
+
+
 def _require_facts(label: str, table: pd.DataFrame, known: pd.DataFrame) -> None:
     """Raises InputError unless what no model can move is as it must be, case by case."""
     simulated = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION])]
@@ -185,7 +218,7 @@ def _public(name: str) -> Cohort:
     """A cohort that anybody can make. Raises InputError for any other, which is never opened."""
     from uadbench.cohorts.opening import open_cohort
 
-    if name.partition(":")[0] != PUBLIC:
+    if not _is_public(name):
         raise InputError(f"cohort {name} is not public")
     return open_cohort(name)
 
@@ -222,6 +255,7 @@ def require_real(label: str, result: Result, table: pd.DataFrame, protocol: Prot
     require_complete(label, result, table, protocol)
     require_same_testset(label, result, table)
     require_public_cohort(label, result, table, protocol)
+    require_private_cohort(label, result, table, protocol)
 
 
 def _differences(one: Any, other: Any, where: str) -> Iterator[tuple[str, Any, Any]]:

@@ -9,7 +9,7 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_cases, read_entries
-from uadbench.store import atomic_path, require_inside
+from uadbench.store import atomic_path, require_apart, require_inside
 
 GENERATED = ("index.html", "README.md", "leaderboard.csv", "leaderboard.json")
 MODELS = "models"
@@ -17,7 +17,7 @@ DIFF_LINES = 60
 
 
 def add(run: Path, root: Path) -> Entry:
-    """Take a run folder into the leaderboard: checked, slimmed, ids of a private cohort hashed.
+    """Take a run folder into the leaderboard: checked and slimmed, without an id of a private cohort.
 
     Raises InputError, with the reason, for a result that is not what its cases say, of an incomplete or changed test
     set, or with an id in it; nothing is written then.
@@ -27,13 +27,15 @@ def add(run: Path, root: Path) -> Entry:
     from uadbench.protocol import stored_protocol
     from uadbench.results import RESULT
     from uadbench.scores import SCORES, put_table
-    from uadbench.sharing import refuse_private, shareable
+    from uadbench.sharing import refuse_private, require_irreversible, shareable
 
     folder = run if run.is_dir() else run.parent
     told = Entry(folder / RESULT, read_untrusted(folder / RESULT))
     protocol = stored_protocol(folder, told.result.protocol.name)
     if protocol.hash != told.result.protocol.hash:
         raise InputError(f"{folder}: its protocol is not the one that its result tells of")
+    require_apart(folder, root / RESULTS)
+    require_irreversible(str(run), told.result)
     label, cases = str(run), read_cases(folder / SCORES)
     check_cases(told, cases)
     checks.require_real(label, told.result, slim(cases), protocol)
