@@ -25,14 +25,15 @@ def list_plugins(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from uadbench.cli.display import Terminal
 
     table = Table(*(rows[0] if rows else ("name",)))
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row.values()))
-    Console().print(table)
+    Terminal().print(table)
 
 
 def show(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from uadbench.leaderboard.tolerance import Change
 from uadbench.results import Result
+from uadbench.text import in_markdown
 
 MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
 
@@ -19,10 +20,11 @@ def summary(result: Result, baselines: int, found: Sequence[Change]) -> str:
 
 def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> None:
     """What moved, metric by metric."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from uadbench.cli.display import Terminal
+
+    console = Terminal(highlight=False)
     console.print(summary(result, baselines, found), markup=False)
     moved = [change for change in found if change.verdict != "same"]
     if not moved:
@@ -37,10 +39,14 @@ def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> No
 def markdown_table(result: Result, baselines: int, found: Sequence[Change]) -> str:
     """All metrics, those that moved first."""
     order = list(MARKS)
-    lines = [f"**{summary(result, baselines, found)}**", "", "| metric | baseline | result | tolerance | |"]
+    lines = [
+        f"**{in_markdown(summary(result, baselines, found))}**",
+        "",
+        "| metric | baseline | result | tolerance | |",
+    ]
     lines.append("|---|---|---|---|---|")
     for change in sorted(found, key=lambda change: order.index(change.verdict)):
-        lines.append(f"| {' | '.join(_cells(change))} |")
+        lines.append(f"| {' | '.join(map(in_markdown, _cells(change)))} |")
     return "\n".join(lines)
 
 

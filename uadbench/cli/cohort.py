@@ -30,10 +30,8 @@ def info(
     """A cohort's card: its figures beside what is published of healthy FDG PET, pass or fail, and a picture."""
     import json
 
-    from rich.console import Console
-
     from uadbench.cli.cards import card_table
-    from uadbench.cli.display import TerminalProgress
+    from uadbench.cli.display import Terminal, TerminalProgress
     from uadbench.cohorts.card import draw_card
     from uadbench.cohorts.opening import open_cohort
     from uadbench.report.portrait import draw_portrait
@@ -55,7 +53,7 @@ def info(
     if as_json:
         print(json.dumps(card.to_json(), indent=2))
         return
-    Console().print(card_table(card))
+    Terminal().print(card_table(card))
     print(f"picture: {folder / 'card.png'}\ncard:    {folder / 'card.json'}")
 
 

@@ -122,10 +122,10 @@ def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def _print_findings(name: str, findings: Sequence[Finding], scores: Mapping[str, float | None]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from uadbench.cli.display import Terminal
     from uadbench.report.words import number
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -141,9 +141,9 @@ def _print_findings(name: str, findings: Sequence[Finding], scores: Mapping[str,
             words = Text(finding.wrong if same == finding.check else f"the same as {same}")
         verdict = Text("wrong", style="bold red") if finding.wrong else Text("ok", style="green")
         table.add_row(finding.check, verdict, words, f"{finding.seconds:.1f}")
-    console = Console()
+    console = Terminal()
     if not console.is_terminal:  # a pipe has no width of its own
-        console = Console(width=140)
+        console = Terminal(width=140)
     console.print(table, highlight=False)
     wrong = sum(bool(finding.wrong) for finding in findings)
     print(f"{name}: " + (f"{wrong} of {len(findings)} checks fail" if wrong else f"all {len(findings)} checks pass"))

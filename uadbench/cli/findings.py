@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from rich.console import Console
 from rich.text import Text
 
+from uadbench.cli.display import Terminal
 from uadbench.cohorts.check import CheckUp
 
 SHOWN = 20
@@ -15,7 +15,7 @@ SHOWN = 20
 
 def print_check_up(found: CheckUp) -> None:
     """Every kind of finding with its files, their values, and what to do."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     console.print(Text(f"{found.cohort}: {found.scans} scans of {found.participants} participants; {found.people}"))
     for (fatal, kind), group in groupby(found.findings, key=lambda finding: (finding.fatal, finding.kind)):
         findings = list(group)

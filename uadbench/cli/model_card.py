@@ -57,14 +57,15 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
 def print_card(card: Mapping[str, Any]) -> None:
     """The card in a terminal."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from uadbench.cli.display import Terminal
+
+    console = Terminal(highlight=False)
     if not console.is_terminal:
-        console = Console(width=140, highlight=False)
+        console = Terminal(width=140, highlight=False)
     console.print(Text(card["name"], style="bold"))
     console.print(f"\n{escape(card['description'])}\n")
     facts = Table.grid(padding=(0, 2))

@@ -31,9 +31,10 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: 
     if as_json:
         print(json.dumps([_plain(output, *row) for row in rows], indent=2))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from uadbench.cli.display import Terminal
 
     table = Table("model", "fold", "seed", "state", "about", "folder", title=f"{len(rows)} cells")
     for cell, state, estimate, error in rows:
@@ -41,7 +42,7 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: 
         why = escape(f"{state}: {error}" if error else state)
         names = (str(cell.material.fold), str(cell.seed), why, cost, escape(str(cell.folder(output))))
         table.add_row(cell.name, *names)
-    console = Console() if Console().is_terminal else Console(width=160)
+    console = Terminal() if Terminal().is_terminal else Terminal(width=160)
     console.print(table)
     states = [state for _, state, _, _ in rows]
     workers = 1  # how many an existing cluster has is not asked

@@ -306,8 +306,7 @@ def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
 
 
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
-    from rich.console import Console
-
+    from uadbench.cli.display import Terminal
     from uadbench.cli.tables import (
         detection_table,
         models_table,
@@ -329,9 +328,9 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     if not sweep.outcomes:
         return
     # a pipe has no width of its own, and half a table is no table
-    console = Console(soft_wrap=False)
+    console = Terminal(soft_wrap=False)
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Terminal(width=140)
     results = [outcome.result for outcome in sweep.outcomes]
     console.print(models_table(results))
     for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:

@@ -57,14 +57,12 @@ def score(
 
 
 def _print(outcome: Outcome, uri: str | None) -> None:
-    from rich.console import Console
-
-    from uadbench.cli.display import whereabouts
+    from uadbench.cli.display import Terminal, whereabouts
     from uadbench.cli.tables import detection_table, models_table, people_tables, restoration_table, severity_table
 
-    console = Console()
+    console = Terminal()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Terminal(width=140)
     result = outcome.result
     console.print(models_table([result]))
     console.print(restoration_table([result]))
