@@ -36,10 +36,11 @@ from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.report.figures import draw_figures
+from uadbench.report.page import write_report
 from uadbench.results import RESULT, Result, read_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 from uadbench.sharing import pseudonym, refuse_ids, salt, salt_file, share
-from uadbench.store import read_sealed
+from uadbench.store import read_sealed, write_sealed
 from uadbench.tracking import Tracker, attach, default_uri
 
 CHANGES = {"testsets.anomalies": "['ad']", "detection.least_validation": "4", "detection.specificity": "0.6"}
@@ -315,7 +316,7 @@ def with_option(outcome: Outcome, option: str, folder: Path) -> Path:
     shutil.copytree(outcome.folder, folder)
     content = read_sealed(folder / RESULT)
     content["model"]["options"]["prior"] = option
-    (folder / RESULT).write_text(json.dumps(content))
+    write_sealed(folder / RESULT, content)
     return folder
 
 
@@ -374,7 +375,9 @@ def test_people_who_are_called_by_numbers_can_be_shared(outcomes, tmp_path, salt
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
     table = read_scores(run)
     numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(table.participant_id), start=1)}
-    write_table(table.assign(participant_id=table.participant_id.map(numbers)), run / SCORES)
+    table = table.assign(participant_id=table.participant_id.map(numbers))
+    write_table(table, run / SCORES)
+    write_sealed(run / RESULT, {**read_sealed(run / RESULT), "score_hash": score_hash(table)})
     share(run, tmp_path / "out")
     assert read_scores(tmp_path / "out").participant_id.str.startswith("anon-").all()
 
@@ -452,7 +455,9 @@ def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) ->
     assert {artifact.path for artifact in client.list_artifacts(run_id)} >= {RESULT, SCORES, "figures", "scores.json"}
     (scores,) = folder.rglob(SCORES)
     assert read_result(scores.parent).score_hash == score_hash(read_scores(scores.parent)) != result.score_hash
-    assert attach(result, run, tmp_path / "report") == run_id
+    written = write_report(result, read_scores(run), run, tmp_path / "report", Silent())
+    assert attach(result, run, written) is None, "no address is taken from a folder"
+    assert attach(result, run, written, uri) == run_id
     assert list(folder.rglob("report/*.html")), "a report of what may be known follows"
     assert leaks(folder, clear(private)) == set()
     assert tracker.has(result, run), "it is known by the hash of the result that stays here"

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from uadbench.errors import InputError
-
 
 def track(
     run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
@@ -19,16 +17,15 @@ def track(
     from uadbench.cli.display import TerminalProgress
     from uadbench.launch.sweep import draw
     from uadbench.results import read_result
-    from uadbench.scores import read_scores, score_hash
+    from uadbench.scores import SCORES, read_scores_of
     from uadbench.tracking import Tracker, default_uri
 
     result = read_result(run)
     folder = run if run.is_dir() else run.parent
     uri = tracking_uri or default_uri(Path("runs"))
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
-    if score_hash(read_scores(folder)) != result.score_hash:
-        raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")
-    draw(Outcome(result, folder, reused=True), TerminalProgress())
+    read_scores_of(result, folder / SCORES)
+    draw(Outcome(result, folder, reused=False), TerminalProgress())  # anew: what lies there may be anything
     run_id = tracker.log(result, folder)
     tracker.close()
     print(f"logged to {uri}, run {run_id}")
