@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ from uadbench.models.given_weights import GivenWeights, load_given
 from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance, source_digest
+from uadbench.reading import read_json
 from uadbench.results import (
     PEOPLE,
     CohortCard,
@@ -49,7 +49,7 @@ from uadbench.results import (
     write_result,
 )
 from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
-from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
+from uadbench.store import LARGEST_SEALED, atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -301,7 +301,7 @@ def _fitted(cell: Cell, folder: Path, device: torch.device, progress: Progress) 
 
 
 def _read_curve(folder: Path) -> Curve:
-    return Curve(**json.loads((folder / CURVE).read_text(encoding="utf-8")))
+    return Curve(**read_json(folder / CURVE, LARGEST_SEALED))
 
 
 def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:

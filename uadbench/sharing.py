@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import os
 import re
 import secrets
@@ -20,9 +19,10 @@ from uadbench import analysis
 from uadbench.errors import InputError, Unfinished
 from uadbench.metrics.subject import Threshold
 from uadbench.protocol import stored_protocol
+from uadbench.reading import read_json
 from uadbench.results import PEOPLE, Result, read_result, write_result
-from uadbench.scores import SCORES, by_testset, read_scores, write_table
-from uadbench.store import file_name
+from uadbench.scores import SCORES, by_testset, read_scores, read_scores_of, write_table
+from uadbench.store import LARGEST_SEALED, file_name
 from uadbench.types import VARIED
 
 SALT_BYTES = 32
@@ -74,7 +74,8 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
 
     Raises InputError if the run folder does not hold what the result was made with.
     """
-    result, table = read_result(folder), read_scores(folder)
+    result = read_result(folder)
+    table = read_scores_of(result, folder / SCORES)
     if result.cohort.public:
         return result, table
     protocol = stored_protocol(folder, result.protocol.name)
@@ -126,7 +127,7 @@ def _participants(folder: Path) -> set[str]:
     """Everybody whom a run folder knows: who was tested, and who trained where that was written down."""
     tested = set(read_scores(folder)["participant_id"].astype(str))
     try:
-        parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8")).values()
+        parts = read_json(folder / PEOPLE, LARGEST_SEALED).values()
         return tested | {str(participant) for keys in parts for participant, _ in keys}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return tested
