@@ -39,6 +39,7 @@ from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.report.figures import draw_figures
+from uadbench.report.page import write_report
 from uadbench.results import PEOPLE, RESULT, read_result
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 from uadbench.secrecy import Secret, salt, salt_file, secret_of
@@ -358,7 +359,7 @@ def with_option(outcome: Outcome, option: str, folder: Path) -> Path:
     shutil.copytree(outcome.folder, folder)
     content = read_sealed(folder / RESULT)
     content["model"]["options"]["prior"] = option
-    (folder / RESULT).write_text(json.dumps(content))
+    write_sealed(folder / RESULT, content)
     return folder
 
 
@@ -504,7 +505,9 @@ def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) ->
     assert {artifact.path for artifact in client.list_artifacts(run_id)} >= {RESULT, SCORES, "figures", "scores.json"}
     (scores,) = folder.rglob(SCORES)
     assert read_result(scores.parent).score_hash == score_hash(read_scores(scores.parent)) == result.score_hash
-    assert attach(result, run, tmp_path / "report") == run_id
+    written = write_report(result, read_scores(run), run, tmp_path / "report", Silent())
+    assert attach(result, run, written) is None, "no address is taken from a folder"
+    assert attach(result, run, written, uri) == run_id
     assert list(folder.rglob("report/*.html")), "a report of what may be known follows"
     assert leaks(folder, clear(private)) == set()
     assert tracker.has(result, run), "it is known by the hash of the result that stays here"

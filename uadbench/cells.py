@@ -38,6 +38,7 @@ from uadbench.models.initial import Initial, initial_state
 from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance
+from uadbench.reading import read_json
 from uadbench.results import (
     PEOPLE,
     CohortCard,
@@ -52,7 +53,7 @@ from uadbench.results import (
 )
 from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
 from uadbench.source import source_digest
-from uadbench.store import atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
+from uadbench.store import LARGEST_SEALED, atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -344,7 +345,7 @@ def _require_unchanged(cell: Cell) -> None:
 
 
 def _read_curve(folder: Path) -> Curve:
-    return Curve(**json.loads((folder / CURVE).read_text(encoding="utf-8")))
+    return Curve(**read_json(folder / CURVE, LARGEST_SEALED))
 
 
 def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:

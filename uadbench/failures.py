@@ -10,9 +10,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from uadbench.errors import UadbenchError
+from uadbench.reading import read_document
 from uadbench.store import write_json
 
 FAILURE = "failure.json"
+LARGEST = 1 << 20
+"""Bytes of such a file, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def record(folder: Path, error: str, attempts: int = 1, host: str = "") -> None:
 def recorded(folder: Path) -> Failure | None:
     """The failure that a run folder tells of, if it does."""
     try:
-        return TypeAdapter(Failure).validate_json((folder / FAILURE).read_bytes())
+        return TypeAdapter(Failure).validate_json(read_document(folder / FAILURE, LARGEST))
     except (OSError, ValidationError):
         return None
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from uadbench.errors import InputError
+from uadbench.reading import FORBIDDEN, first_fault, read_bytes, read_document
 from uadbench.registry import did_you_mean
 from uadbench.store import content_hash, write_json
 from uadbench.types import Grid, Intensity, Precision
@@ -277,12 +278,10 @@ def protocol_file(reference: str) -> Path:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        if not file.is_file():
-            raise InputError(f"{file}: no such protocol file")
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a protocol has at most {LARGEST}")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return tomllib.loads(read_bytes(file, LARGEST, links=True).decode("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such protocol file") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file.name}: not valid TOML: {error}") from None
 
 
@@ -297,16 +296,12 @@ def stored_protocol(folder: Path, name: str) -> Protocol:
     Raises InputError for a file that is damaged.
     """
     file = folder / STORED
-    if not file.is_file():
-        if name not in protocol_names():  # it is what a result says, which is not to choose a file
-            raise InputError(f"{folder}: has no {STORED}, and no protocol is called '{name}'")
-        return load_protocol(name)
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a protocol has at most {LARGEST}")
-        return Protocol.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+        return Protocol.model_validate_json(read_document(file, LARGEST))
+    except FileNotFoundError:
+        if name not in protocol_names():  # it is what a result says, which is not to choose a file
+            raise InputError(f"{folder}: has no {STORED}, and no protocol is called '{name}'") from None
+        return load_protocol(name)
     except ValidationError as error:
         raise InputError(f"{file}: {_explain(error)}") from None
 
@@ -342,12 +337,11 @@ def _override(content: dict[str, Any], key: str, text: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
+    place, message = first_fault(error)
+    where = ".".join(map(str, place))
+    if message == FORBIDDEN:
         section: Any = Protocol
-        for name in first["loc"][:-1]:
+        for name in place[:-1]:
             section = section.model_fields[name].annotation
-        return f"unknown key '{where}'; {did_you_mean(str(first['loc'][-1]), list(section.model_fields))}"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"unknown key '{where}'; {did_you_mean(str(place[-1]), list(section.model_fields))}"
     return f"{where}: {message}" if where else message

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from uadbench.errors import InputError
-from uadbench.store import unsealed, write_sealed
+from uadbench.reading import first_fault, read_json
+from uadbench.store import LARGEST_SEALED, unsealed, write_sealed
+from uadbench.text import steers
 from uadbench.types import GIVEN, Precision, is_dementia
 
 SCHEMA_VERSION: Literal[4] = 4
@@ -19,8 +21,6 @@ RESULT = "result.json"
 PEOPLE = "people.json"
 """In a run folder: who trained, validated and tested, and who is who where results do not name them. It stays there."""
 DIGITS = 6
-LARGEST = 32 << 20
-"""Bytes of a result's file; that of protocol quick has one million."""
 
 
 class _Section(BaseModel):
@@ -375,36 +375,59 @@ def write_result(result: Result, folder: Path) -> None:
     write_sealed(folder / RESULT, result.model_dump(mode="json"))
 
 
-def read_result(reference: Path) -> Result:
+def read_result(reference: Path, *, most: int = LARGEST_SEALED, finite: bool = False) -> Result:
     """Read a result from a run folder or a result file.
 
-    Raises InputError where there is none, it does not fit the schema, or it is not what was written.
+    That of a run folder is sealed; one that was committed to a leaderboard lies under another name, without a seal.
+
+    Args:
+        reference: The folder or the file.
+        most: How many bytes it may have.
+        finite: Whether NaN and infinity are refused.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: There is none, it does not fit the schema, or it is not what was written.
     """
     file = reference / RESULT if reference.is_dir() else reference
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a result has at most {LARGEST}")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, most, finite=finite)
     except FileNotFoundError:
         raise InputError(f"{reference}: no result here; give a run folder or its {RESULT}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a readable JSON file ({error})") from None
     result = check_result(content, str(file))
     try:
-        unsealed(content)
+        unsealed(content, required=file.name == RESULT)
     except ValueError as error:
         raise InputError(f"{file}: {error}; give the command that made it again") from None
     return result
 
 
 def check_result(content: Mapping[str, Any], label: str) -> Result:
-    """Check the content of a result against the schema."""
+    """Check the content of a result against the schema, and its names for characters that nobody can read."""
     try:
-        return Result.model_validate(content).model_copy(update={"seal": None})
+        result = Result.model_validate(content).model_copy(update={"seal": None})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{label}: not a result of schema version {SCHEMA_VERSION}: {where}: {first['msg']}") from None
+        place, reason = first_fault(error)
+        where = "".join(f"{each}: " for each in [".".join(map(str, place))] if each)
+        raise InputError(f"{label}: not a result of schema version {SCHEMA_VERSION}: {where}{reason}") from None
+    for what, name in names_of(result):
+        if steers(name):
+            raise InputError(f"{label}: {what} is called {name[:80]!r}; use letters, digits and visible signs")
+    return result
+
+
+def names_of(result: Result) -> Iterator[tuple[str, str]]:
+    """Everything in a result that has a name: what it is, and what it is called."""
+    yield "the model", result.model.name
+    yield "the protocol", result.protocol.name
+    yield "the cohort", result.cohort.name
+    if result.cohort.tested_on is not None:
+        yield "the test cohort", result.cohort.tested_on
+    yield from ((f"option {name!r:.40} of the model", name) for name in result.model.options)
+    yield from (("a test set", scores.anomaly) for scores in result.scores)
+    yield from (("a metric", name) for scores in result.scores for name in scores.metrics)
 
 
 def _same(one: float | None, other: float | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +10,22 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
+from uadbench.parquet import read_flat
+from uadbench.reading import read_bytes
 from uadbench.resampling import Interval, Values, mean_intervals
-from uadbench.results import DIGITS, Estimate, TestSetScores, rounded
+from uadbench.results import DIGITS, Estimate, Result, TestSetScores, rounded
 from uadbench.store import SEAL, atomic_path, content_hash
+from uadbench.text import steers
 from uadbench.types import UNSEEN, VARIED, is_dementia
 
 SCORES = "scores.parquet"
-MOST_CELLS, LARGEST = 50_000_000, 512 << 20
-"""Of a table of scores: cells, and bytes before compression. Protocol quick has 2 million cells."""
+LARGEST = 256 << 20
+"""Bytes of a table of scores, at most."""
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
 TRAITS = ("mmse", "site", "scanner", "amyloid")
 """What a row tells of the person: no score of the model."""
+TEXTS = ("participant_id", "session_id", "anomaly", *TRAITS[1:])
+"""The columns that hold text; all others hold numbers."""
 
 
 def summarise(table: pd.DataFrame) -> list[TestSetScores]:
@@ -110,24 +116,64 @@ def put_table(table: pd.DataFrame, partial: Path) -> None:
     pyarrow.parquet.write_table(sealed, partial, compression="zstd")
 
 
-def read_table(file: Path) -> pd.DataFrame:
-    """Read a table of scores; one that was never sealed is taken as it is.
+def read_table(file: Path, most: int = LARGEST) -> pd.DataFrame:
+    """Read a table of scores that anybody may have written; one that was never sealed is taken as it is.
 
-    Raises InputError for one that is not there, damaged, or too large.
+    Args:
+        file: The file.
+        most: How many bytes it may have.
+
+    Returns:
+        One row a case.
+
+    Raises:
+        InputError: It is not there, damaged, too large, or no table of scores.
     """
-    import pyarrow.parquet
-
     try:
-        require_small(file)
-        stored = pyarrow.parquet.read_table(file, partitioning=None)
-        table: pd.DataFrame = stored.to_pandas()
+        stored = read_flat(read_bytes(file, most), TEXTS)
         seal = (stored.schema.metadata or {}).get(SEAL.encode())
-        if seal is not None and seal != _seal(table).encode():
-            raise InputError(f"{file}: is damaged: it is not what was written")
+        table: pd.DataFrame = stored.replace_schema_metadata(None).to_pandas()
+    except FileNotFoundError:
+        raise InputError(f"{file}: cannot be read (no such file)") from None
     except InputError:
         raise
     except Exception as error:  # pyarrow has its own exception for each way in which a file can be broken
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    if seal is not None and seal != _seal(table).encode():
+        raise InputError(f"{file}: is damaged: it is not what was written")
+    _require_kinds(file, table)
+    return table
+
+
+def _require_kinds(file: Path, table: pd.DataFrame) -> None:
+    """Raise InputError for a column of the wrong kind, and for names that nobody can read."""
+    for name in table.columns:
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        if numeric == (name in TEXTS) and not (name in TRAITS and table[name].isna().all()):
+            raise InputError(f"{file}: column {name} holds {table[name].dtype}")
+    for key in KEYS[:3]:
+        for name in table[key].unique() if key in table else ():
+            if isinstance(name, str) and steers(name):
+                raise InputError(f"{file}: {key} {name[:80]!r}; use letters, digits and visible signs")
+
+
+def scores_beside(reference: Path) -> Path:
+    """Where the scores of a result lie: in its run folder, or beside its file under its name or their own."""
+    beside = reference.with_suffix(".parquet")
+    return (
+        reference / SCORES if reference.is_dir() else beside if os.path.lexists(beside) else reference.parent / SCORES
+    )
+
+
+def read_scores_of(result: Result, file: Path, most: int = LARGEST) -> pd.DataFrame:
+    """The scores that a result vouches for. Raises InputError for others, and as `read_table` does."""
+    table = read_table(file, most)
+    try:
+        same = score_hash(table) == result.score_hash
+    except (KeyError, TypeError, ValueError):
+        same = False
+    if not same:
+        raise InputError(f"{file}: these are not the scores that the result vouches for; run the cell again")
     return table
 
 
@@ -135,19 +181,6 @@ def _seal(table: pd.DataFrame) -> str:
     """A hash of names, types and values."""
     columns = [[str(name), str(kind)] for name, kind in table.dtypes.items()]
     return content_hash(columns, pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-
-
-def require_small(file: Path) -> None:
-    """Raise InputError if a table would take gigabytes of memory, however few bytes its file has.
-
-    Raises what pyarrow raises for a file that is none of its.
-    """
-    import pyarrow.parquet
-
-    told = pyarrow.parquet.read_metadata(file)
-    size = sum(told.row_group(index).total_byte_size for index in range(told.num_row_groups))
-    if told.num_rows * told.num_columns > MOST_CELLS or size > LARGEST:
-        raise InputError(f"{file}: claims {told.num_rows} rows of {told.num_columns} columns, {size} bytes; no scores")
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

@@ -18,9 +18,10 @@ from uadbench.cohorts.base import STRATA
 from uadbench.errors import InputError
 from uadbench.metrics.subject import Threshold
 from uadbench.protocol import Protocol, stored_protocol
+from uadbench.reading import read_json
 from uadbench.results import PEOPLE, Result, read_result, write_result
-from uadbench.scores import KEYS, SCORES, TRAITS, read_scores, score_hash, write_table
-from uadbench.store import require_apart, require_writable, write_text
+from uadbench.scores import KEYS, SCORES, TRAITS, read_scores_of, write_table
+from uadbench.store import LARGEST_SEALED, require_apart, require_writable, write_text
 
 AGGREGATES = "aggregates.json"
 
@@ -43,13 +44,12 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     Raises InputError if an id is in them, if the run folder does not hold what the result was made with, or if an
     earlier version of uadbench made it, whose draws tell who is who.
     """
-    result, table = read_result(folder), read_scores(folder)
+    result = read_result(folder)
+    table = read_scores_of(result, folder / SCORES)
     if result.cohort.public:
         return result, table
     require_irreversible(str(folder), result)
     _protocol_of(folder, result)
-    if score_hash(table) != result.score_hash:
-        raise InputError(f"{folder}: the scores are not those of its result; run the cell again")
     refuse_private(folder, result, table)
     options = {name: _without_folder(value) for name, value in result.model.options.items()}
     return result.model_copy(update={"model": result.model.model_copy(update={"options": options})}), table
@@ -133,7 +133,7 @@ def refuse_private(folder: Path, result: Result, table: pd.DataFrame) -> None:
 def _participants(folder: Path) -> set[str]:
     """Everybody whom a run folder knows by an id that results do not have."""
     try:
-        parts = json.loads((folder / PEOPLE).read_text(encoding="utf-8"))
+        parts = read_json(folder / PEOPLE, LARGEST_SEALED)
         rows = [row for part, rows in parts.items() if part != "sites" for row in rows]
         return {str(row[0]) for row in rows if len(row) > 2}
     except (OSError, ValueError, AttributeError, TypeError, IndexError, KeyError, RecursionError):

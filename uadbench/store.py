@@ -16,9 +16,12 @@ from typing import Any
 import platformdirs
 
 from uadbench.errors import InputError, Unfinished
+from uadbench.reading import read_json
 
 SEAL = "seal"
 """What a hash of all the rest is called in a file that is sealed."""
+LARGEST_SEALED = 16 << 20
+"""Bytes of a sealed file, at most."""
 
 
 class Unwritable(Unfinished, OSError):
@@ -80,17 +83,19 @@ def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
 
 def read_sealed(file: Path) -> dict[str, Any]:
     """Read a JSON object that `write_sealed` wrote; raises OSError, and ValueError as `unsealed` does."""
-    return unsealed(json.loads(file.read_text(encoding="utf-8")))
+    return unsealed(read_json(file, LARGEST_SEALED))
 
 
-def unsealed(content: Any) -> dict[str, Any]:
-    """A JSON object without its seal; one that has none is taken as it is.
+def unsealed(content: Any, required: bool = False) -> dict[str, Any]:
+    """A JSON object without its seal; one that has none is taken as it is unless a seal is required.
 
     Raises ValueError where it is not what was sealed, or no object.
     """
     if not isinstance(content, dict):
         raise ValueError("holds no JSON object")
     plain = {key: value for key, value in content.items() if key != SEAL}
+    if required and content.get(SEAL) is None:
+        raise ValueError("has no seal: it was changed since it was written")
     if content.get(SEAL) not in (None, _seal(plain)):
         raise ValueError("is not what was written: it is damaged, or was changed")
     return plain

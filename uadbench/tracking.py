@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import sqlite3
@@ -15,13 +14,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Silent
-from uadbench.report.page import write_report
-from uadbench.results import RESULT, Result
-from uadbench.scores import SCORES, read_scores
+from uadbench.reading import read_bytes, read_json
+from uadbench.report.figures import FIGURES, figures_of
+from uadbench.report.page import Report, write_report
+from uadbench.results import RESULT, Result, write_result
+from uadbench.scores import SCORES, read_scores, read_scores_of, write_table
 from uadbench.sharing import share
 from uadbench.store import content_hash, require_inside, write_json
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 EXPERIMENT = "uadbench"
 LOGGED = "mlflow.json"
 """In a run folder: where it was logged, and as which score hash."""
+SCORE_HASH = "uadbench.score_hash"
+"""The tag of a run by which its result is known."""
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+LARGEST_LOGGED, LARGEST_FILE = 1 << 16, 64 << 20
+"""Bytes of that file, and of a file that is uploaded."""
 PING_S = 3.0
 """How long a server may take to say that it is there, or a database to be free."""
 ANSWER_S = 7
@@ -176,12 +182,12 @@ class Tracker:
         with _as_unfinished(self.uri):
             _require_answer(self.uri)
             client = self._connected()
-            with _for_all_eyes(result, folder) as (shown, files):
-                tags = {"mlflow.parentRunId": self._parent, "uadbench.score_hash": shown.score_hash}
+            with _staged(result, folder) as (shown, files):
+                tags = {"mlflow.parentRunId": self._parent, SCORE_HASH: shown.score_hash}
                 run = client.create_run(self._experiment, run_name=_run_name(shown), tags=tags)
                 run_id = str(run.info.run_id)
                 try:
-                    _log_all(client, run_id, shown, folder, files)
+                    _log_all(client, run_id, shown, files)
                 except Exception:
                     with suppress(Exception):  # why it failed is told, and not that this cannot be told either
                         _require_answer(self.uri)
@@ -194,14 +200,9 @@ class Tracker:
 
     def has(self, result: Result, folder: Path) -> bool:
         """Whether this very result was logged here already."""
-        try:
-            logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        if not isinstance(logged, dict):
-            return False
         if self.uri.startswith(SQLITE) and not database_of(self.uri).is_file():
             return False
+        logged = _logged(folder)
         return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
 
     def close(self, status: str = "FINISHED") -> None:
@@ -220,44 +221,127 @@ class Tracker:
                 self._experiment = client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
                 self._experiment = known.experiment_id
-            self._parent = str(client.create_run(self._experiment, run_name=self.title).info.run_id)
+            parent = client.create_run(self._experiment, run_name=self.title).info
+            if _lies_in(self.uri, self.artifacts.parent):
+                _require_artifacts_inside(self.artifacts.parent, str(parent.artifact_uri))
+            self._parent = str(parent.run_id)
             self._client = client
         return self._client
 
 
-def attach(result: Result, folder: Path, report: Path) -> str | None:
-    """Log a report into the MLflow run of a result; returns the run's id, or None where this result was never logged.
+def attach(result: Result, folder: Path, report: Report, uri: str | None = None) -> str | None:
+    """Log a report into the MLflow run of a result.
 
-    Raises Unfinished, in one line, for whatever MLflow may raise.
+    What the run folder tells of the address is only compared: it may have come from anybody.
+
+    Args:
+        result: The result.
+        folder: Its run folder, which tells of the run's id.
+        report: The report's files, just written. Nothing else is uploaded.
+        uri: The address that the user gave. Default: the database in the output folder of the run, if it was logged
+            there, and its artifacts lie there, too.
+
+    Returns:
+        The run's id; None where the result was never logged to this address.
+
+    Raises:
+        Unfinished: In one line, for whatever MLflow may raise.
     """
-    try:
-        logged = json.loads((folder / LOGGED).read_text(encoding="utf-8"))
-        uri, run_id = str(logged["uri"]), str(logged["run_id"])
-        if not Tracker(uri, "", folder).has(result, folder):
-            return None
-    except (OSError, ValueError, KeyError, InputError):
+    home = _output_of(folder)
+    address = uri or (default_uri(home) if home is not None else "")
+    run_id = str(_logged(folder).get("run_id"))
+    if not address or not Tracker(address, "", folder).has(result, folder) or not RUN_ID.fullmatch(run_id):
         return None
-    with _as_unfinished(uri):
-        _require_answer(uri)
-        with _for_all_eyes(result, folder) as (shown, files):
-            if files != folder:  # a report of what may be known
-                report = files / "report"
-                write_report(shown, read_scores(files), folder, report, Silent())
-            _client(uri).log_artifacts(run_id, str(report), "report")
+    with _as_unfinished(address):
+        _require_answer(address)
+        client = _client(address)
+        run = client.get_run(run_id)
+        if run.data.tags.get(SCORE_HASH) != result.score_hash:
+            raise InputError(f"run {run_id} is of another result")
+        if uri is None and home is not None:
+            _require_artifacts_inside(home, str(run.info.artifact_uri), "report")
+        with _shown_to_all(result, folder, report) as files:
+            client.log_artifacts(run_id, str(files), "report")
     return run_id
 
 
+def was_logged(folder: Path) -> bool:
+    """Whether a run folder says that it was logged, to whatever address."""
+    return bool(_logged(folder))
+
+
+def _logged(folder: Path) -> dict[str, Any]:
+    """What a run folder tells of where it was logged; nothing where it does not."""
+    try:
+        logged = read_json(folder / LOGGED, LARGEST_LOGGED)
+    except OSError:
+        return {}
+    return logged if isinstance(logged, dict) else {}
+
+
+def _output_of(folder: Path) -> Path | None:
+    """The output folder of a run folder, which is COHORT/PROTOCOL/MODEL/CELL in it."""
+    parents = folder.resolve().parents
+    return parents[3] if len(parents) > 4 else None
+
+
+def _lies_in(uri: str, folder: Path) -> bool:
+    """Whether an address is that of a database in a folder."""
+    return uri.startswith(SQLITE) and database_of(uri).parent.resolve() == folder.resolve()
+
+
+def _require_artifacts_inside(home: Path, artifact_uri: str, *parts: str) -> None:
+    """Raise InputError unless artifacts are files below the folder in which their database lies, and none is a link.
+
+    The database says where they are, and may have come from anybody together with the folder.
+    """
+    parsed = urlparse(artifact_uri)
+    folder = Path(unquote(parsed.path), *parts)
+    if parsed.scheme not in ("", "file") or parsed.netloc or (home / "mlflow.db").is_symlink():
+        raise InputError(f"its artifacts lie at {artifact_uri}, not in {home}; give --tracking-uri")
+    require_inside(home, folder / "x")
+    if link := next((file for file in folder.rglob("*") if file.is_symlink()), None):
+        raise InputError(f"{link}: is a link; nothing is written there: remove it")
+
+
 @contextmanager
-def _for_all_eyes(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
-    """What is logged, and the folder with its files: of a private cohort what may be shared, wherever the store is."""
-    if result.cohort.public:
-        yield result, folder
-        return
-    with tempfile.TemporaryDirectory() as hidden:
-        yield share(folder, Path(hidden)), Path(hidden)
+def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
+    """What is logged, and a folder with its files, written anew: nothing else in the run folder is uploaded.
+
+    Of a private cohort it is what may be shared, wherever the store is.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        files = Path(name)
+        if result.cohort.public:
+            write_table(read_scores_of(result, folder / SCORES), files / SCORES)
+            write_result(result, files)
+        else:
+            result = share(folder, files)
+        for figure in figures_of(folder):
+            _copy(figure, files / FIGURES / figure.name)
+        yield result, files
 
 
-def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, files: Path) -> None:
+@contextmanager
+def _shown_to_all(result: Result, folder: Path, report: Report) -> Iterator[Path]:
+    """A folder with the files of a report alone; for a private cohort with a report of what may be shared."""
+    with tempfile.TemporaryDirectory() as name:
+        files = Path(name) / "report"
+        if result.cohort.public:
+            for file in report.files:
+                _copy(file, files / file.relative_to(report.page.parent))
+        else:
+            shown = share(folder, Path(name))
+            write_report(shown, read_scores(Path(name)), folder, files, Silent())
+        yield files
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(read_bytes(file, LARGEST_FILE))
+
+
+def _log_all(client: MlflowClient, run_id: str, result: Result, files: Path) -> None:
     client.log_batch(run_id, params=_params(result))
     metrics = list(_metrics(result))
     for start in range(0, len(metrics), CHUNK):
@@ -266,9 +350,8 @@ def _log_all(client: MlflowClient, run_id: str, result: Result, folder: Path, fi
     client.log_table(run_id, _summary_table(result), "scores.json")
     for file in (files / RESULT, files / SCORES):
         client.log_artifact(run_id, str(file))
-    require_inside(folder, folder / "figures" / "x.png")
-    for figure in sorted((folder / "figures").glob("*.png")):
-        client.log_artifact(run_id, str(figure), "figures")
+    for figure in sorted((files / FIGURES).glob("*.png")):
+        client.log_artifact(run_id, str(figure), FIGURES)
 
 
 def _client(uri: str) -> MlflowClient:

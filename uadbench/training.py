@@ -17,12 +17,15 @@ from torch import Tensor
 from uadbench.batches import Batches
 from uadbench.errors import Unfinished
 from uadbench.models.base import Model, ReconstructionModel
-from uadbench.models.checkpoint import write_tensors
+from uadbench.models.checkpoint import require_header_of, write_tensors
 from uadbench.precision import available, computing_in
 from uadbench.progress import Progress
 from uadbench.store import keyed_seed
 from uadbench.timing import phase
 from uadbench.types import Batch, Precision
+
+LARGEST_STATE = 64 << 20
+"""Bytes of the header of a state, at most: it holds the curve, and what the optimisers keep."""
 
 SAVE_EVERY_S = 15.0
 REVISION = 2
@@ -205,14 +208,13 @@ class _State:
         """Continue from the file, if it is there and whole."""
         from safetensors import SafetensorError, safe_open
 
-        if not self.file.is_file():
-            return False
         try:
+            require_header_of(self.file, LARGEST_STATE)
             with safe_open(self.file, "pt") as opened:
                 metadata = opened.metadata()
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
             header = json.loads(metadata["json"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
             return False
         if metadata.get("sha256") not in (None, _hash(tensors, metadata["json"])):
             return False

@@ -89,9 +89,13 @@ def serve() -> None:
 
     import uadbench.cli.tables
     import uadbench.cli.verdicts
+    import uadbench.comparison
     import uadbench.launch.local
+    import uadbench.leaderboard.committing
+    import uadbench.leaderboard.verifying
     import uadbench.models.mean
-    import uadbench.models.vae3d  # noqa: F401
+    import uadbench.models.vae3d
+    import uadbench.report.page  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

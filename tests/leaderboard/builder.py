@@ -18,6 +18,7 @@ from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, sl
 from uadbench.material import Material
 from uadbench.progress import Silent
 from uadbench.results import Result
+from uadbench.scores import score_hash
 from uadbench.store import content_hash, keyed_seed
 from uadbench.types import UNSEEN, is_dementia
 
@@ -92,6 +93,11 @@ def commit_text(root: Path, entry: Entry, content: Any) -> Entry:
     return entry
 
 
+def vouching(result: Result, table: pd.DataFrame) -> Result:
+    """A result that vouches for these cases, whatever numbers it tells of."""
+    return result.model_copy(update={"score_hash": score_hash(table)})
+
+
 def consistent(root: Path, result: Result, table: pd.DataFrame) -> Entry:
     """Commit a result whose aggregates all follow from its cases, as a forger would."""
     return commit(root, checks.recomputed(result, table, checks.protocol_of(root, result)), table)
@@ -126,11 +132,12 @@ def made_up(
 ) -> Entry:
     """Commit a made-up model: the cases of a real one with its average precision moved.
 
-    `sound` computes every aggregate again, which takes most of the time; else the JSON tells those of the real one.
+    `sound` computes every aggregate again, which takes most of the time; else the JSON tells those of the real one, and
+    the hash of the cases.
     """
     result = edited(model.result, model__name=name, seed=seed, fold=fold, **changes)
     result = edited(result, fit_key=content_hash(name, options, seed, fold))
     if options is not None:
         result = edited(result, model__options=options)
     table = shifted(model.scores(), by, noise, [name, options, seed, fold])
-    return consistent(root, result, table) if sound else commit(root, result, table)
+    return consistent(root, result, table) if sound else commit(root, vouching(result, table), table)

@@ -25,7 +25,7 @@ from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
-from uadbench.report.page import bibtex, methods, write_report
+from uadbench.report.page import Report, bibtex, methods, write_report
 from uadbench.results import read_result
 from uadbench.scores import read_scores
 from uadbench.tracking import Tracker, attach
@@ -129,7 +129,7 @@ def test_markup_in_a_result_is_text(run: Path, tmp_path: Path) -> None:
     page = write_report(
         result.model_copy(update={"model": model}), read_scores(run), tmp_path / "none", tmp_path, Silent()
     )
-    assert "<script>" not in page.read_text(encoding="utf-8")
+    assert "<script>" not in page.page.read_text(encoding="utf-8")
 
 
 def test_a_model_without_reconstruction_has_no_papers_tables(material, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_model_without_reconstruction_has_no_papers_tables(material, tmp_path:
     result, scores = read_result(folder), read_scores(folder)
     names = {e.name for e in exhibits(result, scores, read_examples(folder / EXAMPLES))}
     assert names & EXHIBITS_OF_PAPER == {"figure2"} and {"precision", "detection", "worst"} <= names
-    page = write_report(result, scores, folder, tmp_path / "report", Silent()).read_text(encoding="utf-8")
+    page = write_report(result, scores, folder, tmp_path / "report", Silent()).page.read_text(encoding="utf-8")
     assert "a map and no reconstruction" in page
 
 
@@ -150,7 +150,7 @@ def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(material, t
     shown = {e.name: e for e in exhibits(result, scores, read_examples(folder / EXAMPLES))}
     assert "figure1" not in shown, "no error rises from 0 by a factor"
     assert "no patients" in shown["table2"].caption
-    page = write_report(result, scores, folder, tmp_path / "report", Silent()).read_text(encoding="utf-8")
+    page = write_report(result, scores, folder, tmp_path / "report", Silent()).page.read_text(encoding="utf-8")
     assert "Unranked" in page and "the ratio of Figure 1 does not exist" in page
 
 
@@ -192,15 +192,17 @@ def test_the_report_goes_into_the_mlflow_run_of_the_result(run: Path, written: P
     shutil.copytree(run, folder)
     result = read_result(folder)
     (folder / "mlflow.json").unlink(missing_ok=True)
-    assert attach(result, folder, written) is None, "never logged"
+    report = Report(written / "report.html", tuple(file for file in written.rglob("*") if file.is_file()))
+    assert attach(result, folder, report) is None, "never logged"
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run_id = Tracker(uri, "test", tmp_path / "artifacts").log(read_result(folder), folder)
-    assert attach(result, folder, written) == run_id
+    assert attach(result, folder, report) is None, "the folder tells of an address, which is not enough"
+    assert attach(result, folder, report, uri) == run_id
     other = result.model_copy(update={"score_hash": "0"})
-    assert attach(other, folder, written) is None, "the run is another result's"
+    assert attach(other, folder, report, uri) is None, "the run is another result's"
     logged = {file.path for file in MlflowClient(uri).list_artifacts(run_id, "report")}
     assert {"report/report.html", "report/figures", "report/tables"} <= logged
     logged = {"uri": "http://127.0.0.1:9", "run_id": run_id, "score_hash": result.score_hash}
     (folder / "mlflow.json").write_text(json.dumps(logged))
     with pytest.raises(Unfinished, match=r"127\.0\.0\.1:9"):
-        attach(result, folder, written)
+        attach(result, folder, report, "http://127.0.0.1:9")

@@ -74,3 +74,10 @@ def measured() -> Iterator[Peak]:
     finally:
         peak.bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+
+
+def confine(more: int = 2 * GIB) -> None:
+    """Let this process, which is about to run one command, map no more than so many bytes beyond what it has."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))

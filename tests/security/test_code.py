@@ -10,13 +10,15 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from tests.security import hostile
+from tests.security.limits import measured
 from uadbench.errors import InputError
 from uadbench.exchange.manifest import manifest_of, material_of
 from uadbench.leaderboard.entries import read_untrusted
+from uadbench.models.checkpoint import load_weights
 from uadbench.models.given_weights import find_weights, load_given
 from uadbench.models.vae3d import VAE3D
 from uadbench.progress import Silent
-from uadbench.results import RESULT
 from uadbench.testing import SMALL
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,9 +51,9 @@ def test_options_of_a_committed_result_are_no_code(code: Path, tmp_path: Path) -
     committed = sorted((REPOSITORY / "leaderboard" / "results").rglob("*.json"))[0]
     content = json.loads(committed.read_text(encoding="utf-8"))
     content["model"] |= {"name": "ensemble", "options": {"members": f"{code}:Evil"}}
-    (tmp_path / RESULT).write_text(json.dumps(content))
+    (tmp_path / "r.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="option members of the model names code in a file"):
-        read_untrusted(tmp_path / RESULT)
+        read_untrusted(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize(
@@ -139,5 +141,49 @@ def test_a_file_of_gigabytes_is_not_read_for_a_small_model(tmp_path: Path) -> No
     save_file(model.state_dict(), tmp_path / "theirs.safetensors")
     with (tmp_path / "theirs.safetensors").open("r+b") as handle:
         handle.truncate(300_000_000)
-    with pytest.raises(InputError, match="has 300000000 bytes, and the model's weights have"):
+    with pytest.raises(InputError, match="has 300000000 bytes; at most"):
         load_given(model, find_weights(tmp_path / "theirs.safetensors"))
+
+
+def two(first: tuple[int, int], second: tuple[int, int], names: str = "ab", shape: str = "[1]") -> bytes:
+    """A file of two tensors, by their offsets."""
+    told = ",".join(
+        f'"{name}":{{"dtype":"F32","shape":{shape},"data_offsets":{list(offsets)}}}'
+        for name, offsets in zip(names, (first, second), strict=True)
+    )
+    return tensors(f"{{{told}}}".encode(), bytes(8))
+
+
+HEADERS = {
+    "tensors that overlap": two((0, 4), (0, 4)),
+    "tensors that overlap in part": two((0, 4), (2, 6)),
+    "a gap": two((0, 4), (8, 12)),
+    "beyond the end": two((0, 4), (4, 4096)),
+    "a tensor twice": two((0, 4), (4, 8), names="aa"),
+    "a huge axis beside an empty one": two((0, 4), (4, 8), shape=f"[0, {2**62}]"),
+    "more bytes than tensors": tensors(b"{}", bytes(8)),
+    "offsets that are text": tensors(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":["0","4"]}}', bytes(4)),
+    "a tensor that is a number": tensors(b'{"a":3}', bytes(4)),
+    "a header of 100 MB": struct.pack("<Q", 90_000_000) + b" " * 90_000_000,
+    "names of megabytes": tensors(json.dumps({f"t{n}": [n] for n in range(600_000)}).encode()),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_of_weights_that_lie(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs.safetensors").write_bytes(HEADERS[kind])
+    with measured() as peak, pytest.raises(InputError, match=r"not a whole safetensors file|bytes"):
+        load_weights(VAE3D(SMALL, width=2, latent=3), tmp_path / "theirs.safetensors")
+    assert peak.bytes < 2 * len(HEADERS[kind]) + (64 << 20)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_weights_of_a_run_folder_are_a_file(kind: str, tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "mine")
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run" / "model.safetensors"
+    hostile.linked(file, tmp_path / "mine") if kind == "link" else hostile.fifo(file)
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        find_weights(tmp_path / "run")
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        load_weights(VAE3D(SMALL, width=2, latent=3), file)

@@ -15,6 +15,9 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,7 +40,9 @@ from uadbench.models.zscore import ZScore
 from uadbench.progress import Silent
 from uadbench.protocol import FOLDER, STORED, load_protocol, protocol_names, stored_protocol
 from uadbench.results import RESULT, read_result
+from uadbench.scores import SCORES, TEXTS, read_scores, score_hash
 from uadbench.simulation import _inputs
+from uadbench.store import write_sealed
 from uadbench.testing import SMALL
 
 REPOSITORY = Path(__file__).parents[2]
@@ -185,7 +190,7 @@ def test_result(folder: Path) -> None:
     committed = sorted((REPOSITORY / "leaderboard" / "results").rglob("*.json"))[0]
     sound = json.loads(committed.read_text(encoding="utf-8"))
     sound["scores"] = sound["scores"][:2]
-    (folder / RESULT).write_text(json.dumps(sound))
+    write_sealed(folder / RESULT, sound)
     assert read_result(folder).scores
     sound["scores"] = [{**scored, "metrics": dict(list(scored["metrics"].items())[:2])} for scored in sound["scores"]]
 
@@ -193,8 +198,27 @@ def test_result(folder: Path) -> None:
     @given(raw=mutations.documents(sound))
     def fuzz(raw: bytes) -> None:
         (folder / RESULT).write_bytes(raw)
+        (folder / "committed.json").write_bytes(raw)
         read_or_refuse(lambda: read_result(folder))
-        read_or_refuse(lambda: read_untrusted(folder / RESULT))
+        read_or_refuse(lambda: read_untrusted(folder / "committed.json"))
+
+    fuzz()
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_scores(compression: str, folder: Path) -> None:
+    """Damage in the pages, their headers, the footer and its schemas."""
+    rows = {name: ["a", "b", "a"] for name in TEXTS} | {name: [0.1, 0.2, float("nan")] for name in ("severity", "mmse")}
+    file, plain = folder / SCORES, pd.DataFrame(rows | {"ap.standard": [0.5, 0.25, 1.0]})
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(plain), file, compression=compression)
+    assert len(read_scores(folder)) == 3
+    sound = file.read_bytes()
+
+    @bounded
+    @given(raw=mutations.damaged(sound))
+    def fuzz(raw: bytes) -> None:
+        file.write_bytes(raw)
+        read_or_refuse(lambda: score_hash(read_scores(folder)))
 
     fuzz()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from uadbench.leaderboard.tolerance import Change
 from uadbench.plurals import counted
 from uadbench.results import Result
+from uadbench.text import in_markdown
 
 MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
 
@@ -39,10 +40,14 @@ def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> No
 def markdown_table(result: Result, baselines: int, found: Sequence[Change]) -> str:
     """All metrics, those that moved first."""
     order = list(MARKS)
-    lines = [f"**{summary(result, baselines, found)}**", "", "| metric | baseline | result | tolerance | |"]
+    lines = [
+        f"**{in_markdown(summary(result, baselines, found))}**",
+        "",
+        "| metric | baseline | result | tolerance | |",
+    ]
     lines.append("|---|---|---|---|---|")
     for change in sorted(found, key=lambda change: order.index(change.verdict)):
-        lines.append(f"| {' | '.join(_cells(change))} |")
+        lines.append(f"| {' | '.join(map(in_markdown, _cells(change)))} |")
     return "\n".join(lines)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uadbench.errors import InputError, UadbenchError
+
+if TYPE_CHECKING:
+    from uadbench.results import Result
 
 SAME, WORSE, NOT_RUN = 0, 1, 3
 
@@ -32,11 +36,16 @@ def check(
     from uadbench.results import RESULT
 
     try:
-        baselines = [read_untrusted(file) for file in _files(against, RESULT)]
-        own = read_untrusted(result / RESULT if result.is_dir() else result)
-        same = [b for b in baselines if (b.model.name, b.fold) == (own.model.name, own.fold)]
-        alike = [b for b in same if b.model.options == own.model.options]
-        same = alike or same  # a changed default is to be judged, too
+        baselines = {file: read_untrusted(file) for file in _files(against, RESULT)}
+        file = result / RESULT if result.is_dir() else result
+        own = read_untrusted(file)
+        _require_scores(file, own)
+        there = {f: b for f, b in baselines.items() if (b.model.name, b.fold) == (own.model.name, own.fold)}
+        alike = {f: b for f, b in there.items() if b.model.options == own.model.options}
+        there = alike or there  # a changed default is to be judged, too
+        for baseline in there.items():
+            _require_scores(*baseline)
+        same = list(there.values())
         if not same:
             raise InputError(f"{against}: has no result of {own.model.name}, fold {own.fold}")
         found = changes(own, same)
@@ -51,6 +60,15 @@ def check(
     else:
         print_changes(own, len(same), found)
     raise typer.Exit(WORSE if worse else SAME)
+
+
+def _require_scores(file: Path, result: Result) -> None:
+    """Raise InputError where other scores lie beside a result than those that it vouches for."""
+    from uadbench.leaderboard.entries import LARGEST_TABLE
+    from uadbench.scores import read_scores_of, scores_beside
+
+    if os.path.lexists(scores := scores_beside(file)):
+        read_scores_of(result, scores, LARGEST_TABLE)
 
 
 def _files(reference: Path, name: str) -> list[Path]:

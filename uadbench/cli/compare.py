@@ -12,6 +12,8 @@ from uadbench.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from uadbench.results import Result
+
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or result files, of two models at least.")],
@@ -45,7 +47,7 @@ def compare(
     for run, result in zip(runs[1:], results[1:], strict=True):
         if reason := incomparable(results[0], result):
             raise InputError(f"{runs[0]} and {run} cannot be compared: {reason}")
-    tables = [_cases(run) for run in runs]
+    tables = [_cases(run, result) for run, result in zip(runs, results, strict=True)]
     pairs = compare_models(contenders(results, tables))
     if pictures is not None:
         from uadbench.report.lineup import draw_lineup, read_entries
@@ -74,10 +76,8 @@ def _require_suffix(option: str, file: Path | None, *suffixes: str) -> None:
         raise InputError(f"{option} {file}: give a {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
 
 
-def _cases(run: Path) -> pd.DataFrame:
+def _cases(run: Path, result: Result) -> pd.DataFrame:
     """The cases of a run folder, or those that lie beside a result file under its name or in its folder."""
-    from uadbench.leaderboard.entries import read_cases
-    from uadbench.scores import SCORES
+    from uadbench.scores import read_scores_of, scores_beside
 
-    beside = run.with_suffix(".parquet")
-    return read_cases(run / SCORES if run.is_dir() else beside if beside.is_file() else run.parent / SCORES)
+    return read_scores_of(result, scores_beside(run))

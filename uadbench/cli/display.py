@@ -7,17 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+from rich.segment import Segment
 from rich.table import Column
 
 from uadbench.commands import command
 from uadbench.progress import Progress, Task
+from uadbench.text import plain
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 16
+
+
+class Terminal(Console):
+    """A console on which text from a file is shown, and steers nothing: all that the command line prints goes here."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The segments of what is printed; colours and the cursor are not text, and stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text, keep="\n"))
 
 
 class TerminalProgress:
@@ -26,7 +37,7 @@ class TerminalProgress:
     """
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = Terminal(stderr=True, soft_wrap=True)
         self._bars: RichBars | None = None
 
     @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from rich.console import Console
 from rich.text import Text
 
+from uadbench.cli.display import Terminal
 from uadbench.cohorts.check import CheckUp
 from uadbench.plurals import counted
 
@@ -16,7 +16,7 @@ SHOWN = 20
 
 def print_check_up(found: CheckUp) -> None:
     """Every kind of finding with its files, their values, and what to do."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     scans, people = counted(found.scans, "scan"), counted(found.participants, "participant")
     console.print(Text(f"{found.cohort}: {scans} of {people}; {found.people}"))
     for line in found.left_out:

@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from uadbench.cli.display import Terminal
+
 if TYPE_CHECKING:
-    from rich.console import ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 LEAST_WANTED = (
     # what lies where, and what else is known from elsewhere
@@ -45,10 +46,10 @@ PIPE_WIDTH = 160
 Kind = Literal["number", "name", "prose"]
 
 
-def terminal() -> Console:
+def terminal() -> Terminal:
     """Standard output, as wide as its terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+    console = Terminal(highlight=False)
+    return console if console.is_terminal else Terminal(width=PIPE_WIDTH, highlight=False)
 
 
 @dataclass(frozen=True)

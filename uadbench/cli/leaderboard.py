@@ -39,6 +39,7 @@ def build(
     """Make pages and tables from the committed results alone; the same results give the same bytes."""
     from uadbench.leaderboard.committing import DIFF_LINES, differences, generated, stale, with_head
     from uadbench.store import write_text
+    from uadbench.text import plain
 
     boards, wanted = generated(root)
     home = readme or root.parent / "README.md"
@@ -49,7 +50,7 @@ def build(
     if check:
         lines = differences(wanted, root)
         for line in lines[:DIFF_LINES]:
-            print(line)
+            print(plain(line))  # a diff shows what lies there
         if lines:
             more = f" ({len(lines) - DIFF_LINES} lines more)" if len(lines) > DIFF_LINES else ""
             print(f"out of date{more}; commit what this writes: {_again(root, readme)}")

@@ -8,13 +8,20 @@ from typing import Annotated
 
 import typer
 
-from uadbench.errors import InputError, Unfinished
+from uadbench.errors import Unfinished
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
     output: Annotated[Path | None, typer.Option(help="Where the report goes. Default: RUN/report.")] = None,
     track: Annotated[bool, typer.Option(help="Log it to the MLflow run of this result, if there is one.")] = True,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="Where this result was logged. Default: the database in the output folder of the run.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print where everything lies as JSON.")] = False,
 ) -> None:
     """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
@@ -22,32 +29,35 @@ def report(
     from uadbench.cli.runs import require_run
     from uadbench.report.page import write_report
     from uadbench.results import read_result
-    from uadbench.scores import read_scores, score_hash
+    from uadbench.scores import SCORES, read_scores_of
     from uadbench.store import require_folder, require_inside
-    from uadbench.tracking import attach
+    from uadbench.tracking import attach, require_address, was_logged
 
     progress = TerminalProgress()
     require_run(run, "uadbench", "report")
+    track = track and tracking_uri != "none"
+    if track and tracking_uri:
+        require_address(tracking_uri)
     result = read_result(run)
     source = run if run.is_dir() else run.parent
-    scores = read_scores(source)
-    if score_hash(scores) != result.score_hash:
-        raise InputError(f"{source}: the scores are not those that the result vouches for; run the cell again")
+    scores = read_scores_of(result, source / SCORES)
     folder = output or source / "report"
     require_inside(folder if output else source, *(folder / part / "x" for part in ("", "figures", "tables")))
     require_folder(folder)
-    page = write_report(result, scores, source, folder, progress)
+    written = write_report(result, scores, source, folder, progress)
     logged = None
     if track:
         try:
-            logged = attach(result, source, folder)
+            logged = attach(result, source, written, tracking_uri)
+            if logged is None and was_logged(source):
+                progress.notice("not logged to MLflow: give --tracking-uri, the address where this result was logged")
         except Unfinished as error:
             progress.warning(f"{error}; the report is safe in {folder}")
     if as_json:
-        files = sorted(str(file) for part in ("figures", "tables") for file in (folder / part).iterdir())
-        print(json.dumps({"page": str(page), "files": files, "mlflow_run": logged}, indent=2))
+        files = sorted(str(file) for file in written.files if file != written.page)
+        print(json.dumps({"page": str(written.page), "files": files, "mlflow_run": logged}, indent=2))
         return
-    print(f"report   {page}")
+    print(f"report   {written.page}")
     print(f"figures  {folder / 'figures'}\ntables   {folder / 'tables'}")
     if logged:
         print(f"MLflow   run {logged}, artifacts 'report'")

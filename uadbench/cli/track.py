@@ -23,7 +23,7 @@ def track(
     from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
     from uadbench.results import read_result
-    from uadbench.scores import read_scores, score_hash
+    from uadbench.scores import SCORES, read_scores_of
     from uadbench.tracking import Tracker, chosen_by, chosen_uri
 
     require_run(run, "uadbench", "track")
@@ -33,9 +33,8 @@ def track(
     if uri is None:
         raise InputError("--tracking-uri none: this command only logs; give sqlite:///PATH or http://HOST:PORT")
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
-    if score_hash(read_scores(folder)) != result.score_hash:
-        raise InputError(f"{folder}: the scores are not those that the result vouches for; run the cell again")
-    draw(Outcome(result, folder, reused=True), TerminalProgress())
+    read_scores_of(result, folder / SCORES)
+    draw(Outcome(result, folder, reused=False), TerminalProgress())  # anew: what lies there may be anything
     run_id = tracker.log(result, folder)
     tracker.close()
     print(f"logged to {uri}{chosen_by(tracking_uri)}, run {run_id}")

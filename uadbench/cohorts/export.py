@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.text_tables import read_table
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
+from uadbench.reading import read_json
 from uadbench.types import Grid
 
 CAPS_GRID = Grid((169, 208, 179), 1.0, (-84.0, -119.0, -78.0))
@@ -81,7 +81,7 @@ def _claim(folder: Path, cohort: Cohort) -> None:
         if not (folder / "subjects").is_dir() and not description.is_file():
             raise InputError(f"{folder}: is not empty and no CAPS tree; give a new or empty folder")
         try:
-            present = json.loads(description.read_text(encoding="utf-8"))["GeneratedBy"]
+            present = read_json(description, store.LARGEST_SEALED, links=True)["GeneratedBy"]
         except (OSError, ValueError, KeyError, TypeError):
             present = None
         if present != [source]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from uadbench.cohorts.findings import Finding, tell
 from uadbench.cohorts.sessions import canonical
 from uadbench.cohorts.text_tables import column, read_table
 from uadbench.errors import InputError
+from uadbench.reading import read_json
 
 FORMAT = "uadbench_split"
 VERSION = 1
@@ -90,9 +90,7 @@ def write_split(split: GivenSplit) -> dict[str, Any]:
 
 def _read_manifest(file: Path) -> GivenSplit:
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST} bytes")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, LARGEST, links=True)
         if content[FORMAT] != VERSION:
             raise InputError(f"{file}: is a split of version {content[FORMAT]!r}, not {VERSION}; update uadbench")
         folds = [Fold(*(_keys(fold[part]) for part in ("train", "first", "validation"))) for fold in content["folds"]]

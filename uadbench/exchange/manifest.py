@@ -14,11 +14,12 @@ from uadbench.errors import InputError
 from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
+from uadbench.reading import first_fault, read_document
 from uadbench.registry import names_code
 from uadbench.store import write_text
 
 MANIFEST = "manifest.json"
-LARGEST = 256 << 20
+LARGEST = 64 << 20
 """Bytes of a manifest; an image takes 110."""
 
 Suffix = Literal[".nii.gz", ".nii"]
@@ -104,17 +105,15 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a manifest has at most {LARGEST}")
-        manifest = Manifest.model_validate_json(file.read_bytes())
-    except OSError:
+        manifest = Manifest.model_validate_json(read_document(file, LARGEST, links=True))
+    except FileNotFoundError:
         makes = command("uadbench", "testset", "export", folder)
         raise InputError(f"{folder}: no {MANIFEST} here; make an export with: {makes}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its JSON"
+        place, reason = first_fault(error)
+        where = ".".join(map(str, place)) or "its JSON"
         raise InputError(
-            f"{file}: is damaged, or of another version of uadbench: {where}: {first['msg']}; export again"
+            f"{file}: is damaged, or of another version of uadbench: {where}: {reason}; export again"
         ) from None
     if manifest.protocol.hash != manifest.protocol_hash:
         raise InputError(f"{file}: its protocol was changed since the export, or is of another version; export again")

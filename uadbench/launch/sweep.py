@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uadbench import failures
@@ -62,6 +62,8 @@ class Sweep:
             return
         if not self.untracked:
             try:
+                if outcome.reused:  # only what this command has drawn is logged
+                    draw(replace(outcome, reused=False), self.progress)
                 tracker.log(outcome.result, outcome.folder)
                 return
             except Unfinished as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
 from uadbench.protocol import load_protocol, protocol_names
+from uadbench.reading import read_json
 from uadbench.resampling import Interval, Values, mean_intervals
 from uadbench.results import ModelCard, Result
 from uadbench.scores import ranking_scores
 from uadbench.statistics import rank_intervals, tie_groups
-from uadbench.store import canonical, file_name
+from uadbench.store import LARGEST_SEALED, canonical, file_name
 from uadbench.types import PATIENTS
 
 BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")
@@ -154,16 +154,16 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
 def read_reproduced(root: Path) -> dict[str, Any]:
     """What reruns have confirmed, by score hash. Raises InputError for a damaged file."""
     file = root / REPRODUCED
-    if not file.is_file():
-        return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, LARGEST_SEALED)
         if not isinstance(content, dict):
             raise ValueError("it is no object")
         if not all(isinstance(each, dict) and isinstance(each.get("result"), str) for each in content.values()):
             raise ValueError("it tells of a result without its file")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())})") from None
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{file}: cannot be read ({error})") from None
     return content
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from uadbench.errors import InputError
 from uadbench.leaderboard.boards import version_key
-from uadbench.leaderboard.entries import Entry, check_cases
+from uadbench.leaderboard.entries import Entry, check_cases, read_cases
 from uadbench.leaderboard.facts import FACTS
 from uadbench.leaderboard.tolerance import SKETCH
-from uadbench.protocol import Protocol, has_shipped
+from uadbench.protocol import LARGEST, Protocol, has_shipped
+from uadbench.reading import first_fault, read_document
 from uadbench.results import Result
 from uadbench.scores import KEYS
 from uadbench.store import write_json
@@ -55,9 +56,9 @@ def protocol_of(root: Path, result: Result) -> Protocol:
 
     file = protocol_file(root, result)
     try:
-        protocol = Protocol.model_validate_json(file.read_bytes())
+        protocol = Protocol.model_validate_json(read_document(file, LARGEST))
     except (OSError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = str(error) if isinstance(error, OSError) else first_fault(error)[1]
         raise InputError(f"{file}: the protocol of {result.model.name} cannot be read ({reason})") from None
     if protocol.hash != result.protocol.hash:
         raise InputError(f"{file}: is not the protocol of {result.model.name}, of hash {result.protocol.hash[:12]}")
@@ -243,7 +244,7 @@ def require_sound(entry: Entry, root: Path) -> None:
     """Everything that can be asked of a committed result without training it again. Raises InputError."""
     label = str(entry.file)
     protocol = protocol_of(root, entry.result)
-    table = entry.scores()
+    table = read_cases(entry.scores_file)  # whether the result vouches for it is asked last, by `require_honest`
     check_cases(entry, table)
     require_real(label, entry.result, table, protocol)
     require_honest(label, entry.result, table, protocol)

@@ -17,8 +17,8 @@ import pandas as pd
 from uadbench.commands import command
 from uadbench.errors import InputError
 from uadbench.registry import names_code
-from uadbench.results import DIGITS, Result, check_result
-from uadbench.scores import KEYS, TRAITS, require_small
+from uadbench.results import DIGITS, Result, names_of, read_result
+from uadbench.scores import KEYS, TRAITS, read_scores_of, read_table
 from uadbench.store import file_name, write_text
 from uadbench.types import GIVEN
 
@@ -66,8 +66,16 @@ class Entry:
         return self.file.with_suffix(".parquet")
 
     def scores(self, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-        """One row a case; some columns, or all. Raises InputError for a table that cannot be read."""
-        return read_cases(self.scores_file, columns)
+        """One row a case; some columns, or all.
+
+        Raises InputError for a table that cannot be read, or is not the one that the result vouches for.
+        """
+        table = read_scores_of(self.result, self.scores_file, LARGEST_TABLE)
+        if columns is None:
+            return table
+        if missing := [name for name in columns if name not in table]:
+            raise InputError(f"{self.scores_file}: has no column {missing[0]}")
+        return table[list(columns)]
 
 
 def slim(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,29 +141,16 @@ def read_entry(file: Path, root: Path) -> Entry:
 def read_untrusted(file: Path) -> Result:
     """Read a result that anybody may have written. Raises InputError, with the reason, for one that is not sound."""
     try:
-        return _sound(file)
+        result = read_result(file, most=LARGEST_JSON, finite=True)
+        _require_sense(file, result)
     except InputError as error:
         raise InputError(_in_a_line(str(error))) from None
-
-
-def _sound(file: Path) -> Result:
-    try:
-        if file.stat().st_size > LARGEST_JSON:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a result has fewer than {LARGEST_JSON}")
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
-        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except FileNotFoundError:
-        raise InputError(f"{file}: no result here; give a run folder or a result file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a readable JSON file ({error})") from None
-    result = check_result(content, str(file))
-    _require_sense(file, result)
     return result
 
 
 def _require_sense(file: Path, result: Result) -> None:
     """Raises InputError for names that are none, numbers that are no scores, and parts that contradict each other."""
-    for what, name in _names(result):
+    for what, name in names_of(result):
         if not NAME.fullmatch(name):
             raise InputError(f"{file}: {what} is called {name[:80]!r}; use letters, digits and . _ : , = + -")
     for what, name in _hashes(result):
@@ -184,23 +179,9 @@ def _in_a_line(text: str) -> str:
     return plain if len(plain) <= LONGEST_MESSAGE else f"{plain[: LONGEST_MESSAGE - 3]}..."
 
 
-def read_cases(file: Path, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Read a table of cases that anybody may have written. Raises InputError for one that is not sound."""
-    try:
-        if file.stat().st_size > LARGEST_TABLE:
-            raise InputError(f"{file}: has {file.stat().st_size} bytes; a table has fewer than {LARGEST_TABLE}")
-        require_small(file)
-        table = pd.read_parquet(file, columns=None if columns is None else list(columns))
-    except InputError:
-        raise
-    except Exception as error:  # pyarrow has its own exception for each way in which a file can be broken
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    texts = ["participant_id", "session_id", "anomaly", *TRAITS[1:]]
-    for name in table.columns:
-        numeric = pd.api.types.is_numeric_dtype(table[name])
-        if numeric == (name in texts) and not (name in TRAITS and table[name].isna().all()):
-            raise InputError(f"{file}: column {name} holds {table[name].dtype}")
-    return table
+def read_cases(file: Path) -> pd.DataFrame:
+    """Read a table of cases whose result is yet to be compared with it. Raises InputError as `read_table` does."""
+    return read_table(file, LARGEST_TABLE)
 
 
 def check_cases(entry: Entry, table: pd.DataFrame) -> None:
@@ -234,17 +215,6 @@ def _range(column: str) -> tuple[float, float]:
     return (0.0, 1.0) if column.startswith(SHARES) else (-LARGEST_NUMBER, LARGEST_NUMBER)
 
 
-def _names(result: Result) -> Iterator[tuple[str, str]]:
-    yield "the model", result.model.name
-    yield "the protocol", result.protocol.name
-    yield "the cohort", result.cohort.name
-    if result.cohort.tested_on is not None:
-        yield "the test cohort", result.cohort.tested_on
-    yield from ((f"option {name!r:.40} of the model", name) for name in result.model.options)
-    yield from (("a test set", scores.anomaly) for scores in result.scores)
-    yield from (("a metric", name) for scores in result.scores for name in scores.metrics)
-
-
 def _hashes(result: Result) -> Iterator[tuple[str, str]]:
     yield "fit_key", result.fit_key
     yield "eval_key", result.eval_key
@@ -266,7 +236,3 @@ def _numbers(value: Any, where: str) -> Iterator[tuple[str, float]]:
             yield where, float(value)
         except OverflowError:
             yield where, math.inf
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}")

@@ -23,6 +23,7 @@ from uadbench.leaderboard.boards import (
 from uadbench.resampling import Interval
 from uadbench.results import Result
 from uadbench.statistics import too_few
+from uadbench.text import in_csv, in_markdown, on_page
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
@@ -210,14 +211,14 @@ def _table(board: Values, rows: Sequence[Values]) -> list[str]:
         cells = [
             str(row["group"]),
             f"{first}" if first == last else f"{first}–{last}",
-            f"**{_escaped(row['name'])}**" + (" (baseline)" if row["baseline"] else ""),
+            f"**{in_markdown(row['name'])}**" + (" (baseline)" if row["baseline"] else ""),
             f"{_fixed(mean)}{interval}",
             *(_fixed(row[name][0]) for name in ("dementias", "unseen", "native")),
             row["detectable"],
             *(_short(row[name]) for name in ("healthyMse", "recovered", "damage", "auroc", "patients")),
             _whole(row["parameters"]),
             *(_short(row[name]) for name in ("cpuMinutes", "inference")),
-            _escaped(row["device"]),
+            in_markdown(row["device"]),
             ("reproduced" if row["reproduced"] else "self-reported") + (", over budget" if row["overBudget"] else ""),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -226,14 +227,6 @@ def _table(board: Values, rows: Sequence[Values]) -> list[str]:
 
 def _fixed(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
-    plain = html.escape(" ".join(text.split()))
-    marked = "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~" else c for c in plain)
-    # or GitHub makes links of them
-    return marked.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
@@ -250,9 +243,9 @@ def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
         "the tool ran elsewhere, and cannot be run again from here.",
     ]
     for board, content in zip(boards, described, strict=True):
-        lines += ["", f"## {_escaped(content['title'])}", ""]
+        lines += ["", f"## {in_markdown(content['title'])}", ""]
         if board.apart:
-            lines += [f"*Shown apart from newer results: {_escaped(board.apart)}*", ""]
+            lines += [f"*Shown apart from newer results: {in_markdown(board.apart)}*", ""]
         lines += [_escaped_about(content["about"]), "", *_table(content, content["rows"])]
     return "\n".join(lines) + "\n"
 
@@ -287,17 +280,9 @@ def _csv(described: Sequence[Values]) -> str:
         for row in board["rows"]:
             parts = [row["dementias"][0], row["unseen"][0], row["native"][0]]
             own = [row["name"], row["model"], row["group"], *row["rank"], *row["ap"], *parts]
-            cells = [_harmless(value) for value in [*common, *own, *(row[key] for key in rest)]]
+            cells = [in_csv(value) for value in [*common, *own, *(row[key] for key in rest)]]
             writer.writerow(cells)
     return buffer.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    """Text in one line; one that begins like a formula would be computed by a spreadsheet."""
-    if not isinstance(value, str):
-        return value
-    plain = " ".join(value.split())
-    return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) else plain
 
 
 def _index(described: Sequence[Values]) -> str:
@@ -429,7 +414,14 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("uadbench.leaderboard", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        finalize=on_page,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 @cache

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from uadbench.commands import command
 from uadbench.errors import InputError
+from uadbench.reading import read_json
+from uadbench.store import LARGEST_SEALED
 
 BOARDS = "leaderboard.json"
 
@@ -47,7 +48,7 @@ def standings(root: Path, model: str) -> list[Standing]:
     """
     file = root / BOARDS
     try:
-        boards = json.loads(file.read_text(encoding="utf-8"))["boards"]
+        boards = read_json(file, LARGEST_SEALED)["boards"]
         own = ("board", "row", "rows")
         return [
             Standing(
@@ -63,5 +64,5 @@ def standings(root: Path, model: str) -> list[Standing]:
     except FileNotFoundError:
         build = command("uadbench", "leaderboard", "build", root=root)
         raise InputError(f"{file}: no such file; make it with: {build}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: cannot be read ({type(error).__name__}: {error})") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -16,12 +18,15 @@ from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.models.base import Model
 from uadbench.precision import lay_out
+from uadbench.reading import open_regular, parse_json, read_bytes
 from uadbench.store import atomic_path, file_hash, read_sealed, write_sealed
 from uadbench.types import Grid
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
 CURVE = "curve.json"
+LARGEST_HEADER = 4 << 20
+"""Bytes of the header of a safetensors file, at most: enough for 30 000 tensors."""
 
 
 def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) -> Model:
@@ -95,20 +100,81 @@ def load_weights(model: Model, file: Path) -> None:
 
     Raises InputError if the file is missing, damaged, or of another architecture.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        tensors = load_file(file)
+        tensors = read_tensors(file, most_bytes(model))
     except FileNotFoundError:
         raise InputError(f"{file}: no such checkpoint") from None
-    except SafetensorError as error:
-        raise InputError(f"{file}: not a whole safetensors file ({error}); run again with --fresh") from None
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: these weights do not fit the model: {reason}") from None
+
+
+def most_bytes(model: Model) -> int:
+    """How large a file of a model's weights may be: as float64, which is twice float32, with its header."""
+    numbers: int = sum(value.nbytes for value in model.state_dict().values())
+    return 2 * numbers + LARGEST_HEADER
+
+
+def read_tensors(file: Path, most: int, *, links: bool = False, digest: str = "") -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Its header is checked before anything is made of it: safetensors makes an object for every tensor that is named,
+    and takes the last of two of one name.
+
+    Parameters
+    ----------
+    most : how many bytes the file may have
+    links : whether it may be a link
+    digest : the SHA-256 that it must have; "" if any
+
+    Raises FileNotFoundError where there is none, InputError for any other fault.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = read_bytes(file, most, links=links)
+    if digest and hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(f"{file}: was changed while this ran; run again")
+    try:
+        _require_header(content, len(content), LARGEST_HEADER)
+        tensors: dict[str, Tensor] = load(content)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]  # KeyError: a type of numbers that torch has not
+        raise InputError(f"{file}: not a whole safetensors file ({reason}); run again with --fresh") from None
+    return tensors
+
+
+def require_header_of(file: Path, most: int = LARGEST_HEADER) -> None:
+    """Check the header of a safetensors file that is then read in parts.
+
+    Raises OSError where it is no regular file, ValueError or TypeError for a header that is not sound.
+    """
+    with open_regular(file) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        _require_header(handle.read(min(8 + most, size)), size, most)
+
+
+def _require_header(content: bytes, size: int, most: int) -> None:
+    """Raise ValueError for a header that is too long, or whose tensors do not fill the file one after the other."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(most, size - 8):
+        raise ValueError(f"its header claims {length} bytes")
+    told = parse_json(content[8 : 8 + length])
+    if not isinstance(told, dict):
+        raise ValueError("its header is no object")
+    end = 0
+    for name, tensor in sorted(
+        ((name, tensor) for name, tensor in told.items() if name != "__metadata__"),
+        key=lambda item: item[1]["data_offsets"],
+    ):
+        start, stop = tensor["data_offsets"]
+        if start != end or stop < start or any(not 0 <= axis < 1 << 48 for axis in tensor["shape"]):
+            raise ValueError(f"tensor {name[:80]!r} claims bytes {start} to {stop}, of shape {tensor['shape']}"[:200])
+        end = stop
+    if end != size - 8 - length:
+        raise ValueError(f"its tensors claim {end} bytes of {size - 8 - length}")
 
 
 def load_model(folder: Path) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,12 @@ from torch import Tensor
 
 from uadbench.errors import InputError
 from uadbench.models.base import Model
-from uadbench.models.checkpoint import CARD, WEIGHTS
+from uadbench.models.checkpoint import CARD, WEIGHTS, most_bytes, read_tensors
 from uadbench.registry import names_code
 from uadbench.store import file_hash, read_sealed
 
 PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
 """Endings of files that torch.load reads by running what is in them."""
-
-LARGEST_HEADER = 100_000_000
-"""Bytes that safetensors takes before the numbers."""
 
 CONVERT = (
     "from safetensors.torch import save_file; "
@@ -52,6 +48,8 @@ def find_weights(reference: Path) -> GivenWeights:
         raise InputError(
             f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}"
         )
+    if file != reference and file.is_symlink():
+        raise InputError(f"--checkpoint {file}: is a link; give the file that it leads to")
     if file.suffix.lower() in PICKLES:
         raise InputError(
             f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "
@@ -73,19 +71,7 @@ def load_given(model: Model, weights: GivenWeights) -> str:
     Raises InputError if the file is damaged, holds what is not finite, was changed since it was found, or has other
     tensors than the model: the first is named, with the two shapes.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    needed = sum(value.nbytes for value in model.state_dict().values())
-    if (size := weights.file.stat().st_size) > 2 * needed + LARGEST_HEADER:  # float64 for float32
-        raise InputError(f"{weights.file}: has {size} bytes, and the model's weights have {needed}")
-    content = weights.file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != weights.digest:
-        raise InputError(f"{weights.file}: was changed while this ran; run again")
-    try:
-        tensors = load(content)
-    except (SafetensorError, KeyError) as error:  # a type of numbers that torch has not
-        raise InputError(f"{weights.file}: not a whole safetensors file ({error})") from None
+    tensors = read_tensors(weights.file, most_bytes(model), links=True, digest=weights.digest)
     prefix = _wrapped_in(tensors, model.state_dict())
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     _require_fit(weights.file, tensors, model)

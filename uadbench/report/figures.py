@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from uadbench.examples import EXAMPLES, read_examples
+from uadbench.examples import EXAMPLES, has_examples, read_examples
 from uadbench.results import Result
 from uadbench.store import atomic_path, require_inside
 from uadbench.types import UNSEEN
@@ -36,7 +37,7 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
     figures = {"severity": severity_figure(result)}
     if result.training:
         figures["training"] = training_figure(result)
-    if (folder / EXAMPLES).is_file():
+    if has_examples(folder):
         figures["example"] = example_figure(folder / EXAMPLES, result.model.name)
     files = []
     require_inside(folder, folder / FIGURES / "x.png")
@@ -46,6 +47,13 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
             figure.savefig(partial, dpi=DPI)
         files.append(file)
     return files
+
+
+def figures_of(folder: Path) -> list[Path]:
+    """The figures in a run folder that `draw_figures` draws. Raises InputError where their folder leads elsewhere."""
+    files = [folder / FIGURES / f"{name}.png" for name in ("severity", "training", "example")]
+    require_inside(folder, *files)
+    return [file for file in files if os.path.lexists(file)]
 
 
 def severity_figure(result: Result) -> Figure:

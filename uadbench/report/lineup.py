@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
-from uadbench.examples import EXAMPLES, Examples, read_examples
+from uadbench.examples import EXAMPLES, Examples, has_examples, read_examples
 from uadbench.report.brain_rows import BrainRows, Scale
 from uadbench.report.words import near, number
 from uadbench.results import Result
@@ -50,7 +50,7 @@ def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequen
     entries: list[Entry] = []
     for run, result, telling, table in zip(runs, results, _telling(results), tables, strict=True):
         file = (run if run.is_dir() else run.parent) / EXAMPLES
-        if not file.is_file():
+        if not has_examples(file.parent):
             raise InputError(f"{run}: has no {EXAMPLES} to draw; give the run folder that 'uadbench run' wrote")
         examples = read_examples(file)
         case = examples.volumes.get("case")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from uadbench.examples import EXAMPLES, read_examples
+from uadbench.examples import EXAMPLES, has_examples, read_examples
 from uadbench.progress import Progress
 from uadbench.report import paper
 from uadbench.report.exhibit import Exhibit
@@ -21,6 +21,7 @@ from uadbench.report.words import number
 from uadbench.resampling import RESAMPLES
 from uadbench.results import Result
 from uadbench.store import atomic_path, write_text
+from uadbench.text import in_csv, on_page
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
@@ -31,25 +32,34 @@ DPI = 130
 
 
 @dataclass(frozen=True)
+class Report:
+    """A report as it was written: its page, and all of its files."""
+
+    page: Path
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class _Shown:
-    """An exhibit ready for the template: its table's rows, its picture and its CSV as data URIs."""
+    """An exhibit ready for the template: its table's rows, its picture and its CSV as data URIs; and its files."""
 
     exhibit: Exhibit
     columns: list[str]
     rows: list[list[str]]
     picture: str
     csv: str
+    files: tuple[Path, ...]
 
 
-def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, progress: Progress) -> Path:
-    """Write the page, `figures/` and `tables/` of a result into a folder; returns the page.
+def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, progress: Progress) -> Report:
+    """Write the page, `figures/` and `tables/` of a result into a folder.
 
     Parameters
     ----------
     scores : one row a case, as stored beside the result
     run : the run folder, which may hold volumes for pictures
     """
-    examples = read_examples(run / EXAMPLES) if (run / EXAMPLES).is_file() else None
+    examples = read_examples(run / EXAMPLES) if has_examples(run) else None
     shown = []
     found = list(exhibits(result, scores, examples))
     with progress.task(f"report of {result.model.name}", len(found)) as task:
@@ -57,7 +67,7 @@ def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, 
             shown.append(_show(exhibit, folder))
             task.advance(1, exhibit.name)
     write_text(folder / PAGE, _page(result, shown))
-    return folder / PAGE
+    return Report(folder / PAGE, (folder / PAGE, *(file for each in shown for file in each.files)))
 
 
 def methods(result: Result) -> str:
@@ -87,6 +97,7 @@ def _environment() -> Environment:
 
     return Environment(
         loader=PackageLoader("uadbench.report", "templates"),
+        finalize=on_page,
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -98,21 +109,24 @@ def _show(exhibit: Exhibit, folder: Path) -> _Shown:
     picture = csv = ""
     columns: list[str] = []
     rows: list[list[str]] = []
+    written: list[Path] = []
     if exhibit.table is not None:
-        text = exhibit.table.to_csv(index=False)
-        write_text(folder / "tables" / f"{exhibit.name}.csv", text)
+        text = exhibit.table.map(in_csv).rename(columns=in_csv).to_csv(index=False)
+        written.append(folder / "tables" / f"{exhibit.name}.csv")
+        write_text(written[-1], text)
         csv = _uri("text/csv;charset=utf-8", text.encode())
         columns, rows = list(exhibit.table.columns), exhibit.table.to_numpy().tolist()
     if exhibit.draw is not None:
         figure = exhibit.draw()
         files = {kind: _drawn(figure, kind, exhibit.name) for kind in ("png", "svg")}
         for kind, content in files.items():
-            with atomic_path(folder / "figures" / f"{exhibit.name}.{kind}") as partial:
+            written.append(folder / "figures" / f"{exhibit.name}.{kind}")
+            with atomic_path(written[-1]) as partial:
                 partial.write_bytes(content)
         # brains are pixels: as SVG they would only be larger
         kind, media = ("png", "image/png") if exhibit.raster else ("svg", "image/svg+xml")
         picture = _uri(media, files[kind])
-    return _Shown(exhibit, columns, rows, picture, csv)
+    return _Shown(exhibit, columns, rows, picture, csv, tuple(written))
 
 
 def _drawn(figure: Any, kind: str, name: str) -> bytes:
