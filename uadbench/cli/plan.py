@@ -62,8 +62,8 @@ def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int
         bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
         lines.append(f"about {told(total)} of one worker{share}, as cells cost under {bases}")
     if unknown := len(estimates) - len(known):
-        of_them = f"{unknown} of them {'costs' if unknown == 1 else 'cost'}" if total else "they cost"
-        lines.append(f"{of_them} an unknown time: no result of such models is known here")
+        whose = f"the cost of {unknown} of them" if total else "their cost"
+        lines.append(f"{whose} is unknown: there is no result of such a model here")
     return lines
 
 
