@@ -44,18 +44,19 @@ def read_flat(raw: bytes, texts: Collection[str]) -> pyarrow.Table:
     _require_pages(raw, file.metadata)
     names = [name for name in file.schema_arrow.names if name in texts]
     # as a dictionary a text is held once, however many rows name it
-    table = _opened(raw, names).read(use_threads=False, use_pandas_metadata=False)
+    table = _opened(raw, names, file.metadata).read(use_threads=False, use_pandas_metadata=False)
     for name in names:
         table = table.set_column(table.column_names.index(name), name, _text(name, table[name]))
     return table
 
 
-def _opened(raw: bytes, dictionaries: Sequence[str]) -> Any:
+def _opened(raw: bytes, dictionaries: Sequence[str], known: Any = None) -> Any:
     import pyarrow
     import pyarrow.parquet
 
     return pyarrow.parquet.ParquetFile(
         pyarrow.BufferReader(raw),
+        metadata=known,
         read_dictionary=list(dictionaries),
         thrift_string_size_limit=_LARGEST_STRING,
         thrift_container_size_limit=2 * MOST_COLUMNS,
