@@ -306,7 +306,7 @@ def test_bad_input_is_refused_before_anything_is_written(
 
 def test_nan_is_refused_or_set_to_zero(tmp_path: Path) -> None:
     source, anomalies, severities = with_nan(tmp_path)
-    with pytest.raises(InputError, match=r"a\.nii\.gz: 1 voxel is NaN .*--nan zero"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: 1 voxel is NaN .*nan=zero.*--nan zero"):
         simulate(source, anomalies, severities, tmp_path / "out", Silent())
     assert not list((tmp_path / "out").iterdir())
     table = simulate(source, anomalies, severities, tmp_path / "out", Silent(), nan="zero")

@@ -370,7 +370,11 @@ BROKEN = {
     ),
     "no tables": (lambda t: lose(t, "participants.tsv"), "no participants.tsv and no sessions.tsv.*diagnosis"),
     "two scans": (two_scans, "sub-2 ses-M000: has 2 scans: .*rec-coregiso.*contains=rec-coregiso"),
-    "missing rows": (lambda t: table(t, "participant_id diagnosis\n001 CN\n002 CN"), "3 of 3 scans.*sub-1.*'001'"),
+    "missing rows": (
+        lambda t: table(t, "participant_id diagnosis\n001 CN\n002 CN"),
+        "'001' and 'sub-1' seem to be the same",
+    ),
+    "strange rows": (lambda t: table(t, "participant_id diagnosis\n7 CN\n8 CN"), "3 of 3 scans.*sub-1.*'7'"),
     "no diagnosis": (lambda t: table(t, "participant_id diagnosis\nsub-1 n/a\nsub-2 -4"), "3 of 3 scans.*diagnosis"),
     "no diagnoses": (lambda t: table(t, "participant_id age\nsub-1 70"), "PATH:diagnosis=COLUMN.*participant_id, age"),
     "no ids": (lambda t: table(t, "subject diagnosis\nsub-1 CN"), "the columns are subject, diagnosis; it needs"),
@@ -523,7 +527,7 @@ def test_open_the_wrong_folder(tree):
         open_cohort(str(tree.parent))
     with pytest.raises(InputError, match=f"give {re.escape(str(tree))}"):
         open_cohort(str(tree / "subjects"))
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match="not a table of scans"):
         open_cohort(str(next(tree.rglob("*.nii.gz"))))
     with pytest.raises(InputError, match=r"participants\.tsv: has no column 'path'"):
         open_cohort(str(tree / "participants.tsv"))

@@ -303,6 +303,21 @@ def test_a_copied_scan_is_named_with_its_original(found):
     assert told.fatal and "sub-twin" in told.where and scan_path("sub-P0001", "ses-M000").stem in told.value
 
 
+def test_a_copy_in_integers_is_named(whole, tmp_path):
+    """Its bytes and voxels differ from those of the original."""
+    original = (whole / scan_path("sub-P0001", "ses-M000")).with_suffix("")
+    image = nibabel.load(original)
+    copy = nibabel.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2] * 1.001, image.affine @ np.diag([2, 2, 2, 1]))
+    copy.set_data_dtype(np.int16)
+    nibabel.save(copy, tmp_path / "copy.nii")
+    other = (whole / scan_path("sub-P0002", "ses-M000")).with_suffix("")
+    rows = [("a", original, "CN"), ("b", tmp_path / "copy.nii", "AD"), ("c", other, "CN")]
+    lines = ["participant_id,path,diagnosis", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    copies = [f for f in check_cohort(str(tmp_path / "t.csv"), ROLES, Silent()).findings if f.kind == "copy"]
+    assert [Path(f.where).name for f in copies] == ["copy.nii"] and str(original) in copies[0].value
+
+
 def test_who_is_in_two_parts_is_named(found, split):
     (told,) = [f for f in found.findings if f.kind == "two parts"]
     assert told.fatal and told.where == str(split) and "in train and test" in told.value

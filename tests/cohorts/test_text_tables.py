@@ -104,6 +104,8 @@ def test_what_is_no_such_table_is_named(name, content, said, tmp_path):
 def test_a_column_is_found_in_any_letters(tmp_path):
     (tmp_path / "t.csv").write_text("Path, Dx\na.nii, CN\n")
     table = read_table(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="PATH:image=COLUMN"):
+        column(tmp_path, table, "scan", "image")
     assert column(tmp_path, table, "path") == "Path" and column(tmp_path, table, "DX") == "Dx"
     with pytest.raises(InputError, match="no column 'paht'; did you mean 'Path'"):
         column(tmp_path, table, "paht")

@@ -14,6 +14,7 @@ import pytest
 from uadbench.cli.main import main
 from uadbench.cohorts.base import visits_of
 from uadbench.cohorts.caps import Caps
+from uadbench.cohorts.check_people import people_findings
 from uadbench.cohorts.export import scan_path
 from uadbench.cohorts.findings import Finding, collecting
 from uadbench.cohorts.opening import open_cohort
@@ -273,6 +274,13 @@ def visits(*known: tuple[str, str]) -> pd.DataFrame:
         ([("ses-2", "CN"), ("ses-10", "AD")], ["ses-2"]),
         ([("sc", "MCI"), ("ses-M000", "CN")], []),
         ([("ses-M000", "CN"), ("ses-M012", "")], ["ses-M000"]),
+        ([("ses-M000", "CN"), ("ses-02", "AD")], ["ses-M000"]),
+        ([("d0099", "CN"), ("d2430", "AD")], ["d0099"]),
+        ([("2010-03-12", "CN"), ("2012-04-01", "AD")], ["2010-03-12"]),
+        ([("ses-20100312", "CN"), ("ses-20120401", "AD")], ["ses-20100312"]),
+        ([("25032010", "AD"), ("01042012", "CN")], []),
+        ([("ses-11152010", "AD"), ("ses-03012012", "CN")], []),
+        ([("ses-V1", "CN"), ("ses-V2", "AD")], []),
     ],
 )
 def test_healthy_after_another_diagnosis_does_not_count(known, expected):
@@ -281,9 +289,58 @@ def test_healthy_after_another_diagnosis_does_not_count(known, expected):
     if not expected:
         with pytest.raises(InputError, match="follow another diagnosis"):
             ROLES.healthy_rows(table)
-        assert "after another diagnosis" in "".join(ROLES.left_out(table))
+        assert "left out: 1 scan of 1 participant" in "".join(ROLES.left_out(table))
     else:
         assert list(ROLES.healthy_rows(table).session_id) == expected
+
+
+def test_what_is_certain_and_what_is_not_are_two_reasons():
+    first, *_ = ROLES.left_out(visits(("ses-M000", "AD"), ("ses-M012", "CN")))
+    assert "after another diagnosis" in first
+    first, *_ = ROLES.left_out(visits(("25032010", "AD"), ("01042012", "CN")))
+    assert "do not say" in first
+
+
+def test_a_persons_diagnosis_is_that_at_baseline_where_visits_have_their_own(tmp_path):
+    """AD in participants.tsv, then CN at the only visit of sessions.tsv: not healthy."""
+    scan(tmp_path, "sub-1", "ses-M012")
+    tsv(tmp_path / "participants.tsv", [("participant_id", "diagnosis"), ("sub-1", "AD")])
+    tsv(tmp_path / "sessions.tsv", [("participant_id", "session_id", "diagnosis"), ("sub-1", "M12", "CN")])
+    caps = Caps(tmp_path)
+    with pytest.raises(InputError, match="follow another diagnosis"):
+        ROLES.healthy_rows(caps.participants, visits_of(caps))
+    scan(tmp_path, "sub-1", "ses-M000")
+    tsv(tmp_path / "sessions.tsv", [("participant_id", "session_id", "diagnosis"), ("sub-1", "M00", "CN")])
+    assert {finding.kind for finding in findings_of(tmp_path)} == {"two diagnoses", "no diagnosis"}
+
+
+@pytest.mark.parametrize("column", ["DX.bl", "dx_bl", "Diagnosis baseline", "baseline_diagnosis", "DX_SC"])
+def test_baseline_columns_in_every_spelling(column, tmp_path):
+    rows = [("sub-1", "m12", "a.nii", "CN", "LMCI"), ("sub-2", "m12", "b.nii", "CN", "CN")]
+    tsv(tmp_path / "t.tsv", [("participant_id", "session_id", "path", "DX", column), *rows])
+    cohort = open_cohort(str(tmp_path / "t.tsv"))
+    assert list(ROLES.healthy_rows(cohort.participants, visits_of(cohort)).participant_id) == ["sub-2"]
+    with pytest.raises(InputError, match="2 of 2 scans"):  # a baseline value holds at baseline, chosen or not
+        open_cohort(f"{tmp_path / 't.tsv'}:diagnosis={column}")
+
+
+@pytest.mark.parametrize(("one", "other"), [("0001", "1"), ("sub-0001", "0001"), ("sub-abc8", "sub-ABC8")])
+def test_one_participant_in_two_spellings_is_refused(one, other, tmp_path):
+    """They trained and validated."""
+    tsv(tmp_path / "t.tsv", [("participant_id", "path", "diagnosis"), (one, "a.nii", "CN"), (other, "b.nii", "CN")])
+    with pytest.raises(InputError, match="seem to be the same participant"):
+        open_cohort(str(tmp_path / "t.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ages"),
+    [("ses-01", "ses-02", (70, 66)), ("20100312", "20120401", (70, 66)), ("d0010", "d0800", (70, 75))],
+)
+def test_ages_that_contradict_the_sessions_are_named(first, second, ages):
+    table = pd.DataFrame([("sub-1", first, "CN", ages[0]), ("sub-1", second, "CN", ages[1])])
+    table.columns = ["participant_id", "session_id", "group", "age"]
+    found = people_findings(table.assign(sex="F"), table, ROLES)
+    assert ("sessions", "sub-1") in {(finding.kind, finding.where) for finding in found}
 
 
 def test_a_visit_without_a_scan_counts_for_the_order(tmp_path):
@@ -403,10 +460,11 @@ def test_a_scan_in_anothers_folder_is_said(who, session, said, tmp_path):
 
 
 def test_sessions_may_be_numbered_from_zero(tmp_path):
-    for session in ("ses-0", "ses-1"):
-        scan(tmp_path, "sub-1", session)
-    tsv(tmp_path / "participants.tsv", [("participant_id", "diagnosis_bl"), ("sub-1", "CN")])
-    assert groups(tmp_path) == ["CN", ""]
+    """Where somebody has ses-00, nobody's ses-01 is the baseline."""
+    for who, session in (("sub-1", "ses-00"), ("sub-1", "ses-01"), ("sub-2", "ses-01")):
+        scan(tmp_path, who, session)
+    tsv(tmp_path / "participants.tsv", [("participant_id", "diagnosis_bl"), ("sub-1", "CN"), ("sub-2", "CN")])
+    assert groups(tmp_path) == ["CN", "", ""]
 
 
 def test_a_row_without_a_session_in_a_table_of_visits_is_of_no_visit(tmp_path):

@@ -11,7 +11,7 @@ from uadbench.cohorts.clinical import Columns, columns_of, no_diagnoses
 from uadbench.cohorts.findings import Finding, tell
 from uadbench.cohorts.sessions import canonical
 from uadbench.cohorts.text_tables import read_table, rows_of
-from uadbench.cohorts.visits import ALWAYS, Key, Records, count_scans
+from uadbench.cohorts.visits import ALWAYS, Key, Records, count_scans, tell_spellings
 from uadbench.errors import InputError
 
 UNKNOWN = "n/a"
@@ -49,6 +49,7 @@ def describe(tree: Path, keys: list[Key], chosen: Mapping[str, str]) -> tuple[pd
             raise InputError(f"{tree}: no table has a column '{name}'; the columns are {', '.join(there)}")
     if not any("group" in found for found in columns.values()):
         raise InputError(no_diagnoses(tree, there))
+    tell_spellings(tree, [*records.people, *(participant for participant, _ in keys)])
     table = records.resolved(keys)
     _report(tree, table, records)
     return table, records.diagnoses()
@@ -63,14 +64,15 @@ def _report(tree: Path, table: pd.DataFrame, records: Records) -> None:
     if len(strangers):
         example = next(iter(records.people), "none")
         value = f"{count_scans(strangers, table)} have no row in the tables; participants there are called '{example}'"
-        tell(Finding("no diagnosis", str(tree), value, f"add the rows ({NEEDED}) or remove the scans", fatal))
+        advice = f"spell ids as the folders do, add the rows ({NEEDED}), or remove the scans"
+        tell(Finding("no diagnosis", str(tree), value, advice, fatal))
     if len(undiagnosed):
         first = undiagnosed.iloc[0]["participant_id"]
         known = records.diagnoses()
         known = known[known["participant_id"] == first]
         there = ", ".join(f"{row.group} at {row.session_id}" for row in known.itertuples()) or "nothing"
         value = f"{count_scans(undiagnosed, table)} have no diagnosis at their visit; known of {first}: {there}"
-        tell(Finding("no diagnosis", str(tree), value, "they are left out; give each visit its own diagnosis", fatal))
+        tell(Finding("no diagnosis", str(tree), value, "give each visit its own diagnosis to use its scan", fatal))
 
 
 def _tables(tree: Path, participants: list[str]) -> list[tuple[Path, str]]:

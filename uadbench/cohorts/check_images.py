@@ -41,6 +41,10 @@ FAR = 6.0
 SUVR_RANGE = (0.5, 2.0)
 """Where the mean over cerebellum and pons lies, if values are SUVR of whatever reference region."""
 
+COPY = 0.98
+"""Above this correlation of asymmetries one of two scans is a copy. Two sessions of a phantom have at most .88, a scan
+and its copy in integers, or moved by .01 mm, more than .999."""
+
 MIRRORED = -0.3
 """Below this correlation of asymmetries one of two scans is mirrored. Two sessions of a phantom: .39 or more."""
 
@@ -105,7 +109,7 @@ def of_scan(file: Path, scan: Measured, trusted: bool = False) -> Iterator[Findi
     if scan.filled < FILLED:
         yield not_in_mni(file, scan.filled, trusted)
     elif scan.likeness < LIKENESS:
-        value = f"it correlates {scan.likeness:.2f} with MNI tissue (at least {LIKENESS} is expected)"
+        value = f"it correlates {scan.likeness:.3f} with MNI tissue (at least {LIKENESS:.3f} is expected)"
         advice = "look at it: turned, or registered wrongly? register it again"
         yield Finding("not MNI", where, value, advice, not trusted)
     if scan.negative > NEGATIVE:
@@ -172,6 +176,24 @@ def _duplicates(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Ite
             value = f"is the same image as {files[first]}"
             advice = "keep one" if first[0] == key[0] else "find out whose it is: the same brain may train and test"
             yield Finding("duplicate", str(files[key]), value, advice)
+    kept = sorted(known.values(), key=list(scans).index)
+    yield from _copies({key: scans[key] for key in kept}, files)
+
+
+def _copies(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
+    """One image saved anew, in another type, unit or lattice: what left and right differ by is the same."""
+    keys = list(scans)
+    shapes = np.stack([scan.asymmetry for scan in scans.values()]).astype(np.float64)
+    shapes -= shapes.mean(axis=1, keepdims=True)
+    sizes = np.linalg.norm(shapes, axis=1)
+    shapes /= np.where(sizes > 0, sizes, 1)[:, None]
+    for place, key in enumerate(keys[1:], start=1):
+        likeness = shapes[:place] @ shapes[place]
+        nearest = int(likeness.argmax())
+        if sizes[place] > 0 and likeness[nearest] > COPY:
+            value = f"looks like a copy of {files[keys[nearest]]} (its asymmetry correlates {likeness[nearest]:.4f})"
+            advice = "find out whose it is: the same brain may train and test"
+            yield Finding("copy", str(files[key]), value, advice, False)
 
 
 def _mirrored(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:

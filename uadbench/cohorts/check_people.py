@@ -10,7 +10,7 @@ import pandas as pd
 
 from uadbench.cohorts.findings import Finding
 from uadbench.cohorts.roles import Roles
-from uadbench.cohorts.sessions import in_time, months
+from uadbench.cohorts.sessions import in_time, years_between
 from uadbench.errors import InputError
 
 AGES = (18.0, 105.0)
@@ -57,6 +57,11 @@ def _changes(visits: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
     for name, rows in visits[visits["group"] != ""].groupby("participant_id", sort=True):
         known: dict[str, str] = dict(zip(rows["session_id"], rows["group"], strict=True))
         ordered = [(session, known[session]) for session in in_time(known)]
+        mixed = {group.lower() in healthy for group in known.values()} == {True, False}
+        if not ordered and mixed:
+            course = ", ".join(f"{group} at {session}" for session, group in known.items())
+            advice = "its healthy scans are left out, because session ids do not say which visit came first"
+            yield Finding("order unknown", str(name), course, advice, False)
         course = ", ".join(f"{group} at {session}" for session, group in ordered)
         groups = [group.lower() for _, group in ordered]
         if any(_improves(one, other, healthy) for one, other in pairwise(groups)):
@@ -98,10 +103,10 @@ def _ages(table: pd.DataFrame) -> Iterator[Finding]:
 
 def _sessions(name: str, rows: pd.DataFrame) -> Iterator[Finding]:
     """Sessions whose months and ages contradict each other."""
-    visits = [(months(str(row.session_id)), float(str(row.age)), str(row.session_id)) for row in rows.itertuples()]
-    known = sorted((month, age, session) for month, age, session in visits if month is not None and not np.isnan(age))
-    for (month, age, session), (later, older, last) in pairwise(known):
-        passed = (later - month) / 12
-        if older < age or abs(older - age - passed) > DRIFT_YEARS:
-            value = f"{passed:.1f} years lie between {session} and {last}, but the ages are {age:g} and {older:g}"
+    ages = {str(row.session_id): float(str(row.age)) for row in rows.itertuples() if not np.isnan(float(str(row.age)))}
+    for session, last in pairwise(in_time(ages)):
+        age, older, passed = ages[session], ages[last], years_between(session, last)
+        if older < age or (passed is not None and abs(older - age - passed) > DRIFT_YEARS):
+            apart = "time" if passed is None else f"{passed:.1f} years"
+            value = f"from {session} to {last}, {apart} passes, but the ages are {age:g} and {older:g}"
             yield Finding("sessions", name, value, "sessions out of order, or a wrong age: mend the table", False)

@@ -24,8 +24,8 @@ ALIASES = {
 }
 """Our column -> the names it goes by, the best first (compared without case)."""
 
-AT_BASELINE = ("_bl", "_sc", "_baseline", "_screening")
-"""Endings of columns that say what was so at baseline, as in `diagnosis_bl`."""
+AT_BASELINE = ("bl", "sc", "baseline", "screening")
+"""Before or behind a column's name they say what was so at baseline, as in `diagnosis_bl` and `DX.bl`."""
 
 CHANGES = {"dxchange", "dxchng", "dxcurren"}
 """Columns of ADNI that code a change, or a stage, as numbers: 1 may be 'stable NL', 7 'NL to MCI'."""
@@ -66,19 +66,22 @@ def columns_of(file: Path, table: pd.DataFrame, chosen: Mapping[str, str], requi
         InputError: for a chosen column that the table lacks or that codes a change, and where the first of several
             names has only unknown values while another one has known values.
     """
-    lower = {str(name).lower(): str(name) for name in table.columns}
+    plain = {_plain(str(name)): str(name) for name in reversed(list(table.columns))}
     found = Columns({}, {})
     for ours, names in ALIASES.items():
         if name := chosen.get(ours, ""):
             if name.lower() in CHANGES:
                 advice = "add a column of diagnoses such as CN, MCI, AD"
                 raise InputError(f"{file}: '{name}' holds codes of a change, not diagnoses; {advice}")
-            if required or name.lower() in lower:
+            if required or name.lower() in {str(each).lower() for each in table.columns}:
                 part = found.baseline if is_baseline(name) else found.current
                 part[ours] = column(file, table, name)
             continue
-        for part, endings in ((found.current, ("",)), (found.baseline, AT_BASELINE)):
-            there = [lower[name + end] for name in names for end in endings if name + end in lower]
+        for part, spellings in (
+            (found.current, names),
+            (found.baseline, [each for n in names for each in _at_baseline(n)]),
+        ):
+            there = [plain[name] for name in spellings if name in plain]
             if there:
                 part[ours] = _filled(file, table, ours, there)
     return found
@@ -115,7 +118,18 @@ def is_known(text: str) -> bool:
 
 def is_baseline(name: str) -> bool:
     """Whether a table's column says what was so at baseline."""
-    return name.lower().endswith(AT_BASELINE)
+    words = _plain(name).split("_")
+    return len(words) > 1 and (words[0] in AT_BASELINE or words[-1] in AT_BASELINE)
+
+
+def _plain(name: str) -> str:
+    """A column's name in small letters, its words joined by underscores: DX.bl is dx_bl."""
+    return re.sub(r"[\s._-]+", "_", name.strip().lower())
+
+
+def _at_baseline(name: str) -> list[str]:
+    """What a column is called that holds a value at baseline."""
+    return [f"{name}_{word}" for word in AT_BASELINE] + [f"{word}_{name}" for word in AT_BASELINE]
 
 
 class Unusable(ValueError):

@@ -158,7 +158,7 @@ def _check_values(path: Path, data: Volume, nan: str, constant: str) -> Volume:
         if nan == "refuse":
             count = int(wrong.sum())
             verb = "voxel is" if count == 1 else "voxels are"
-            advice = "mend the file, or set them to 0 (--nan zero, or --cohort PATH:nan=zero)"
+            advice = "mend the file, or set them to 0 (PATH:nan=zero; simulate: --nan zero)"
             refuse("NaN", path, f"{count} {verb} NaN or infinite", advice)
         data = np.where(wrong, np.float32(0), data)
         low, high = float(data.min()), float(data.max())

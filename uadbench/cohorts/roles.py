@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
-from uadbench.cohorts.sessions import may_precede
+from uadbench.cohorts.sessions import may_precede, precedes
 from uadbench.errors import InputError
 from uadbench.plurals import counted
 
@@ -56,7 +57,7 @@ class Roles:
         """Every diagnosis with its participants, scans and role, in one line."""
         parts = []
         for name, scans in _counts(table).items():
-            people = table.loc[table["group"] == name, "participant_id"].nunique()
+            people = _of(table, (name,))["participant_id"].nunique()
             role = next(
                 (r for r, names in (("healthy", self.healthy), ("patients", self.patients)) if _is(name, names)), ""
             )
@@ -69,6 +70,7 @@ class Roles:
         known = table if visits is None else visits
         called = _of(table, self.healthy)
         reverted = called[self._relapsed(called, known)]
+        certain = self._relapsed(reverted, known, precedes)
         without = table[table["group"] == ""]
         converted = without[self._relapsed(without, known)]
         patients = _of(table, self.patients)
@@ -77,20 +79,30 @@ class Roles:
         if len(without):
             also = f", of which {len(converted)} follow another diagnosis" if len(converted) else ""
             lines.append(f"left out: {_named(without)} without a diagnosis at the visit{also}")
-        if len(reverted):
-            lines.append(f"left out: {_named(reverted)} with a healthy diagnosis after another diagnosis")
+        if certain.any():
+            lines.append(f"left out: {_named(reverted[certain])} with a healthy diagnosis after another diagnosis")
+        if not certain.all():
+            why = "with a healthy diagnosis, where session ids do not say whether another diagnosis came first"
+            lines.append(f"left out: {_named(reverted[~certain])} {why}")
+        unused = ~table["group"].str.lower().isin(["", *(name.lower() for name in self.healthy)])
+        if patients.empty and unused.any():
+            lines.append(
+                f"no patients: no scan has the diagnosis {', '.join(self.patients)}; choose with --patients NAME"
+            )
         if len(before):
             lines.append(f"left out: {_named(before)} of patients who have a healthy diagnosis at another visit")
         return lines
 
-    def _relapsed(self, rows: pd.DataFrame, visits: pd.DataFrame) -> pd.Series:
+    def _relapsed(
+        self, rows: pd.DataFrame, visits: pd.DataFrame, before: Callable[[str, str], bool] = may_precede
+    ) -> pd.Series:
         """Which rows follow a visit of the same person with a diagnosis that is not healthy, or may follow one."""
         other = visits[(visits["group"] != "") & ~visits["group"].str.lower().isin([n.lower() for n in self.healthy])]
         sessions: dict[str, list[str]] = {}
         for person, session in zip(other["participant_id"], other["session_id"], strict=True):
             sessions.setdefault(person, []).append(session)
         keys = zip(rows["participant_id"], rows["session_id"], strict=True)
-        found = [any(may_precede(visit, own) for visit in sessions.get(person, [])) for person, own in keys]
+        found = [any(before(visit, own) for visit in sessions.get(person, [])) for person, own in keys]
         return pd.Series(found, index=rows.index, dtype=bool)
 
 
@@ -103,7 +115,13 @@ def _of(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
-    return {str(name): int(n) for name, n in table["group"].value_counts().items()}
+    """Scans by diagnosis, in the spelling that most of them have."""
+    counts: dict[str, int] = {}
+    spelled: dict[str, str] = {}
+    for name, n in table["group"].value_counts().items():
+        shown = spelled.setdefault(str(name).lower(), str(name))
+        counts[shown] = counts.get(shown, 0) + int(n)
+    return counts
 
 
 def _named(rows: pd.DataFrame) -> str:

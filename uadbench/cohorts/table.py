@@ -14,7 +14,7 @@ from uadbench.cohorts.files import FileCohort, tell_another
 from uadbench.cohorts.findings import Finding, tell
 from uadbench.cohorts.sessions import BASELINE, canonical
 from uadbench.cohorts.text_tables import column, read_table, rows_of
-from uadbench.cohorts.visits import Key, Records, count_scans
+from uadbench.cohorts.visits import Key, Records, count_scans, tell_spellings
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 
@@ -71,9 +71,9 @@ def _read(
     table = read_table(file)
     if table.empty:
         raise InputError(f"{file}: has no rows; write one a scan")
-    images, people = column(file, table, image), column(file, table, participant)
+    images, people = column(file, table, image, "image"), column(file, table, participant, "participant")
     has_sessions = session.lower() in {name.lower() for name in table.columns} or session != "session_id"
-    visits = column(file, table, session) if has_sessions else ""
+    visits = column(file, table, session, "session") if has_sessions else ""
     columns = columns_of(file, table, chosen)
     if "group" not in columns:
         raise InputError(no_diagnoses(file, table.columns))
@@ -92,12 +92,13 @@ def _read(
         tell_another(where, key)
         files[key] = where
         records.add(file, line, key, row, columns)
+    tell_spellings(file, records.people)
     order = sorted(files)
     found = records.resolved(order)
     without = found[found["group"] == ""]
     if len(without):
         value = f"{count_scans(without, found)} have no diagnosis at their visit"
-        advice = "they are left out; give each visit its own diagnosis"
+        advice = "give each visit its own diagnosis to use its scan"
         tell(Finding("no diagnosis", str(file), value, advice, fatal=len(without) == len(found)))
     return {key: files[key] for key in order}, found, records.diagnoses()
 

@@ -78,12 +78,16 @@ def rows_of(table: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
         yield int(line), dict(zip(names, cells, strict=True))
 
 
-def column(file: Path, table: pd.DataFrame, name: str) -> str:
-    """Return the table's own spelling of a column. Raises InputError where no column has that name."""
+def column(file: Path, table: pd.DataFrame, name: str, option: str = "") -> str:
+    """Return the table's own spelling of a column.
+
+    Raises InputError where no column has that name; `option` is the one that chooses another.
+    """
     lower = {str(each).lower(): str(each) for each in table.columns}
     if name.lower() not in lower:
         hint = did_you_mean(name, list(lower.values()))
-        raise InputError(f"{file}: has no column '{name}'; {hint}")
+        choice = f"; choose it with PATH:{option}=COLUMN" if option else ""
+        raise InputError(f"{file}: has no column '{name}'; {hint}{choice}")
     return lower[name.lower()]
 
 
@@ -188,5 +192,6 @@ def _bounded(rows: Iterator[Row], width: int) -> Iterator[Row]:
         if count > most:
             raise ValueError(f"has more than {most} rows")
         if any(cells[width:]):
-            raise ValueError(f"line {number} has {len(cells)} cells, and the first line names {width} columns")
+            names = "; from R, write it with row.names=FALSE" if len(cells) == width + 1 else ""
+            raise ValueError(f"line {number} has {len(cells)} cells, and the first line names {width} columns{names}")
         yield number, cells[:width] + [""] * (width - len(cells))

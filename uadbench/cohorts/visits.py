@@ -24,7 +24,7 @@ import pandas as pd
 from uadbench.cohorts.base import COLUMNS, KEY, NUMBERS
 from uadbench.cohorts.clinical import ALIASES, Columns, Unclear, Unusable, complete, is_known, value_of
 from uadbench.cohorts.findings import Finding, tell
-from uadbench.cohorts.sessions import BASELINE, baseline_of, months, older
+from uadbench.cohorts.sessions import BASELINE, baseline_of, months, numbered_from, older
 
 ALWAYS, FIRST = "", "baseline"
 """Instead of a session (neither is one, see `sessions.canonical`): given once per person; given as a baseline value."""
@@ -78,12 +78,12 @@ class Records:
         sessions: dict[str, set[str]] = defaultdict(set)
         for participant, session in [*keys, *self._visits()]:
             sessions[participant].add(session)
-        by_visit = {ours for key in self._visits() for ours in self._cells[key]}
-        everywhere = [*CONSTANT, *(ours for ours in SELDOM if ours not in by_visit)]
+        everywhere = [*CONSTANT, *(ours for ours in SELDOM if ours not in self._by_visit())]
+        lowest = numbered_from(session for known in sessions.values() for session in known)
         rows = []
         for key in keys:
             alone = len(sessions[key[0]]) == 1
-            first = key[1] == baseline_of(sessions[key[0]])
+            first = key[1] == baseline_of(sessions[key[0]], lowest)
             cells = self._holding(key, everywhere, first, alone)
             values = {ours: value for ours, found in cells if (value := _read(key, ours, found)) is not None}
             if "age" not in values and (age := self._age(key, first, alone)) is not None:
@@ -94,14 +94,22 @@ class Records:
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
     def diagnoses(self) -> pd.DataFrame:
-        """Every diagnosis of a visit: participant_id, session_id, group; also of visits without a scan."""
-        rows = [
-            (participant, BASELINE if session == FIRST else session, cell.text)
+        """Every diagnosis of a visit: participant_id, session_id, group; also of visits without a scan.
+
+        A person's own diagnosis is that at baseline where a table gives diagnoses of visits, and of no visit elsewhere.
+        """
+        at_baseline = (FIRST, ALWAYS) if "group" in self._by_visit() else (FIRST,)
+        rows = {
+            (participant, BASELINE if session in at_baseline else session, cell.text): None
             for (participant, session), cells in self._cells.items()
-            if session != ALWAYS
+            if session != ALWAYS or ALWAYS in at_baseline
             for cell in cells.get("group", [])
-        ]
-        return pd.DataFrame(rows, columns=[*KEY, "group"], dtype=object)
+        }
+        return pd.DataFrame(list(rows), columns=[*KEY, "group"], dtype=object)
+
+    def _by_visit(self) -> set[str]:
+        """Our columns that a table gives by visit."""
+        return {ours for key in self._visits() for ours in self._cells[key]}
 
     def _visits(self) -> list[Key]:
         return [key for key in self._cells if key[1] not in (ALWAYS, FIRST)]
@@ -129,8 +137,9 @@ class Records:
                 yield ours, person[ours]
 
     def _compare_with_baseline(self, key: Key) -> None:
-        """Report a visit at baseline whose diagnosis differs from the one in a baseline column."""
-        own, baseline = self._at(*key).get("group"), self._at(key[0], FIRST).get("group")
+        """Report a baseline visit whose diagnosis differs from that of a baseline column, or of the person."""
+        own = self._at(*key).get("group")
+        baseline = self._at(key[0], FIRST).get("group") or self._at(key[0], ALWAYS).get("group")
         if own and baseline and not _same("group", own[-1].text, baseline[-1].text):
             value = f"{own[-1].column} is '{own[-1].text}', and {baseline[-1].column} is '{baseline[-1].text}'"
             tell(Finding("two diagnoses", " ".join(key), value, "that of the visit is used; correct one", fatal=False))
@@ -170,6 +179,17 @@ def _same(ours: str, one: str, other: str) -> bool:
         return value_of(ours, one.lower()) == value_of(ours, other.lower())
     except ValueError:
         return one.lower() == other.lower()
+
+
+def tell_spellings(where: Path, participants: Iterable[str]) -> None:
+    """Report ids that seem to be one person's in two spellings, such as 0001 and 1: people would train and test."""
+    known: dict[str, str] = {}
+    for name in participants:
+        plain = name.lower().removeprefix("sub-")
+        other = known.setdefault(plain.lstrip("0") if plain.isdecimal() else plain, name)
+        if other != name:
+            value = f"'{other}' and '{name}' seem to be the same participant"
+            tell(Finding("two spellings", str(where), value, "spell every id in one way"))
 
 
 def count_scans(some: pd.DataFrame, table: pd.DataFrame) -> str:
