@@ -420,7 +420,7 @@ def test_scores_that_hold_an_id_are_refused(outcomes, tmp_path) -> None:
     with pytest.raises(InputError, match=r"the scores' column scanner contains '.*', which names a participant"):
         share(run, tmp_path / "out")
     write_table(table.assign(participant_id="sub-1"), run / SCORES)
-    with pytest.raises(InputError, match="the scores are not those of its result"):
+    with pytest.raises(InputError, match="not the scores that the result vouches for"):
         share(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

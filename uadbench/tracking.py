@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import shutil
 import sqlite3
 import ssl
 import tempfile
@@ -378,14 +379,20 @@ def _make_database(file: Path) -> None:
     """Let MLflow make its tables in a file that gets its name when it is whole.
 
     That takes MLflow seconds and a hundred steps; a database in which it was killed on the way never works again.
+    MLflow makes a folder for artifacts after the database's address, in which some characters are escaped: so it begins
+    in the folder for temporary files.
     """
     if file.exists():
         return
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder:
-        partial = Path(folder).resolve() / file.name
-        MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder,
+    ):
+        made, partial = Path(scratch) / file.name, Path(folder) / file.name
+        MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
+        shutil.copyfile(made, partial)
         try:
             os.link(partial, file)
         except FileExistsError:  # another process was faster, and its database is in use

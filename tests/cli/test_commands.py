@@ -289,6 +289,6 @@ def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
         code == 0 and "mean SUVR, precuneus" in out and "needs 10 patients" in out and str(folder / "card.png") in out
     )
     code, _, err = call(capsys, *arguments, "--healthy", "HC")
-    assert code == 2 and "0 participants of group 'HC'" in err
+    assert code == 2 and "no scan has the diagnosis HC" in err
     code, _, err = call(capsys, *arguments, "--template", str(tmp_path / "none.nii"))
     assert code == 2 and "none.nii" in err

@@ -21,6 +21,7 @@ from tests.leaderboard.builder import (
     the,
 )
 from uadbench.cli.main import main
+from uadbench.commands import command
 from uadbench.leaderboard import render
 from uadbench.leaderboard.entries import RESULTS
 from uadbench.leaderboard.tolerance import metrics_of, tolerance
@@ -133,7 +134,8 @@ def test_check_says_what_is_out_of_date(built, tmp_path, file: str, change, show
     before = content(tmp_path)
     code, out, _ = call(capsys, "leaderboard", "build", "--check", "--root", built)
     assert code == 1 and shown in out
-    assert re.search(r"\nout of date.*; run 'uadbench leaderboard build' and commit what it writes\n$", out)
+    build = re.escape(command("uadbench", "leaderboard", "build", root=built))
+    assert re.search(rf"\nout of date.*{build}", out)
     assert content(tmp_path) == before
     assert call(capsys, "leaderboard", "build", "--root", built)[0] == 0
     assert call(capsys, "leaderboard", "build", "--check", "--root", built)[0] == 0
@@ -166,8 +168,8 @@ def test_a_readme_that_is_not_there(built, tmp_path, capsys) -> None:
 
 
 def test_no_results_yet(tmp_path, capsys) -> None:
-    for command in ("build", "verify"):
-        code, _, err = call(capsys, "leaderboard", command, "--root", tmp_path / "leaderboard")
+    for name in ("build", "verify"):
+        code, _, err = call(capsys, "leaderboard", name, "--root", tmp_path / "leaderboard")
         assert code == 2 and "uadbench leaderboard add RUN --root" in one_error(err)
 
 

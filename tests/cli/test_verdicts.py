@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from uadbench.cli.verdicts import gather, standings, standings_line, summaries
 from uadbench.cli.verdicts import verdicts as verdicts_of
+from uadbench.report.words import signed
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
@@ -89,3 +91,11 @@ def test_a_difference_that_another_seed_does_not_show_is_no_difference():
     lucky = verdicts(gather(seeds, [scores(0.2), scores(-0.1), scores(0, 0)]))
     assert steady[0].startswith("a beats zscore: +0.0")
     assert lucky[0].startswith("a cannot be told apart from zscore")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0124, "+0.012"), (-0.4521, "-0.452"), (0.00031, "+3.1e-04"), (-0.00004, "-4.0e-05"), (0.0, "+0.000")],
+)
+def test_a_small_difference_is_no_zero(value: float, shown: str) -> None:
+    assert signed(value) == shown

@@ -19,6 +19,7 @@ from uadbench.cohorts.given_split import FORMAT, VERSION, Fold, GivenSplit, read
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.sessions import canonical
 from uadbench.cohorts.splits import baseline
+from uadbench.commands import command
 from uadbench.errors import InputError
 from uadbench.material import PARTS, Selection, plan_material, split_manifest
 from uadbench.protocol import load_protocol
@@ -333,8 +334,8 @@ def test_a_manifest_with_anything_in_any_place_is_a_split_or_is_refused(tmp_path
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"", "no split .JSONDecodeError"),
-        (b"\xff\xfe\x00", "no split .UnicodeDecodeError"),
+        (b"", "no split .*not a readable JSON"),
+        (b"\xff\xfe\x00", "no split .*not a readable JSON"),
         (b"{}", "no split .KeyError"),
         (b'{"uadbench_split": 2}', "is a split of version 2, not 1; update uadbench"),
         (b'{"uadbench_split": 1, "test": [["a"]], "folds": []}', "no split .ValueError"),
@@ -370,7 +371,8 @@ def test_split_then_run_is_run(tmp_path, capsys):
     cohort = "phantom:participants=16,patients=2"
     split = tmp_path / "split.json"
     assert call("cohort", "split", cohort, "--output", str(split), "--protocol", "smoke") == 0
-    assert f"3 folds in {split}; use it: uadbench run --cohort {cohort} --split {split}" in capsys.readouterr().out
+    hint = command("uadbench", "run", model="vae3d", protocol="smoke", cohort=cohort, split=split)
+    assert f"3 folds in {split}; use it: {hint}" in capsys.readouterr().out
     options = ["--model", "mean", "--protocol", "smoke", "--cohort", cohort, "--tracking-uri", "none", "--json"]
     options += ["--set", "protocol.testsets.anomalies=['ad']"]
     results = []

@@ -160,7 +160,9 @@ def test_read_only(disk, done: Path, call: Call, monkeypatch: pytest.MonkeyPatch
         code, _, err = call(*(word.format(disk=small.folder, run=run) for word in command))
         assert code in (2, 3), (name, err)
         line = one_error(err)
-        assert str(small.folder) in line and re.search("Read-only file system|readonly database", line), line
+        assert str(small.folder) in line and re.search(
+            "Read-only file system|readonly database|cannot write in", line
+        ), line
     monkeypatch.setenv("UADBENCH_CACHE", str(small.folder / "cache"))
     code, _, err = call(*SMOKE, "--model", "mean", "--output", done.parent / "runs")
     assert code == 2 and "cannot write here (Read-only file system)" in one_error(err)

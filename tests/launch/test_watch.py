@@ -99,7 +99,7 @@ def watched(material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         request = Request(
             models=("mean",), protocol=load_protocol("smoke"), cohort="phantom", folds=(0,), seeds=(0,)
         )  # fmt: skip
-        order = _blank_order(request, tmp_path, "cpu", 1).model_copy(update={"index": 0})
+        order = _blank_order(request, tmp_path, "cpu", 1, None).model_copy(update={"index": 0})
         sweep = Sweep(tmp_path, None, Silent())
         place = Place(scheduler="tcp://nowhere:1")
         _Watch(client, place, [_Job(cell, order, fresh)], sweep, fresh, 10.0, retries).run()  # type: ignore[arg-type]

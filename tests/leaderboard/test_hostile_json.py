@@ -201,7 +201,7 @@ def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
             yield from sections(inner, (*path, key))
 
 
-WITH_DEFAULT = {"schema_version", "weights", "answers", "cpu_minutes", "budget_minutes"}
+WITH_DEFAULT = {"schema_version", "weights", "answers", "unranked", "cpu_minutes", "budget_minutes"}
 
 
 def test_every_missing_and_every_additional_field(content, tmp_path) -> None:

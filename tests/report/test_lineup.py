@@ -119,7 +119,7 @@ def test_other_scans_grids_and_missing_pictures_are_refused_in_a_line(runs, tmp_
     file = tmp_path / "models.png"
     for name, reason in (
         ("person", "their examples are of different scans"),
-        ("grid", "their examples are of different scans"),
+        ("grid", "'case/healthy' is of shape"),
         ("bare", "run again with --fresh"),
         ("none", f"has no {EXAMPLES} to draw"),
         ("damaged", "run again with --fresh"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,8 +18,10 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
+    from uadbench.cells import Cell
     from uadbench.launch.place import Place
     from uadbench.launch.sweep import Sweep
+    from uadbench.models.given_weights import GivenWeights
     from uadbench.progress import Progress
 
 
@@ -95,8 +99,7 @@ def run(
         from uadbench.launch.local import choose_device, run_cells
         from uadbench.launch.plan import Request
         from uadbench.launch.ready import require_models
-        from uadbench.models.checkpoint import build_model
-        from uadbench.models.given_weights import find_weights, load_given
+        from uadbench.models.given_weights import find_weights
         from uadbench.protocol import load_protocol
         from uadbench.store import require_folder, require_writable
         from uadbench.timelimit import seconds_of
@@ -134,7 +137,7 @@ def run(
         )
         cells = request.cells(progress)
         if weights is not None:  # whether they fit is said before any scan is read
-            load_given(build_model(cells[0].model, chosen.lattice, cells[0].all_options, seed=0), weights)
+            _require_fit(cells[0], weights)
     if dry_run:
         from uadbench.cli.plan import print_plan
 
@@ -248,6 +251,16 @@ def _only_one(
     return folds[:1], seeds[:1]
 
 
+def _require_fit(cell: Cell, weights: GivenWeights) -> None:
+    """Raises InputError for given weights that are not those of a cell's model."""
+    from uadbench.models.checkpoint import build_model
+    from uadbench.models.given_weights import load_given
+
+    with redirect_stdout(sys.stderr):  # what a constructor prints is no part of the output
+        model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
+    load_given(model, weights)
+
+
 def _options_of_models(
     names: Sequence[str], options: dict[str, dict[str, str]], told: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
@@ -342,7 +355,8 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     if not sweep.outcomes:
         return
     console = terminal()
-    results = [outcome.result for outcome in sweep.outcomes]
+    # the best first, in every table
+    results = sorted((o.result for o in sweep.outcomes), key=lambda r: -(r.headline.ap_standard or 0.0))
     console.print(models_table(results))
     for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def require_run(run: Path, *words: str) -> None:
     """
     from uadbench.results import RESULT
 
-    if not run.is_dir() or (run / RESULT).is_file():
+    if not run.is_dir() or os.path.lexists(run / RESULT):  # whether it can be read is the reader's question
         return
     below = sorted(file.parent for depth in BELOW for file in islice(run.glob(f"{depth}/{RESULT}"), MOST))
     if below:

@@ -11,7 +11,7 @@ from rich.text import Text
 from uadbench.cli.fitting import Column, Fitted
 from uadbench.plurals import counted
 from uadbench.report.people import about, given_rows, strata_rows
-from uadbench.report.words import near, number
+from uadbench.report.words import near, number, signed
 from uadbench.timing import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
@@ -28,7 +28,7 @@ BOUNDS = ("prevalence", "ap.ceiling")
 
 
 def models_table(results: Sequence[Result]) -> Group:
-    """One row a result, with the interval of its ranking AP: localisation first, then cost."""
+    """One row a result, in the given order, with the interval of its ranking AP: localisation first, then cost."""
     first = results[0]
     severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in first.severities] or first.severities[:1]
     table = Fitted(
@@ -38,7 +38,7 @@ def models_table(results: Sequence[Result]) -> Group:
         *(f"AP {severity:.0%}" for severity in severities),
         *("healthy MSE x̂,x", "train s", "ms a scan"),
     )
-    for result in sorted(results, key=lambda r: -(r.headline.ap_standard or 0.0)):
+    for result in results:
         head, per_scan = result.headline, result.cost.inference_seconds_per_scan
         table.add_row(
             _name(result, results),
@@ -211,12 +211,12 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
     table = Fitted(Column("measure", "name"), Column("models", "prose"), *numbers, Column("verdict", "prose"))
     for pair in pairs:
         found, off = pair.comparison, pair.comparison.difference
-        interval = "" if off.low is None or off.high is None else f" [{off.low:+.3f}, {off.high:+.3f}]"
+        interval = "" if off.low is None or off.high is None else f" [{signed(off.low)}, {signed(off.high)}]"
         better = pair.first if (off.mean or 0) > 0 else pair.second
         table.add_row(
             pair.measure,
             f"{pair.first} - {pair.second}",
-            "n/a" if off.mean is None else f"{off.mean:+.3f}{interval}",
+            "n/a" if off.mean is None else f"{signed(off.mean)}{interval}",
             "n/a" if pair.p is None else "< .001" if pair.p < 0.001 else f"{pair.p:.3f}",
             "n/a" if found.effect is None else f"{found.effect:+.2f}",
             f"{found.prefer_a} of {found.subjects}",

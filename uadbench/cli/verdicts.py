@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uadbench.report.words import signed
 from uadbench.resampling import Values, mean_intervals
 from uadbench.scores import ranking_scores, read_scores
 from uadbench.statistics import (
@@ -86,7 +87,7 @@ class Verdict:
             return f"{self.model}: cannot be compared with {BASELINE} (participants: {comparison.subjects})"
         probability = "p < .001" if self.p < 0.001 else f"p = {self.p:.3f}".replace("0.", ".")
         shares = f"higher for {comparison.prefer_a} of {comparison.subjects} participants"
-        bounds = f"{off.mean:+.3f} [{off.low:+.3f}, {off.high:+.3f}]"
+        bounds = f"{signed(off.mean)} [{signed(off.low)}, {signed(off.high)}]"
         few = "" if comparison.decided(self.p) else too_few(comparison.moved, self.tests)
         return (
             f"{self.model} {self.word} {BASELINE}: {bounds}, {probability}, effect {comparison.effect:+.2f}, {shares}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from uadbench.cells import Cell
@@ -32,8 +34,9 @@ def require_models(cells: Sequence[Cell], output: Path) -> None:
         if cell.outcome(output) is not None:
             continue
         try:
-            build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
+            with redirect_stdout(sys.stderr):
+                build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
         except InputError:
             raise
-        except Exception:  # anybody's code
+        except (Exception, SystemExit):  # anybody's code
             continue

@@ -131,8 +131,11 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
 
     Does nothing for private cohorts, whose people nobody else knows, and for earlier versions, which stand apart.
     """
-    if result.cohort.public != all(_is_public(name) for name in (result.cohort.name, result.cohort.tested_on) if name):
-        raise InputError(f"{label}: cohort {result.cohort.name} is {'not ' if result.cohort.public else ''}public")
+    private = [name for name in (result.cohort.name, result.cohort.tested_on) if name and not _is_public(name)]
+    if result.cohort.public and private:
+        raise InputError(f"{label}: cohort {private[0]} is not public")
+    if not result.cohort.public and not private:
+        raise InputError(f"{label}: cohort {result.cohort.name} is public")
     if not result.cohort.public:
         return
     from uadbench.cohorts.base import keys_of

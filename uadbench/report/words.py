@@ -21,6 +21,11 @@ def bounded(estimate: Bounded) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+def signed(value: float) -> str:
+    """A difference with its sign and three decimals; a smaller one with two significant digits, never as a zero."""
+    return f"{value:+.3f}" if abs(value) >= 0.0005 or not value else f"{value:+.1e}"
+
+
 def percent(severity: float | None) -> str:
     """A severity; None is that of a test set in which each case has its own."""
     return "its own" if severity is None else f"{severity:.0%}"
