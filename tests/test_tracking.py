@@ -147,14 +147,22 @@ def test_run_and_track_log_where_the_environment_says(trained, tmp_path: Path, m
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a b", "d'été", 'q"', "a%3Fb"])
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "100%"])
+def test_a_folder_that_an_address_cannot_name_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    for given in (None, f"sqlite:///{tmp_path / name}/x.db"):
+        with pytest.raises(InputError, match="cannot hold"):
+            chosen_uri(given, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a#b", "a b", "d'été", 'q"'])
 def test_the_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
     file = tmp_path / name / "mlflow.db"
     assert database_of(sqlite_uri(file)) == file
 
 
 def test_a_folder_whose_name_means_something_in_addresses(trained, tmp_path: Path) -> None:
-    output = tmp_path / "a?b#c%20d"
+    output = tmp_path / "a#b d'été"
     tracker = Tracker(default_uri(output), "t", output / "mlartifacts")
     tracker.log(trained[0].result, trained[0].folder)
     tracker.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import shutil
 import sqlite3
 import ssl
 import tempfile
@@ -92,30 +91,19 @@ def default_uri(output: Path) -> str:
 
 
 def sqlite_uri(file: Path) -> str:
-    """The address of a sqlite database; what has a meaning in addresses is escaped as SQLAlchemy reads it.
+    """The address of a sqlite database.
 
     Raises:
-        InputError: For a name that the installed SQLAlchemy cannot read back.
+        InputError: For a name that MLflow takes for something else: it would make another folder beside it.
     """
-    path = str(file)
-    if not {"?", "%"} & set(path):
-        return SQLITE + path
-    from sqlalchemy import URL
-
-    uri = URL.create("sqlite", database=path).render_as_string()
-    if database_of(uri) != file:
+    if {"?", "%"} & set(str(file)):
         raise InputError(f"{file}: MLflow's address cannot hold '?' or '%'; choose another folder, or {OPTION} none")
-    return uri
+    return SQLITE + str(file)
 
 
 def database_of(uri: str) -> Path:
     """The file that a sqlite address names."""
-    plain = uri.removeprefix(SQLITE)
-    if not {"?", "%"} & set(plain):
-        return Path(plain)
-    from sqlalchemy import make_url
-
-    return Path(make_url(uri).database or "")
+    return Path(uri.removeprefix(SQLITE))
 
 
 def require_address(uri: str, source: str = OPTION) -> None:
@@ -134,6 +122,7 @@ def require_address(uri: str, source: str = OPTION) -> None:
         if not uri.startswith(SQLITE) or path in ("", ":memory:"):
             meant = f"; did you mean {SQLITE}{path}?" if path not in ("", ":memory:") else ""
             raise InputError(f"{label}: not the address of a database; {otherwise}{meant}")
+        sqlite_uri(database_of(uri))
         _require_place(label, database_of(uri))
         return
     try:
@@ -379,20 +368,14 @@ def _make_database(file: Path) -> None:
     """Let MLflow make its tables in a file that gets its name when it is whole.
 
     That takes MLflow seconds and a hundred steps; a database in which it was killed on the way never works again.
-    MLflow makes a folder for artifacts after the database's address, in which some characters are escaped: so it begins
-    in the folder for temporary files.
     """
     if file.exists():
         return
     from mlflow.tracking import MlflowClient
 
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder,
-    ):
-        made, partial = Path(scratch) / file.name, Path(folder) / file.name
-        MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
-        shutil.copyfile(made, partial)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder:
+        partial = Path(folder).resolve() / file.name
+        MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
         try:
             os.link(partial, file)
         except FileExistsError:  # another process was faster, and its database is in use

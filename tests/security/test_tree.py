@@ -32,6 +32,7 @@ ALLOWED = {
     ("tests/models/test_given_weights.py", "exec"): "the line that users are told to convert a pickle with",
     ("tests/test_identity.py", "exec"): "the cells of a notebook, as a kernel runs them",
     ("tests/test_identity.py", "compile"): "the same",
+    ("tests/test_source.py", "exec"): "a class whose source nobody can find",
     ("tests/faults/processes.py", "exec"): "what a test does to the process that it is about to kill",
     ("uadbench/leaderboard/render.py", "markupsafe.Markup"): "the page's own style and script",
     ("uadbench/cli/new.py", "jinja2.Environment"): "writes Python, where nothing is to be escaped",
