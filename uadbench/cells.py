@@ -53,7 +53,16 @@ from uadbench.results import (
 )
 from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
 from uadbench.source import source_digest
-from uadbench.store import LARGEST_SEALED, atomic_path, content_hash, file_name, keyed_seed, write_json, write_text
+from uadbench.store import (
+    LARGEST_SEALED,
+    PART,
+    atomic_path,
+    content_hash,
+    file_name,
+    keyed_seed,
+    write_json,
+    write_text,
+)
 from uadbench.timing import phase
 from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve, train, validation_mse
@@ -281,7 +290,7 @@ def _take_weights(cell: Cell, output: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what writes that were killed have left: nobody else writes here now."""
-    for leftover in list(folder.glob("**/.part-*")):
+    for leftover in list(folder.glob(f"**/{PART}*")):
         shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -18,6 +18,9 @@ import platformdirs
 from uadbench.errors import InputError, Unfinished
 from uadbench.reading import read_json
 
+PART = ".part-"
+"""The names of temporary folders begin so; one that is left over was being written by a process that was killed."""
+
 SEAL = "seal"
 """What a hash of all the rest is called in a file that is sealed."""
 LARGEST_SEALED = 16 << 20
@@ -45,7 +48,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=PART, dir=target.parent))
         partial = temporary / target.name
         yield partial
         if partial.is_file():
@@ -63,6 +66,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_part(file: Path) -> bool:
+    """Whether a file belongs to a write that is under way, or was killed."""
+    return any(part.startswith(PART) for part in file.parts)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -158,7 +166,7 @@ def require_place(target: Path) -> None:
         place = there.parent if there == target and there.is_file() else there
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=place):
+        with tempfile.TemporaryDirectory(prefix=PART, dir=place):
             pass
     except OSError as error:
         raise InputError(f"{target}: cannot write here ({error.strerror or error}); choose another folder") from None

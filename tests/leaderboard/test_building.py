@@ -26,7 +26,7 @@ from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.committing import GENERATED, differences, generated, stale, with_head
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries
 from uadbench.scores import score_hash
-from uadbench.store import content_hash
+from uadbench.store import PART, content_hash
 
 MARKS = f"# Title\n\n{render.BEGIN}\nold\n{render.END}\n\nThe rest.\n"
 
@@ -311,6 +311,16 @@ def test_five_hundred_results(models: int, seeds: int, mean, tmp_path) -> None:
     print(f"{models} models x {seeds} seeds: {took:.1f} s, index.html {size:,} bytes, of quick {larger:,}")
     assert took / before < 5**1.5
     assert size < larger < 1_000_000
+
+
+def test_what_a_killed_write_left_is_not_read(several, tmp_path) -> None:
+    """`build` refused for good after a kill -9 in `add`."""
+    root = copy_of(several, tmp_path / "board")
+    before = pages(root)
+    leftover = next((root / RESULTS).rglob("*.json")).parent / f"{PART}1a2b"
+    leftover.mkdir()
+    (leftover / "fold0-seed0.json").write_text("{")
+    assert pages(root) == before
 
 
 def test_no_results_build_too(tmp_path) -> None:

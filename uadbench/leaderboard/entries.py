@@ -19,7 +19,7 @@ from uadbench.errors import InputError
 from uadbench.registry import names_code
 from uadbench.results import DIGITS, Result, names_of, read_result
 from uadbench.scores import KEYS, TRAITS, read_scores_of, read_table
-from uadbench.store import file_name, write_text
+from uadbench.store import file_name, is_part, write_text
 from uadbench.types import GIVEN
 
 RESULTS = "results"
@@ -127,7 +127,7 @@ def result_files(root: Path) -> list[Path]:
     if not folder.is_dir():
         makes = command("uadbench", "leaderboard", "add", "RUN", root=root)
         raise InputError(f"{folder}: no such folder; adding a result makes it: {makes}")
-    return sorted(folder.rglob("*.json"))
+    return sorted(file for file in folder.rglob("*.json") if not is_part(file.relative_to(folder)))
 
 
 def read_entry(file: Path, root: Path) -> Entry:
