@@ -200,7 +200,10 @@ class Material:
 
     def _counted(self, label: str, cohort: Cohort) -> list[str]:
         table = cohort.participants
-        return [f"{label} {cohort.name}: {self.roles.counted(table)}", *self.roles.left_out(table, visits_of(cohort))]
+        lines = [f"{label} {cohort.name}: {self.roles.counted(table)}", *self.roles.left_out(table, visits_of(cohort))]
+        if isinstance(cohort, FileCohort):
+            lines.append("not checked here: position, orientation, field of view, copies; 'uadbench cohort check' does")
+        return lines
 
 
 def _known_as(scan: Scan, secret: Secret) -> Scan:

@@ -161,6 +161,7 @@ def test_a_run_counts_who_is_left_out(images, tmp_path, capsys):
     assert code == 0 and "CN 24 participants, 24 scans (healthy)" in said
     assert "left out: 24 scans of 24 participants (sub-00 ses-M036, ...) without a diagnosis at the visit" in said
     assert "warning: " in said and "24 of 48 scans" in said
+    assert "not checked here: position" in said and "uadbench cohort check" in said
 
 
 def test_who_trains_and_who_is_tested_elsewhere_follow_the_same_rule(images, tmp_path):
