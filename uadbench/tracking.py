@@ -24,7 +24,7 @@ from uadbench.report.page import Report, write_report
 from uadbench.results import RESULT, Result, write_result
 from uadbench.scores import SCORES, read_scores, read_scores_of, write_table
 from uadbench.sharing import share
-from uadbench.store import content_hash, require_inside, write_json
+from uadbench.store import PART, content_hash, require_inside, write_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -373,7 +373,7 @@ def _make_database(file: Path) -> None:
         return
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=PART, dir=file.parent) as folder:
         partial = Path(folder).resolve() / file.name
         MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
         try:

@@ -60,7 +60,7 @@ def _changes(visits: pd.DataFrame, roles: Roles) -> Iterator[Finding]:
         mixed = {group.lower() in healthy for group in known.values()} == {True, False}
         if not ordered and mixed:
             course = ", ".join(f"{group} at {session}" for session, group in known.items())
-            advice = "its healthy scans are left out, because session ids do not say which visit came first"
+            advice = "healthy scans that may follow another diagnosis are left out; use session ids that give the order"
             yield Finding("order unknown", str(name), course, advice, False)
         course = ", ".join(f"{group} at {session}" for session, group in ordered)
         groups = [group.lower() for _, group in ordered]

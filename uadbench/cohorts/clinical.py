@@ -95,20 +95,15 @@ def no_diagnoses(where: Path, names: Iterable[str]) -> str:
 def _filled(file: Path, table: pd.DataFrame, ours: str, names: list[str]) -> str:
     """The first of several columns for the same. Raises InputError where it is empty and another one is not."""
     first, *others = names
-    if others and not known(table[first]).any():
+    if others and not table[first].map(is_known).any():
         for other in others:
-            if known(table[other]).any():
+            if table[other].map(is_known).any():
                 option = "diagnosis" if ours == "group" else ours
                 raise InputError(
                     f"{file}: column '{first}' has no value and '{other}' has some; remove one, or choose with "
                     f"PATH:{option}={other}"
                 )
     return first
-
-
-def known(cells: pd.Series) -> pd.Series:
-    """Which cells hold a value."""
-    return ~cells.str.strip().str.lower().isin(list(_UNKNOWN))
 
 
 def is_known(text: str) -> bool:
