@@ -32,12 +32,12 @@ ROWS = {
     "failures": 1,
     "resampling": 1,
     "signedrank": 1,
+    "metrics": 1,
     "protocol": 2,
     "batches": 2,
     "cohorts": 2,
     "anomalies": 2,
     "models": 2,
-    "metrics": 2,
     "results": 2,
     "proportions": 2,
     "statistics": 2,
@@ -113,9 +113,11 @@ def test_an_upward_import_is_found(tmp_path: Path) -> None:
 
 
 def test_row_one_has_no_circle() -> None:
-    edges = {
-        file.stem: {name.split(".")[1] for name in imports_of(file)} for file in FILES if ROWS.get(file.stem) in {0, 1}
-    }
+    edges: dict[str, set[str]] = {}
+    for file in FILES:
+        part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if ROWS[part] in {0, 1}:
+            edges.setdefault(part, set()).update({name.split(".")[1] for name in imports_of(file)} - {part})
     left = dict(edges)
     while left:
         leaves = [name for name, targets in left.items() if not targets & set(left)]

@@ -11,6 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from uadbench.errors import InputError
+from uadbench.metrics.catalogue import METRICS, metric_of
+from uadbench.metrics.metric import placeholder_rows
+from uadbench.metrics.score_columns import SCORES
 from uadbench.reading import first_fault, read_json
 from uadbench.store import LARGEST_SEALED, unsealed, write_sealed
 from uadbench.text import steers
@@ -25,6 +28,34 @@ DIGITS = 6
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _described(path: str, **elsewhere: str) -> ConfigDict:
+    """Let the catalogue of metrics describe the numbers of a section in the schema.
+
+    Args:
+        path: Where the section stands in a result, without places in lists.
+        **elsewhere: Fields that the catalogue has under another name.
+
+    Returns:
+        What the section adds to its configuration.
+    """
+
+    def describe(schema: dict[str, Any]) -> None:
+        known = {metric.name for metric in METRICS}
+        for name, field in schema["properties"].items():
+            number = elsewhere.get(name, f"{path}.{name}")
+            if number in known:
+                field["description"] = metric_of(number).description
+
+    return ConfigDict(json_schema_extra=describe)
+
+
+def _describe_columns(schema: dict[str, Any]) -> None:
+    """The columns of scores, in the schema."""
+    columns = [f"`{metric.name}`: {metric.description}" for metric in SCORES]
+    words = [f"`{name}`: {words}." for name, words in placeholder_rows()]
+    schema["properties"]["metrics"]["description"] = "\n".join([*columns, *words])
 
 
 class ModelCard(_Section):
@@ -122,14 +153,9 @@ class TestSetScores(_Section):
 
     Beside the simulated ones there are `healthy` (test scans), `validation` (healthy, too) and `patients`, all at
     severity 0. The severity of `varied` is None: every case has its own.
-
-    Names are `<pair>.<region>.<metric>` (pairs: `restoration` is (x̂', x), `residual` (x̂', x') or (x̂, x) where
-    nothing is simulated, `consistency` (x̂', x̂)), `ap.<map>`, `auroc.<map>` and `correlation.<map>` for the
-    native and the standard map, `ap.ceiling` for the smoothed true reduction, `dice.oracle`, `dice.fpr<rate>` and
-    `recall.fpr<rate>` at the thresholds of healthy validation voxels, `exceeding.fpr<rate>` (what share of a scan in
-    which nothing is simulated lies above them), `prevalence`, `effective_reduction`, `recovered`, `damage`,
-    `identified`, `healthiness.<image>`, and `subject.score`.
     """
+
+    model_config = ConfigDict(json_schema_extra=_describe_columns)
 
     anomaly: str
     severity: float | None
@@ -137,12 +163,9 @@ class TestSetScores(_Section):
 
 
 class Headline(_Section):
-    """The few numbers a table shows first. None is n/a.
+    """The few numbers a table shows first, over the `severities` that rank. None is n/a."""
 
-    `ap_standard`, which ranks: average precision of the standard map over the ranking `severities`, half the mean
-    over dementias (`ap_dementias`), half `unseen` (`ap_unseen`); its interval is over test participants. `ap_native`
-    is the same of the native map, `ceiling` of the smoothed true reduction, and `prevalence` what chance would give.
-    """
+    model_config = _described("headline")
 
     severities: tuple[float, ...]
     ap_standard: float | None
@@ -159,6 +182,8 @@ class Headline(_Section):
 class VoxelThreshold(_Section):
     """What a share of healthy validation voxels (standard map) exceeds, and the threshold's 95 % interval."""
 
+    model_config = _described("detection.voxel_thresholds")
+
     false_positive_rate: float
     value: float
     low: float
@@ -168,9 +193,10 @@ class VoxelThreshold(_Section):
 class DetectedTestSet(_Section):
     """How well the scans of a test set are told from healthy test scans by their scores.
 
-    `auroc` is against the scans of other people; `sensitivity` at the threshold of `Detection`, its interval over
-    test participants and those who set the threshold.
+    The interval of `sensitivity` is over test participants and those who set the threshold.
     """
+
+    model_config = _described("detection.testsets")
 
     anomaly: str
     severity: float | None
@@ -179,10 +205,12 @@ class DetectedTestSet(_Section):
 
 
 class PaperTest(_Section):
-    """The paper's Figure 1 at one severity: MSE(x̂', x') over the mean MSE(x̂, x), and t-tests between the two.
+    """The paper's Figure 1 at one severity.
 
     The paper does not say whether its test was paired. Neither p is adjusted: compare with 0.05 / severities.
     """
+
+    model_config = _described("detection.severities.paper")
 
     severity: float
     ratio: float
@@ -193,10 +221,11 @@ class PaperTest(_Section):
 class SeverityResponse(_Section):
     """How one anomaly is seen as it grows.
 
-    `minimum_detectable`: the lowest severity from which on the lower bound of the sensitivity is at least one half;
-    None where there is none, or no threshold. `monotonicity`: Spearman's correlation of score and severity within a
-    participant, mean over participants. `paper`: empty for models without a reconstruction, and for `unseen`.
+    `minimum_detectable`: None where there is none, or no threshold. `paper`: empty for models without a
+    reconstruction, and for `unseen`.
     """
+
+    model_config = _described("detection.severities")
 
     anomaly: str
     minimum_detectable: float | None
@@ -207,11 +236,11 @@ class SeverityResponse(_Section):
 class Detection(_Section):
     """Scans and voxels called ill at thresholds that healthy validation scans have set.
 
-    A scan's score is the mean of the top share of its standard map. `threshold` is n/a where there were fewer
-    `validation_scans` than the protocol asks for. `specificity_bounds`: where the threshold's true specificity lies
-    (95 %); `specificity`: what it was on healthy test scans. `clinical`: Spearman's correlation of the patients'
-    scores with the Mini-Mental State Examination, over `clinical_patients` of them.
+    `threshold` is n/a where there were fewer `validation_scans` than the protocol asks for. `clinical` is over
+    `clinical_patients`.
     """
+
+    model_config = _described("detection")
 
     voxel_thresholds: list[VoxelThreshold]
     validation_scans: int
@@ -225,10 +254,14 @@ class Detection(_Section):
 
 
 class Stratum(_Section):
-    """Test participants of one site, scanner or amyloid status: what ranks, and how many healthy scans were passed.
+    """Test participants of one site, scanner or amyloid status: what ranks, and how many healthy scans were passed."""
 
-    `specificity` is at the threshold of `Detection`.
-    """
+    model_config = _described(
+        "strata",
+        ap_standard="headline.ap_standard",
+        healthy_mse="headline.healthy_mse",
+        specificity="detection.specificity",
+    )
 
     by: Literal["site", "scanner", "amyloid"]
     value: str
@@ -251,15 +284,15 @@ class Training(_Section):
 class Cost(_Section):
     """What the result cost on the machine that made it: no part of the scores or their hash. None is unknown."""
 
+    model_config = _described("cost")
+
     train_seconds: float | None
     inference_seconds_per_scan: float | None
     evaluation_seconds: float
     peak_memory_mib: float
     parameters: int | None
     cpu_minutes: float | None = None
-    """Training and evaluation, of all cores together."""
     budget_minutes: float | None = None
-    """What the protocol grants a cell of it."""
 
     @property
     def over_budget(self) -> bool:
