@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
+from uadbench.metrics.catalogue import metric_of
 from uadbench.resampling import Values
 from uadbench.results import Result
 from uadbench.scores import ranking_scores
 from uadbench.statistics import Comparison, compare_paired, holm, least_p, too_few
 from uadbench.types import UNSEEN
 
-OVERALL = "ranking AP"
+OVERALL = metric_of("headline.ap_standard").label
 
 
 @dataclass(frozen=True)

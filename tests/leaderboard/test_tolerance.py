@@ -10,7 +10,7 @@ import pytest
 
 from tests.leaderboard.builder import edited
 from uadbench.errors import InputError
-from uadbench.leaderboard.tolerance import Change, Metric, changes, incomparable, metrics_of, tolerance
+from uadbench.leaderboard.tolerance import Change, Watched, changes, incomparable, metrics_of, tolerance
 from uadbench.results import Result
 
 T_TWO_SIDED = {2: 12.7062, 3: 4.30265, 5: 2.77645}
@@ -32,7 +32,7 @@ def moved(result: Result, metric: str, to: float | None) -> Result:
     return Result.model_validate(content)
 
 
-def the_metric(result: Result, name: str) -> Metric:
+def the_metric(result: Result, name: str) -> Watched:
     return next(metric for metric in metrics_of(result) if metric.name == name)
 
 

@@ -36,14 +36,22 @@ def list_plugins(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A model, a protocol, or PATH.py:Class.")],
+    name: Annotated[str, typer.Argument(help="A model, a protocol, PATH.py:Class, or 'columns'.")],
     protocol: Annotated[str, typer.Option(help="On whose grid a model is measured, or its TOML file.")] = "quick",
     leaderboard: Annotated[
         Path | None, typer.Option(help="Leaderboard to look a model up in. Default: the folder of that name, if any.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol as TOML."""
+    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol as TOML.
+
+    `uadbench show columns` explains every column of scores and every number of results and tables.
+    """
+    if name == "columns":
+        from uadbench.cli.columns import print_columns
+
+        print_columns(as_json)
+        return
     from uadbench import registry
     from uadbench.protocol import load_protocol, protocol_file, protocol_names
 
@@ -54,7 +62,7 @@ def show(
         else:
             print(f"# hash {shown.hash}\n{protocol_file(name).read_text(encoding='utf-8').rstrip()}")
         return
-    known = registry.models.names() + protocol_names()
+    known = [*registry.models.names(), *protocol_names(), "columns"]
     if name not in known and ".py:" not in name and not name.endswith(".py"):
         raise InputError(f"no model or protocol is called '{name}'; {did_you_mean(name, known)}")
     from uadbench.cli.model_card import print_card, read_card

@@ -12,23 +12,28 @@ from rich.table import Table
 from rich.text import Text
 
 from uadbench.cli.display import Terminal
+from uadbench.metrics.catalogue import heading_of
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+
+AP, AUROC = heading_of("ap.standard"), heading_of("detection.testsets.auroc")
 
 LEAST_WANTED = (
     # what lies where, and what else is known from elsewhere
     *("folder", "source", "from", "hash"),
     # cost
-    *("ms a scan", "train s", "about"),
+    *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "about"),
     # details of a comparison
     *("prefer second", "prefer first", "effect"),
     # restoration and detection
-    *("healthiness*", "SSIM*", "identified", "monotone", "correlation", "Dice oracle", "AUROC hyper", "MMSE"),
-    *("recall*", "AUROC unseen*"),
+    *("healthiness*", "SSIM*", heading_of("identified"), heading_of("detection.severities.monotonicity")),
+    *(heading_of("correlation.standard"), heading_of("dice.oracle")),
+    *(f"{AUROC} hyper", heading_of("detection.clinical"), "recall*", f"{AUROC} unseen*"),
     # localisation
-    *("AP 50%", "AP 10%", "AP 20%", "healthy MSE*", "AP 30%", "native", "unseen", "dementias"),
-    *("specificity*", "chance", "ceiling", "severity"),
+    *(f"{AP} 50%", f"{AP} 10%", f"{AP} 20%", heading_of("headline.healthy_mse"), f"{AP} 30%"),
+    *(heading_of(f"headline.{name}") for name in ("ap_native", "ap_unseen", "ap_dementias")),
+    *("specificity*", heading_of("prevalence"), heading_of("ap.ceiling"), "severity"),
     # prose
     *("tolerance", "note", "type", "missing"),
 )

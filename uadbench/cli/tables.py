@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from uadbench.cli.fitting import Column, Fitted
+from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.plurals import counted
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number, signed
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from uadbench.comparison import Pair
     from uadbench.results import Detection, Result, SeverityResponse
 
+RESTORED = ("recovered", "damage", "identified")
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
 MODEL_NAME = Column("model", "name")
+RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinical")
+"""Columns of `detection` in the table of detection."""
 BOUNDS = ("prevalence", "ap.ceiling")
 """Between which an average precision lies: chance, and the true reduction after the same smoothing."""
 
@@ -33,10 +37,11 @@ def models_table(results: Sequence[Result]) -> Group:
     severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in first.severities] or first.severities[:1]
     table = Fitted(
         MODEL_NAME,
-        Column("ranking AP standard", style="bold"),
-        *("95 %", "dementias", "unseen", "native"),
-        *(f"AP {severity:.0%}" for severity in severities),
-        *("healthy MSE x̂,x", "train s", "ms a scan"),
+        Column(heading_of("headline.ap_standard"), style="bold"),
+        *(heading_of(f"headline.{name}") for name in ("ap_interval", "ap_dementias", "ap_unseen", "ap_native")),
+        *(f"{heading_of('ap.standard')} {severity:.0%}" for severity in severities),
+        heading_of("headline.healthy_mse"),
+        *(heading_of(f"cost.{name}") for name in ("train_seconds", "inference_seconds_per_scan")),
     )
     for result in results:
         head, per_scan = result.headline, result.cost.inference_seconds_per_scan
@@ -59,9 +64,9 @@ def models_table(results: Sequence[Result]) -> Group:
     heading = f"{cohort.name} (version {cohort.version}), protocol {protocol.name}: {train}, {cases}"
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
-        "AP: voxelwise average precision of the standard map, mean over test scans. Ranking AP: over severities "
-        f"{ranked}, half dementias, half unseen blobs; chance {number(first.headline.prevalence)}, the true reduction "
-        f"itself {number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: dementias.",
+        f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
+        f"chance {number(first.headline.prevalence)}, the true reduction itself {number(first.headline.ceiling)}. "
+        "95 %: bootstrap over participants. AP by severity: dementias.",
     ]
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
@@ -98,22 +103,21 @@ def restoration_table(results: Sequence[Result]) -> Group:
     if not any(result.model.reconstructs for result in results):
         return Group()
     at = near(results[0], 0.3)
-    measures = ("MSE x̂',x", "SSIM x̂',x̂", "recovered", "damage", "identified")
-    table = Fitted(MODEL_NAME, *measures, "healthiness x", "healthiness x'", "healthiness x̂'")
+    similar = ("restoration.whole.mse", "consistency.whole.ssim")
+    table = Fitted(
+        MODEL_NAME,
+        *(metric_of(name).label for name in similar),
+        *(heading_of(name) for name in (*RESTORED, *HEALTHINESS)),
+    )
     for result in results:
         if result.model.reconstructs:
             table.add_row(
                 _name(result, results),
-                number(over_dementias(result, at, "restoration.whole.mse")),
-                number(over_dementias(result, at, "consistency.whole.ssim"), 4),
-                *(number(over_dementias(result, at, name)) for name in ("recovered", "damage", "identified")),
-                *(number(over_dementias(result, at, name)) for name in HEALTHINESS),
+                number(over_dementias(result, at, similar[0])),
+                number(over_dementias(result, at, similar[1]), 4),
+                *(number(over_dementias(result, at, name)) for name in (*RESTORED, *HEALTHINESS)),
             )
-    note = (
-        "x: healthy scan, x': altered, x̂ and x̂': their reconstructions. Recovered: share of the lost uptake that x̂' "
-        "gives back. Damage: squared error outside, in variances between healthy people. Identified: x̂' nearest to "
-        "its own x. Healthiness: uptake in the mask / outside; x̂' should have x's."
-    )
+    note = f"x: healthy scan, x': altered, x̂ and x̂': their reconstructions. {explained(*RESTORED, HEALTHINESS[-1])}"
     return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
 
 
@@ -122,20 +126,21 @@ def detection_table(results: Sequence[Result]) -> Group:
     first = results[0]
     at, low, dementia = near(first, 0.3), near(first, 0.1), first.dementias[0]
     rates = [found.false_positive_rate for found in first.detection.voxel_thresholds]
+    names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
+    names.append("correlation.standard")
+    testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS)
     table = Fitted(
         MODEL_NAME,
-        *(f"recall FPR {rate:g}" for rate in rates),
-        *(f"Dice FPR {rates[-1]:g}", "Dice oracle", "correlation"),
-        *(f"AUROC {dementia} {low:.0%}", f"AUROC unseen {low:.0%}", "AUROC hyper", "AUROC patients"),
-        *("detectable from", "monotone", "MMSE"),
+        *(heading_of(name) for name in names),
+        *(f"{heading_of('detection.testsets.auroc')} {testset}" for testset in testsets),
+        *(heading_of(f"detection.{name}") for name in RESPONSES),
     )
     for result in results:
         detection = result.detection
         graded = [response for response in detection.severities if response.anomaly in result.dementias]
-        names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
         table.add_row(
             _name(result, results),
-            *(number(over_dementias(result, at, name)) for name in [*names, "correlation.standard"]),
+            *(number(over_dementias(result, at, name)) for name in names),
             auroc(result, dementia, low),
             auroc(result, UNSEEN, low),
             auroc(result, HYPER),
@@ -145,11 +150,11 @@ def detection_table(results: Sequence[Result]) -> Group:
             number(detection.clinical.value),
         )
     note = (
-        f"Recall, Dice and correlation at {at:.0%}, mean over dementias; thresholds are what the given share of "
-        "healthy validation voxels exceeds, and the oracle's the best there is. AUROC: scans, by the mean of the top "
-        "of their map, against other people's healthy scans. Hyper: uptake raised; should not be above .5. Detectable "
-        "from: the lowest severity with a sensitivity above one half (lower bound) at the specificity set on "
-        "validation scans, over dementias. Monotone: score with severity. MMSE: patients' score with it (Spearman)."
+        f"Recall, Dice and correlation at {at:.0%}, mean over dementias. FPR: the threshold is what the given share of "
+        f"healthy validation voxels exceeds. {explained('dice.oracle', 'subject.score', 'detection.testsets.auroc')} "
+        "Hyper: uptake raised; should not be above .5. Detectable from, over dementias: "
+        f"{metric_of(f'detection.{RESPONSES[0]}').help}. "
+        f"{explained(*(f'detection.{name}' for name in RESPONSES[1:]))}"
     )
     lines = [note]
     if first.detection.threshold is None:
@@ -160,16 +165,13 @@ def detection_table(results: Sequence[Result]) -> Group:
 def severity_table(result: Result) -> Group:
     """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
     severities = result.severities
-    bounds = (Column("chance", style="dim"), Column("ceiling", style="dim"))
+    bounds = (Column(heading_of(name), style="dim") for name in BOUNDS)
     table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
     for anomaly in [*result.dementias, UNSEEN]:
         scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
         table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
     heading = f"{result.model.name}: average precision of the standard map by severity"
-    note = (
-        "Chance is the prevalence: the truth's share of the voxels that count. Ceiling: the true reduction, smoothed."
-    )
-    return Group("", Text(heading), table, Text(note, style="dim"))
+    return Group("", Text(heading), table, Text(explained(*BOUNDS), style="dim"))
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:

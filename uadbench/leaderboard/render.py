@@ -20,6 +20,7 @@ from uadbench.leaderboard.boards import (
     over_cells,
     patients,
 )
+from uadbench.leaderboard.columns import AUROC, BOARD, heading
 from uadbench.resampling import Interval
 from uadbench.results import Result
 from uadbench.statistics import too_few
@@ -195,9 +196,11 @@ def _short(value: float | None) -> str:
 
 
 COLUMNS = (
-    *("group", "rank", "model", "ranking AP [95 %]", "dementias", "unseen", "native", "detectable from"),
-    *("healthy MSE", "recovered", "damage", "AUROC, lowest", "AUROC, patients"),
-    *("parameters", "CPU min", "ms a scan", "device", ""),
+    *(heading("group"), heading("rank"), "model", f"{heading('ap')} [95 %]"),
+    *(heading(key) for key in ("dementias", "unseen", "native", "detectable")),
+    *(heading(key) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")),
+    *(heading(key) for key in ("parameters", "cpuMinutes", "inference")),
+    *("device", ""),
 )
 
 
@@ -286,14 +289,15 @@ def _csv(described: Sequence[Values]) -> str:
 
 
 def _index(described: Sequence[Values]) -> str:
-    return _page("index.html", boards=described, data=_inlined({"boards": described}))
+    columns = {key: shown.to_json() for key, shown in BOARD.items()}
+    return _page("index.html", boards=described, data=_inlined({"boards": described, "columns": columns}))
 
 
 def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
     result = row.result
     alone = {**content, "rows": [values]}
     first, last = row.rank
-    columns = ("fold", "seed", "ranking AP", "train, s", "device", "score hash", "weights key", "finished")
+    columns = ("fold", "seed", heading("ap"), heading("train"), "device", "score hash", "weights key", "finished")
     cells = [_cell(entry.result) for entry in row.entries]
     return _page(
         "model.html",
@@ -329,10 +333,10 @@ def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, s
     return [
         ("paper", result.model.reference or "none"),
         ("gives", outputs),
-        ("ranking AP", f"{_fixed(mean)}{interval}"),
-        ("AUROC", f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest ranking "
-         f"severity; patients {_short(values['patients'])}"),
-        ("parameters", _whole(result.cost.parameters)),
+        (heading("ap"), f"{_fixed(mean)}{interval}"),
+        (AUROC.heading, f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest "
+         f"ranking severity; patients {_short(values['patients'])}"),
+        (heading("parameters"), _whole(result.cost.parameters)),
         ("cost", f"{_short(values['train'])} s to train, {_short(values['inference'])} ms a scan, on {made.device}, "
          f"{made.threads} threads, at most {result.cost.peak_memory_mib:.0f} MiB"),
         ("trained in", _trained_in(result)),

@@ -9,23 +9,37 @@ import numpy as np
 from scipy import stats
 
 from uadbench.errors import InputError
+from uadbench.metrics.catalogue import metric_of
+from uadbench.metrics.metric import Metric
 from uadbench.results import Bounded, Estimate, Result
-from uadbench.types import PATIENTS, UNSEEN
+from uadbench.types import HEALTHY, PATIENTS, UNSEEN
 
 SHARE_OF_INTERVAL = 0.1
 """Of half of a metric's 95 % interval over participants: what nobody could see on another test set."""
+
+AUROC = "detection.testsets.auroc"
 
 ROUNDING = 2e-6
 """Of a value: results hold six digits."""
 
 
 @dataclass(frozen=True)
-class Metric:
+class Watched:
     """A number of a result that may get better or worse; `value` gives it with its interval."""
 
-    name: str
-    higher_is_better: bool
+    metric: Metric
+    of: str
     value: Callable[[Result], Bounded]
+
+    @property
+    def name(self) -> str:
+        """What it is called: its label, and the test set that it is of."""
+        return f"{self.metric.label} {self.of}".rstrip()
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which direction is better."""
+        return self.metric.better == "higher"
 
 
 @dataclass(frozen=True)
@@ -43,25 +57,47 @@ class Change:
     verdict: str
 
 
-def metrics_of(result: Result) -> Iterator[Metric]:
-    """Every metric that is watched, as far as the result's protocol has it."""
-    yield Metric("ranking AP", True, _ranking)
-    for name in ("ap_dementias", "ap_unseen", "ap_native"):
-        yield Metric(name.replace("ap_", "ranking AP, "), True, _headline(name))
-    yield Metric("healthy MSE", False, _estimate("healthy", 0.0, "residual.whole.mse"))
+def metrics_of(result: Result) -> Iterator[Watched]:
+    """Every number that is watched, as far as the result's protocol has it."""
+    for name in ("ap_standard", "ap_dementias", "ap_unseen", "ap_native", "healthy_mse"):
+        yield _watched(f"headline.{name}")
     severities = result.headline.severities
+    everything = [*result.dementias, UNSEEN]
     for severity in severities:
-        for name in [*result.dementias, UNSEEN]:
-            yield Metric(f"AP {name} {severity:.0%}", True, _estimate(name, severity, "ap.standard"))
-    last = severities[-1]
-    for metric, higher in (("recovered", True), ("damage", False), ("identified", True)):
-        for name in [*result.dementias, UNSEEN]:
-            yield Metric(f"{metric} {name} {last:.0%}", higher, _estimate(name, last, metric))
-    for name in result.dementias:
-        yield Metric(f"MSE(x̂', x) {name} {last:.0%}", False, _estimate(name, last, "restoration.whole.mse"))
-        yield Metric(f"AUROC {name} {severities[0]:.0%}", True, _auroc(name, severities[0]))
-    yield Metric(f"AUROC {UNSEEN} {severities[0]:.0%}", True, _auroc(UNSEEN, severities[0]))
-    yield Metric("AUROC patients", True, _auroc(PATIENTS, 0.0))
+        for anomaly in everything:
+            yield _watched("ap.standard", anomaly, severity)
+    for column in ("recovered", "damage", "identified"):
+        for anomaly in everything:
+            yield _watched(column, anomaly, severities[-1])
+    for anomaly in result.dementias:
+        yield _watched("restoration.whole.mse", anomaly, severities[-1])
+        yield _watched(AUROC, anomaly, severities[0])
+    yield _watched(AUROC, UNSEEN, severities[0])
+    yield _watched(AUROC, PATIENTS)
+
+
+def _watched(name: str, anomaly: str = "", severity: float = 0.0) -> Watched:
+    """A number of the catalogue, on a test set where it has one.
+
+    Raises:
+        ValueError: The catalogue does not say which direction is better, or which interval sets its tolerance.
+    """
+    metric = metric_of(name)
+    if metric.better == "neither" or not metric.interval:
+        raise ValueError(f"{name} cannot be watched: the catalogue gives no direction or no interval")
+    of = f"{anomaly} {severity:.0%}" if severity else anomaly
+    return Watched(metric, of, _value(metric, anomaly, severity))
+
+
+def _value(metric: Metric, anomaly: str, severity: float) -> Callable[[Result], Bounded]:
+    """Where a result holds a number with its interval."""
+    if metric.interval == "ranking":
+        return _part(metric.name.removeprefix("headline."))
+    if metric.name == "headline.ap_standard":
+        return _ranking
+    if metric.name == "headline.healthy_mse":
+        return _estimate(HEALTHY, 0.0, "residual.whole.mse")
+    return _auroc(anomaly, severity) if metric.name == AUROC else _estimate(anomaly, severity, metric.name)
 
 
 def changes(result: Result, baselines: Sequence[Result]) -> list[Change]:
@@ -97,7 +133,7 @@ SKETCH = 1e-3
 """Relative: between machines the sketch of a test set moves by about 1e-4."""
 
 
-def tolerance(baselines: Sequence[Result], metric: Metric) -> float | None:
+def tolerance(baselines: Sequence[Result], metric: Watched) -> float | None:
     """The most by which a metric may be worse than the mean of its baselines; None where it is n/a in one.
 
     Another training lies within t s sqrt(1 + 1/n) of the mean of n trainings whose standard deviation is s (95 %
@@ -116,7 +152,7 @@ def tolerance(baselines: Sequence[Result], metric: Metric) -> float | None:
     return max(spread, width, ROUNDING * abs(float(np.mean(values))))
 
 
-def _change(metric: Metric, result: Result, baselines: Sequence[Result]) -> Change:
+def _change(metric: Watched, result: Result, baselines: Sequence[Result]) -> Change:
     allowed = tolerance(baselines, metric)
     known = [value for baseline in baselines if (value := metric.value(baseline).value) is not None]
     before = float(np.mean(known)) if allowed is not None else None
@@ -142,7 +178,7 @@ def _ranking(result: Result) -> Bounded:
     return Bounded(value=result.headline.ap_standard, low=low, high=high)
 
 
-def _headline(name: str) -> Callable[[Result], Bounded]:
+def _part(name: str) -> Callable[[Result], Bounded]:
     """A part of what ranks, with an interval as wide as that of the whole."""
 
     def value(result: Result) -> Bounded:

@@ -142,7 +142,8 @@ class Metric:
     def to_json(self) -> dict[str, Any]:
         """For programs: every attribute, None for an end of the range that is infinite, and what placeholders mean."""
         ends = {
-            name: value if math.isfinite(value) else None for name, value in (("low", self.low), ("high", self.high))
+            name: float(value) if math.isfinite(value) else None
+            for name, value in (("low", self.low), ("high", self.high))
         }
         meanings = {key: {word: v.meaning for word, v in PLACEHOLDERS[key].items()} for key in self.placeholders}
         return {**vars(self), **ends, "placeholders": meanings}

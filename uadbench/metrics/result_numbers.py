@@ -19,7 +19,7 @@ HEADLINE = (
         f"{_ANALYSIS}:headline",
         better="higher",
         high=1,
-        interval="ranking",
+        interval="own",
     ),
     Metric(
         "headline.ap_interval",
@@ -68,7 +68,7 @@ HEADLINE = (
     Metric(
         "headline.prevalence",
         "chance",
-        "the ranking AP of a map that knows nothing: the prevalence",
+        "the ranking AP of an uninformative map: the prevalence",
         f"{_ANALYSIS}:headline",
         high=1,
     ),

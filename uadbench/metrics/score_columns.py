@@ -33,7 +33,7 @@ LOCALISATION = (
     Metric(
         "prevalence",
         "chance",
-        "share of the truth among the voxels that count: the average precision of a map that knows nothing",
+        "share of the truth among the voxels that count: the average precision of an uninformative map",
         f"{_LOCALISATION}:rank",
         high=1,
     ),
@@ -59,7 +59,7 @@ LOCALISATION = (
     Metric(
         "dice.oracle",
         "oracle Dice",
-        "Dice of the standard map at the best threshold of each case, which only the truth can tell",
+        "Dice of the standard map at the best threshold of each case, which can be chosen only if the truth is known",
         f"{_LOCALISATION}:rank",
         better="higher",
         high=1,
@@ -96,6 +96,7 @@ LOCALISATION = (
         "share of the uptake that the anomaly takes inside the truth, which smoothing makes less than the severity",
         f"{_LOCALISATION}:mean_inside",
         low=-inf,
+        high=1,
     ),
     Metric(
         "subject.score",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from uadbench.examples import Examples
+from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
@@ -14,6 +15,11 @@ from uadbench.report.people import people_exhibits
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
+
+RESTORED = (
+    *("recovered", "damage", "identified"),
+    *(f"healthiness.{image}" for image in ("healthy", "altered", "from_healthy", "from_altered")),
+)
 
 
 def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) -> Iterator[Exhibit]:
@@ -68,8 +74,9 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
     for name in [*result.dementias, UNSEEN]:
         row = {"": name}
         row |= {percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
-        row |= {"chance": number(result.metric(name, result.severities[0], "prevalence"))}
-        row |= {"ceiling": number(result.metric(name, result.severities[0], "ap.ceiling"))}
+        row |= {
+            heading_of(m): number(result.metric(name, result.severities[0], m)) for m in ("prevalence", "ap.ceiling")
+        }
         rows.append(row)
     head = result.headline
     bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
@@ -98,19 +105,13 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
 
 def _findings(result: Result) -> Exhibit:
     at = near(result, 0.3)
-    rates = [threshold.false_positive_rate for threshold in result.detection.voxel_thresholds]
+    rates = [f"fpr{threshold.false_positive_rate:g}" for threshold in result.detection.voxel_thresholds]
+    found = [f"{what}.{rate}" for rate in rates for what in ("recall", "dice")]
+    found += ["dice.oracle", "auroc.standard", "correlation.standard"]
     rows = []
     for name, severity in [*((d, at) for d in result.dementias), (UNSEEN, at), (VARIED, None)]:
         row = {"": name, "severity": percent(severity)}
-        for rate in rates:
-            row[f"recall, FPR {rate:g}"] = number(result.metric(name, severity, f"recall.fpr{rate:g}"))
-            row[f"Dice, FPR {rate:g}"] = number(result.metric(name, severity, f"dice.fpr{rate:g}"))
-        row |= {
-            "Dice, oracle": number(result.metric(name, severity, "dice.oracle")),
-            "AUROC": number(result.metric(name, severity, "auroc.standard")),
-            "correlation": number(result.metric(name, severity, "correlation.standard")),
-        }
-        rows.append(row)
+        rows.append(row | {heading_of(m): number(result.metric(name, severity, m)) for m in found})
     said = "; ".join(
         f"{t.false_positive_rate:g}: above {t.value:.2f} SD [{t.low:.2f}, {t.high:.2f}], on healthy test scans "
         f"{number(result.metric(HEALTHY, 0.0, f'exceeding.fpr{t.false_positive_rate:g}'))}"
@@ -120,8 +121,7 @@ def _findings(result: Result) -> Exhibit:
         "findings",
         "Voxels found at thresholds of healthy people",
         f"Standard map, per case. Thresholds are set on {result.detection.validation_scans} healthy validation scans "
-        f"by false positive rate ({said}). The oracle's Dice takes the best threshold of each case, which nobody has "
-        "who does not know the truth. Correlation: with the true reduction, in the brain.",
+        f"by false positive rate ({said}). {explained('dice.oracle', 'auroc.standard', 'correlation.standard')}",
         of_paper=False,
         table=pd.DataFrame(rows),
     )
@@ -131,24 +131,11 @@ def _restoration(result: Result) -> Exhibit:
     at = near(result, 0.3)
     rows = []
     for name in [*result.dementias, UNSEEN]:
-        rows.append(
-            {
-                "": name,
-                "recovered": number(result.metric(name, at, "recovered")),
-                "damage": number(result.metric(name, at, "damage")),
-                "identified": number(result.metric(name, at, "identified")),
-                "healthiness x": number(result.metric(name, at, "healthiness.healthy")),
-                "x'": number(result.metric(name, at, "healthiness.altered")),
-                "x̂": number(result.metric(name, at, "healthiness.from_healthy")),
-                "x̂'": number(result.metric(name, at, "healthiness.from_altered")),
-            }
-        )
+        rows.append({"": name} | {heading_of(metric): number(result.metric(name, at, metric)) for metric in RESTORED})
     return Exhibit(
         "restoration",
         f"Recovery, damage, identity, healthiness, {at:.0%}",
-        "Recovered: share of the uptake taken inside the truth that x̂' gives back. Damage: squared error of x̂' outside "
-        "it, in variances between healthy people. Identified: how often x̂' is nearer to its own x than to any other "
-        "test participant's. Healthiness should be that of x, not 1.",
+        explained(*RESTORED[:3], RESTORED[-1]),
         of_paper=False,
         table=pd.DataFrame(rows),
     )
@@ -159,8 +146,8 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
         {
             "": found.anomaly,
             "severity": percent(found.severity) if found.anomaly != PATIENTS else "",
-            "AUROC [95 %]": bounded(found.auroc),
-            "sensitivity [95 %]": bounded(found.sensitivity),
+            f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(found.auroc),
+            f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(found.sensitivity),
         }
         for found in result.detection.testsets
     ]
@@ -184,8 +171,7 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "detection",
         "Scans told from healthy ones",
-        f"A scan's score is the mean of the top of its standard map. AUROC: against other people's healthy test scans. "
-        f"{said}{clinical}{leak}",
+        f"{explained('subject.score', 'detection.testsets.auroc')} {said}{clinical}{leak}",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.detection_chart(result, scores),
@@ -197,18 +183,17 @@ def _detectable(result: Result) -> Exhibit:
     rows = [
         {
             "": response.anomaly,
-            "minimum detectable severity": never
+            metric_of("detection.severities.minimum_detectable").label: never
             if response.minimum_detectable is None
             else percent(response.minimum_detectable),
-            "score rises with severity (Spearman)": bounded(response.monotonicity),
+            metric_of("detection.severities.monotonicity").label: bounded(response.monotonicity),
         }
         for response in result.detection.severities
     ]
     return Exhibit(
         "detectable",
         "Minimum detectable severity",
-        "The lowest severity from which on at least half of the altered scans (lower bound) lie above the threshold of "
-        "other healthy people. Beside it, how steadily a participant's score follows the severity: 1 is always.",
+        explained("detection.severities.minimum_detectable", "detection.severities.monotonicity"),
         of_paper=False,
         table=pd.DataFrame(rows),
     )

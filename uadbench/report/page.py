@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from uadbench.examples import EXAMPLES, has_examples, read_examples
+from uadbench.metrics.catalogue import heading_of, metric_of
 from uadbench.progress import Progress
 from uadbench.report import paper
 from uadbench.report.exhibit import Exhibit
@@ -147,14 +148,16 @@ def _uri(media: str, content: bytes) -> str:
 def _page(result: Result, shown: list[_Shown]) -> str:
     head = result.headline
     interval = "" if head.ap_interval is None else "95 %: {:.3f} to {:.3f}".format(*head.ap_interval)
-    tiles = [
-        ("ranking AP", number(head.ap_standard), f"{interval}; {_bounds(head.prevalence, head.ceiling)}"),
-        ("dementias", number(head.ap_dementias), _bounds_of(result, result.dementias)),
-        ("unseen blobs", number(head.ap_unseen), _bounds_of(result, [UNSEEN])),
-        ("native map", number(head.ap_native), "ranking AP without the post-processing"),
-        ("healthy MSE(x̂, x)", number(head.healthy_mse), "test scans, whole volume"),
-        ("per scan", _milliseconds(result), f"{_parameters(result)}; {result.provenance.device}"),
+    numbers = [
+        ("ap_standard", number(head.ap_standard), f"{interval}; {_bounds(head.prevalence, head.ceiling)}"),
+        ("ap_dementias", number(head.ap_dementias), _bounds_of(result, result.dementias)),
+        ("ap_unseen", number(head.ap_unseen), _bounds_of(result, [UNSEEN])),
+        ("ap_native", number(head.ap_native), metric_of("headline.ap_native").help),
+        ("healthy_mse", number(head.healthy_mse), metric_of("headline.healthy_mse").help),
     ]
+    tiles = [(heading_of(f"headline.{name}"), value, note) for name, value, note in numbers]
+    cost = f"{_parameters(result)}; {result.provenance.device}"
+    tiles.append((metric_of("cost.inference_seconds_per_scan").label, _milliseconds(result), cost))
     return (
         _environment()
         .get_template("report.html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from uadbench.metrics.catalogue import heading_of, metric_of
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.words import bounded, number, percent
 from uadbench.results import CohortCard, Result
@@ -31,9 +32,9 @@ def strata_rows(result: Result) -> list[dict[str, str]]:
         {
             "": f"{stratum.by} {stratum.value}",
             "participants": str(stratum.participants),
-            "ranking AP [95 %]": bounded(stratum.ap_standard),
-            "healthy MSE": number(stratum.healthy_mse.value),
-            "specificity [95 %]": bounded(stratum.specificity),
+            f"{heading_of('headline.ap_standard')} [95 %]": bounded(stratum.ap_standard),
+            heading_of("headline.healthy_mse"): number(stratum.healthy_mse.value),
+            f"{heading_of('detection.specificity')} [95 %]": bounded(stratum.specificity),
         }
         for stratum in result.strata
     ]
@@ -44,16 +45,13 @@ def given_rows(result: Result) -> list[dict[str, str]]:
     rows = []
     for name, severity in result.given:
         found = result.detected(name, severity)
-        values = {metric: number(result.metric(name, severity, metric)) for metric in GIVEN_METRICS}
+        values = {metric_of(m).label: number(result.metric(name, severity, m)) for m in GIVEN_METRICS}
         rows.append(
             {
                 "": name,
                 "severity": percent(severity),
-                "AP standard": values["ap.standard"],
-                "AP native": values["ap.native"],
-                "chance": values["prevalence"],
-                "MSE(x̂', x)": values["restoration.whole.mse"],
-                "AUROC [95 %]": "n/a" if found is None else bounded(found.auroc),
+                **values,
+                f"{heading_of('detection.testsets.auroc')} [95 %]": "n/a" if found is None else bounded(found.auroc),
             }
         )
     return rows
@@ -71,7 +69,7 @@ def people_exhibits(result: Result) -> list[Exhibit]:
                 "strata",
                 "Sites, scanners, amyloid status",
                 "Ranking AP and error on healthy scans of the test participants by where and how they were scanned; "
-                "specificity: the share of their healthy scans below the threshold of healthy validation scans. "
+                f"{metric_of('detection.specificity').label}: {metric_of('detection.specificity').help}. "
                 "Few participants make wide intervals, or none.",
                 of_paper=False,
                 table=pd.DataFrame(strata_rows(result)),

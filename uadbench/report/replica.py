@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from uadbench.examples import Examples
+from uadbench.metrics.catalogue import heading_of, metric_of
 from uadbench.report import brains, charts, paper
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.words import near, number, percent
@@ -17,7 +18,7 @@ UNITS = (
     "MSE, MAE and PSNR are in the unit of the intensity scale and count the background: they compare with the paper's "
     "only under its scale, grid and cohort."
 )
-HEADINGS = {"mse": "MSE", "mae": "MAE", "psnr": "PSNR", "ssim": "SSIM"}
+PAPER_TESTS = "detection.severities.paper"
 
 
 def figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
@@ -33,9 +34,9 @@ def figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
     table = pd.DataFrame(
         {
             "severity": [percent(t.severity) for t in response.paper],
-            "MSE / healthy MSE": [number(t.ratio) for t in response.paper],
-            "p, unpaired": [number(t.p_unpaired, 2) for t in response.paper],
-            "p, paired": [number(t.p_paired, 2) for t in response.paper],
+            heading_of(f"{PAPER_TESTS}.ratio"): [number(t.ratio) for t in response.paper],
+            heading_of(f"{PAPER_TESTS}.p_unpaired"): [number(t.p_unpaired, 2) for t in response.paper],
+            heading_of(f"{PAPER_TESTS}.p_paired"): [number(t.p_paired, 2) for t in response.paper],
         }
     )
     return Exhibit(
@@ -75,8 +76,8 @@ def consistency(result: Result) -> Exhibit:
     rows = [
         {
             "": name,
-            "SSIM(x̂', x̂)": number(result.metric(name, at, "consistency.whole.ssim"), 4),
-            "MSE(x̂', x̂)": number(result.metric(name, at, "consistency.whole.mse")),
+            metric_of("consistency.whole.ssim").label: number(result.metric(name, at, "consistency.whole.ssim"), 4),
+            metric_of("consistency.whole.mse").label: number(result.metric(name, at, "consistency.whole.mse")),
             "paper, SSIM": number(paper.CONSISTENCY.get(name)) if name in paper.CONSISTENCY else "> 0.99 on average",
         }
         for name in result.dementias
@@ -117,7 +118,7 @@ def _beside(
     row = {"": label or name}
     for index, metric in enumerate(paper.METRICS):
         beside = "" if theirs is None else f" ({theirs[index]:g})"
-        row[HEADINGS[metric]] = number(values[index]) + beside
+        row[heading_of(f"restoration.whole.{metric}")] = number(values[index]) + beside
     return row
 
 

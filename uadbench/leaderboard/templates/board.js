@@ -35,29 +35,35 @@
       mean === null ? null : el("circle", { cx: x(mean), cy: 9, r: 3.5 }));
   }
 
-  // what a column shows, what it sorts by, and which way round is better
+  // what a column shows and what it sorts by; headings, help and direction come with the data of the board's page
   const COLUMNS = [
-    { key: "name", title: "\nmodel", name: true, text: (row) => row.name, sort: (row) => row.name.toLowerCase(), up: true },
-    { key: "group", title: "\ngroup", help: "Nobody in a group can be told apart from the best of it (Holm-adjusted paired tests, 95 %).", text: (row) => `${row.group}`, sort: (row) => row.group, up: true },
-    { key: "rank", title: "\nrank", help: "Between which ranks it lies when participants (and seeds) are resampled.", text: (row) => (row.rank[0] === row.rank[1] ? `${row.rank[0]}` : `${row.rank[0]}–${row.rank[1]}`), sort: (row) => row.rank[0] + row.rank[1] / 1000, up: true },
-    { key: "ap", title: "ranking AP\nstandard", main: true, help: "Voxelwise average precision of the standard map: half dementias, half unseen blobs.", text: (row) => fixed(row.ap[0]), sort: (row) => row.ap[0] },
+    { key: "name", heading: "model", name: true, text: (row) => row.name, sort: (row) => row.name.toLowerCase(), up: true },
+    { key: "group", text: (row) => `${row.group}`, sort: (row) => row.group },
+    { key: "rank", text: (row) => (row.rank[0] === row.rank[1] ? `${row.rank[0]}` : `${row.rank[0]}–${row.rank[1]}`), sort: (row) => row.rank[0] + row.rank[1] / 1000 },
+    { key: "ap", main: true, text: (row) => fixed(row.ap[0]), sort: (row) => row.ap[0] },
     { key: "bar", title: "95 %\n0 to 1", bar: true, sort: (row) => row.ap[0] },
-    { key: "dementias", title: "\ndementias", text: (row) => fixed(row.dementias[0]), sort: (row) => row.dementias[0] },
-    { key: "unseen", title: "\nunseen", text: (row) => fixed(row.unseen[0]), sort: (row) => row.unseen[0] },
-    { key: "native", title: "\nnative", help: "The map as the model gives it, without the common post-processing.", text: (row) => fixed(row.native[0]), sort: (row) => row.native[0] },
-    { key: "detectable", title: "detectable\nfrom", help: "Lowest severity from which on half of the altered scans stand out, over dementias.", text: (row) => row.detectable, sort: (row) => row.detectableAt, up: true },
-    { key: "recovered", title: "\nrecovered", help: "Share of the uptake taken that the reconstruction gives back.", text: (row) => number(row.recovered), sort: (row) => row.recovered },
-    { key: "damage", title: "\ndamage", help: "Squared error outside the anomaly, in variances between healthy people.", text: (row) => number(row.damage), sort: (row) => row.damage, up: true },
-    { key: "healthiness", title: "healthiness\nx̂' : x", help: "Uptake in the mask over uptake outside, of the reconstruction over that of the same person's healthy scan: 1 is right.", text: (row) => number(row.healthiness), sort: (row) => (row.healthiness === null ? null : Math.abs(row.healthiness - 1)), up: true },
-    { key: "identified", title: "\nidentified", help: "How often the reconstruction is nearer to its own person's scan than to anybody else's.", text: (row) => number(row.identified), sort: (row) => row.identified },
-    { key: "auroc", title: (board) => `AUROC\n${percent(board.lowest)}`, help: "Altered scans against other people's healthy scans at the lowest ranking severity, mean over dementias.", text: (row) => number(row.auroc), sort: (row) => row.auroc },
-    { key: "patients", title: "AUROC\npatients", text: (row) => number(row.patients), sort: (row) => row.patients },
-    { key: "parameters", title: "\nparameters", text: (row) => size(row.parameters), sort: (row) => row.parameters, up: true },
-    { key: "cpuMinutes", title: "CPU\nminutes", help: "Processor time of training and evaluation, all cores together.", text: (row) => number(row.cpuMinutes), sort: (row) => row.cpuMinutes, up: true },
-    { key: "inference", title: "ms\na scan", text: (row) => number(row.inference), sort: (row) => row.inference, up: true },
-    { key: "device", title: "\ndevice", text: (row) => row.device, sort: (row) => row.device, up: true },
-    { key: "trainings", title: "seeds x\nfolds", text: (row) => `${row.seeds} x ${row.folds}`, sort: (row) => row.seeds * row.folds },
-  ];
+    { key: "dementias", text: (row) => fixed(row.dementias[0]), sort: (row) => row.dementias[0] },
+    { key: "unseen", text: (row) => fixed(row.unseen[0]), sort: (row) => row.unseen[0] },
+    { key: "native", text: (row) => fixed(row.native[0]), sort: (row) => row.native[0] },
+    { key: "detectable", text: (row) => row.detectable, sort: (row) => row.detectableAt },
+    { key: "recovered", text: (row) => number(row.recovered), sort: (row) => row.recovered },
+    { key: "damage", text: (row) => number(row.damage), sort: (row) => row.damage },
+    { key: "healthiness", text: (row) => number(row.healthiness), sort: (row) => (row.healthiness === null ? null : Math.abs(row.healthiness - 1)), up: true },
+    { key: "identified", text: (row) => number(row.identified), sort: (row) => row.identified },
+    { key: "auroc", text: (row) => number(row.auroc), sort: (row) => row.auroc },
+    { key: "patients", text: (row) => number(row.patients), sort: (row) => row.patients },
+    { key: "parameters", text: (row) => size(row.parameters), sort: (row) => row.parameters },
+    { key: "cpuMinutes", text: (row) => number(row.cpuMinutes), sort: (row) => row.cpuMinutes },
+    { key: "inference", text: (row) => number(row.inference), sort: (row) => row.inference },
+    { key: "device", heading: "device", text: (row) => row.device, sort: (row) => row.device, up: true },
+    { key: "trainings", text: (row) => `${row.seeds} x ${row.folds}`, sort: (row) => row.seeds * row.folds },
+  ].map((column) => ({ ...column, ...(data.columns || {})[column.key] }))
+    .map((column) => ({ title: twoLines(column.heading || ""), up: column.better === "lower", ...column }));
+
+  // the first word above the others; a single word stands on the lower line
+  function twoLines(heading) {
+    return heading.includes(" ") ? heading.replace(" ", "\n") : `\n${heading}`;
+  }
 
   function heatMap(row, board) {
     const head = el("tr", {}, el("th", { scope: "col" }, "AP, standard map"), board.severities.map((s) => el("th", { scope: "col" }, percent(s))));
@@ -95,7 +101,7 @@
         else [state.sort, state.down] = [column.key, !column.up];
         draw(`[data-sort="${column.key}"]`);
       },
-    }, typeof column.title === "function" ? column.title(board) : column.title))));
+    }, column.title))));
     const byGroup = state.sort === "group";
     const body = visible(board).flatMap((row, place, rows) => {
       const toggle = () => {

@@ -1,0 +1,74 @@
+"""The numbers of a board, by the keys of `leaderboard.json`: which entry of the catalogue each is, and of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uadbench.metrics.catalogue import metric_of
+from uadbench.metrics.metric import Metric
+from uadbench.types import PATIENTS, UNSEEN
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A number of a board.
+
+    Attributes:
+        metric: Its entry in the catalogue.
+        of: The test sets that it is of, where its heading has to say so.
+        note: What a board adds to the meaning.
+    """
+
+    metric: Metric
+    of: str = ""
+    note: str = ""
+
+    @property
+    def heading(self) -> str:
+        """What its column is called."""
+        return f"{self.metric.heading} {self.of}".rstrip()
+
+    def to_json(self) -> dict[str, str]:
+        """For the script of the page."""
+        return {"heading": self.heading, "help": f"{self.metric.sentence} {self.note}".rstrip(), **self._direction()}
+
+    def _direction(self) -> dict[str, str]:
+        return {} if self.metric.better == "neither" else {"better": self.metric.better}
+
+
+HIGHEST = "At the highest ranking severity, mean over dementias."
+LOWEST = "At the lowest ranking severity"
+AUROC = metric_of("detection.testsets.auroc")
+
+BOARD = {
+    "group": Shown(metric_of("board.group")),
+    "rank": Shown(metric_of("board.rank")),
+    "ap": Shown(metric_of("headline.ap_standard")),
+    "dementias": Shown(metric_of("headline.ap_dementias")),
+    "unseen": Shown(metric_of("headline.ap_unseen")),
+    "native": Shown(metric_of("headline.ap_native")),
+    "detectable": Shown(metric_of("detection.severities.minimum_detectable"), note="Over dementias."),
+    "detectableAt": Shown(metric_of("detection.severities.minimum_detectable"), note="Mean over dementias."),
+    "recovered": Shown(metric_of("recovered"), note=HIGHEST),
+    "damage": Shown(metric_of("damage"), note=HIGHEST),
+    "healthiness": Shown(metric_of("board.healthiness"), note=HIGHEST),
+    "identified": Shown(metric_of("identified"), note=HIGHEST),
+    "auroc": Shown(AUROC, "dementias", f"{LOWEST}, mean over dementias."),
+    "aurocUnseen": Shown(AUROC, UNSEEN, f"{LOWEST}."),
+    "patients": Shown(AUROC, PATIENTS),
+    "healthyMse": Shown(metric_of("headline.healthy_mse")),
+    "parameters": Shown(metric_of("cost.parameters")),
+    "train": Shown(metric_of("cost.train_seconds")),
+    "cpuMinutes": Shown(metric_of("cost.cpu_minutes")),
+    "inference": Shown(metric_of("cost.inference_seconds_per_scan")),
+    "trainings": Shown(metric_of("board.trainings")),
+    "curves": Shown(metric_of("ap.standard")),
+    "chance": Shown(metric_of("headline.prevalence")),
+    "ceiling": Shown(metric_of("headline.ceiling")),
+}
+"""`trainings` is `seeds` and `folds`."""
+
+
+def heading(key: str) -> str:
+    """What the column of a key is called."""
+    return BOARD[key].heading
