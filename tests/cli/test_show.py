@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from uadbench import registry
 from uadbench.cli.main import main
+from uadbench.metrics.catalogue import METRICS
 from uadbench.models.extras import EXTRAS
 
 HERE = Path(__file__).parents[2]
@@ -154,6 +157,28 @@ def test_scores_are_those_of_the_committed_board(tmp_path: Path, monkeypatch, ca
     assert f"ranking AP {told[0]['ap'][0]:.3f}" in call(capsys, "show", "zscore", "--leaderboard", root)[1]
     assert card(capsys, "zscore")["standings"] is None and "--leaderboard" in call(capsys, "show", "zscore")[1]
     assert "not on the board" in call(capsys, "show", net(tmp_path), "--leaderboard", root)[1]
+
+
+def test_columns_are_explained_within_80_columns(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = call(capsys, "show", "columns")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
+    assert code == 0 and max(cell_len(line.rstrip()) for line in lines) <= 80
+    first = {line.split()[0] for line in lines if line and not line.startswith(" ")}
+    assert {metric.name for metric in METRICS} <= first
+    told = " ".join(" ".join(lines).split())
+    for metric in METRICS:
+        assert metric.label in told and metric.description in told
+
+
+def test_columns_as_json(capsys) -> None:
+    code, out, _ = call(capsys, "show", "columns", "--json")
+    assert code == 0
+    found = {column["name"]: column for column in json.loads(out)}
+    assert list(found) == [metric.name for metric in METRICS]
+    assert (found["damage"]["better"], found["damage"]["low"], found["damage"]["high"]) == ("lower", 0, None)
+    assert list(found["ap.<map>"]["placeholders"]["map"]) == ["standard", "native"]
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys) -> None:

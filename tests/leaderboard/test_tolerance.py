@@ -11,6 +11,7 @@ import pytest
 from tests.leaderboard.builder import edited
 from uadbench.errors import InputError
 from uadbench.leaderboard.tolerance import Change, Watched, changes, incomparable, metrics_of, tolerance
+from uadbench.metrics.catalogue import metric_of
 from uadbench.results import Result
 
 T_TWO_SIDED = {2: 12.7062, 3: 4.30265, 5: 2.77645}
@@ -124,6 +125,18 @@ def test_what_is_not_known_any_more_and_what_is_new(result) -> None:
         assert the_change(result, [without], name).verdict == "new"
         assert the_change(without, [without], name).verdict == "same"
         assert the_change(result, [result, without], name).verdict == "new"
+
+
+def test_direction_and_interval_come_from_the_catalogue(result) -> None:
+    watched = list(metrics_of(result))
+    for each in watched:
+        assert each.metric == metric_of(each.metric.name) and each.metric.interval
+        assert each.higher_is_better == (each.metric.better == "higher")
+    ranked = {each.name for each in watched if each.metric.interval == "ranking"}
+    assert ranked == {f"ranking AP, {part}" for part in ("dementias", "unseen", "native")}
+    low, high = result.headline.ap_interval
+    for each in (each for each in watched if each.name in ranked):
+        assert each.value(result).high - each.value(result).low == pytest.approx(high - low)
 
 
 # --- results that cannot stand side by side

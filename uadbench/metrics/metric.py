@@ -141,12 +141,10 @@ class Metric:
 
     def to_json(self) -> dict[str, Any]:
         """For programs: every attribute, None for an end of the range that is infinite, and what placeholders mean."""
-        ends = {
-            name: float(value) if math.isfinite(value) else None
-            for name, value in (("low", self.low), ("high", self.high))
-        }
+        ends = {"low": self.low, "high": self.high}
+        finite = {name: float(value) if math.isfinite(value) else None for name, value in ends.items()}
         meanings = {key: {word: v.meaning for word, v in PLACEHOLDERS[key].items()} for key in self.placeholders}
-        return {**vars(self), **ends, "placeholders": meanings}
+        return {**vars(self), **finite, "placeholders": meanings}
 
 
 def placeholder_rows() -> Iterator[tuple[str, str]]:
