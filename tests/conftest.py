@@ -40,8 +40,9 @@ def material():
 @pytest.fixture(scope="session")
 def trained(material, tmp_path_factory: pytest.TempPathFactory):
     """vae3d under the smoke protocol: (outcome, output folder)."""
-    from uadbench.cells import Cell, run_cell
     from uadbench.progress import Silent
+    from uadbench.runs.keys import Cell
+    from uadbench.runs.run import run_cell
 
     output = tmp_path_factory.mktemp("trained")
     return run_cell(Cell("vae3d", material, 0), output, torch.device("cpu"), Silent()), output

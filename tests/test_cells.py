@@ -15,14 +15,17 @@ import pytest
 import torch
 
 from tests.dying import dies_after
-from uadbench import cells, evaluation
-from uadbench.cells import ANEW, Cell, forget, run_cell
+from uadbench import evaluation
 from uadbench.cohorts.phantom import Phantom
 from uadbench.material import Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol, stored_protocol
 from uadbench.results import read_result
+from uadbench.runs import keys
+from uadbench.runs.fit import ANEW
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import forget, run_cell
 from uadbench.scores import read_scores, score_hash
 from uadbench.testset import Draws, SimulatedCases
 
@@ -95,7 +98,7 @@ def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path, monkeypatch
     assert anew.result.score_hash == after.result.score_hash
     assert (after.folder / "curve.json").read_bytes() != (before.folder / "curve.json").read_bytes(), "trained anew"
     forget(second, tmp_path)
-    monkeypatch.setattr("uadbench.cells.train", None)
+    monkeypatch.setattr("uadbench.runs.fit.train", None)
     (after.folder / ANEW).unlink()
     assert not run_cell(second, tmp_path, CPU, Silent()).reused, "takes the weights again"
 
@@ -124,7 +127,7 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
     first = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
     weights = (first.folder / WEIGHTS).stat().st_mtime_ns
     revisions = {**evaluation.REVISIONS, "localisation": 99}
-    monkeypatch.setattr(cells, "REVISIONS", revisions)
+    monkeypatch.setattr(keys, "REVISIONS", revisions)
     cell = Cell("vae3d", material, 0)
     assert cell.state(tmp_path) == "trained"
     second = run_cell(cell, tmp_path, CPU, Silent())
@@ -139,7 +142,7 @@ def test_an_evaluation_continues_scan_by_scan(
     step: str, of: int, trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome, _ = trained
-    monkeypatch.setattr(cells, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
     asked: list[str] = []
     plain = getattr(evaluation.Evaluator, step)
 
@@ -207,8 +210,8 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch:
 def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
     code = (
-        "from uadbench import cells\n"
-        "cells.SAVE_EVERY_S = 0.0\n"
+        "from uadbench.runs import keys\n"
+        "keys.SAVE_EVERY_S = 0.0\n"
         "from uadbench.cli.main import main\n"
         f"main(['run', '--model', 'ae3d', '--protocol', 'smoke', '--output', {str(tmp_path)!r},"
         " '--tracking-uri', 'none', '--set', 'protocol.training.epochs=30'])\n"

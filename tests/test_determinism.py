@@ -31,7 +31,6 @@ import torch
 from torch import Tensor
 
 from uadbench import evaluation
-from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation import Evaluator
 from uadbench.leaderboard.tolerance import changes
@@ -39,6 +38,8 @@ from uadbench.material import Material, plan_material
 from uadbench.models.base import Model
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.run import run_cell
 from uadbench.scores import KEYS, TRAITS, read_scores, score_hash
 from uadbench.types import Batch
 

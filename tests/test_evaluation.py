@@ -14,7 +14,6 @@ from torch import Tensor
 
 from uadbench import evaluation
 from uadbench.anomalies.regions import DEMENTIAS
-from uadbench.cells import Cell
 from uadbench.errors import Unfinished
 from uadbench.evaluation import Evaluator, observe
 from uadbench.material import plan_material
@@ -24,6 +23,7 @@ from uadbench.models.mean import Mean
 from uadbench.models.zscore import ZScore
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.keys import Cell
 from uadbench.scores import score_hash
 from uadbench.types import Batch
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from uadbench import cells, registry
-from uadbench.cells import Cell, run_cell
+from uadbench import registry
 from uadbench.cli.main import main
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
@@ -24,6 +23,9 @@ from uadbench.models.initial import initial_state
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.results import RESULT, read_result
+from uadbench.runs import keys
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 
 CPU = torch.device("cpu")
 SMOKE = load_protocol("smoke")
@@ -127,7 +129,7 @@ def test_a_plan_finds_the_initial_state_of_a_model_once(monkeypatch: pytest.Monk
         found.append(initial_state(build))
         return found[-1]
 
-    monkeypatch.setattr(cells, "initial_state", counted)
+    monkeypatch.setattr(keys, "initial_state", counted)
     small = Phantom(participants=20, patients=2)
     planned = plan_cells(small, SMOKE, ["zscore", "ae3d"], {"ae3d": {"latent": 3}}, [0, 1], [0, 1, 2], Silent())
     assert len({cell.fit_key for cell in planned}) == 12 and len(found) == 2

@@ -54,7 +54,7 @@ ROWS = {
     "material": 4,
     "evaluation": 4,
     "modelcard": 4,
-    "cells": 5,
+    "runs": 5,
     "report": 5,
     "sharing": 5,
     "tracking": 6,
@@ -108,7 +108,7 @@ def test_imports_run_downward(file: Path) -> None:
 def test_an_upward_import_is_found(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     file = tmp_path / "metrics" / "bad.py"
-    file.write_text("def f():\n    from uadbench.cells import Cell\n    import uadbench\n")
+    file.write_text("def f():\n    from uadbench.runs.keys import Cell\n    import uadbench\n")
     assert len(faults_of(file, tmp_path)) == 2
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench.cells import CURVE, Cell, run_cell
 from uadbench.cohorts.base import COLUMNS, keys_of
 from uadbench.cohorts.caps import Caps
 from uadbench.cohorts.export import scan_path
@@ -25,9 +24,11 @@ from uadbench.cohorts.splits import baseline
 from uadbench.errors import InputError
 from uadbench.launch.local import run_cells
 from uadbench.material import PARTS, Material, Selection, plan_material
-from uadbench.models.checkpoint import WEIGHTS
+from uadbench.models.checkpoint import CURVE, WEIGHTS
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 from uadbench.secrecy import secret_of
 from uadbench.types import Grid, Scan
 

@@ -20,7 +20,6 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench.cells import Cell, run_cell
 from uadbench.cohorts.given_split import Fold, GivenSplit
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
@@ -36,6 +35,8 @@ from uadbench.protocol import load_protocol
 from uadbench.report.figures import draw_figures
 from uadbench.report.page import write_report
 from uadbench.results import read_result
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 from uadbench.scores import KEYS, SCORES, read_scores
 from uadbench.sharing import share, share_aggregates
 from uadbench.store import content_hash

@@ -24,7 +24,6 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cli.main import main
 from uadbench.cohorts.base import keys_of
 from uadbench.cohorts.given_split import Fold, GivenSplit
@@ -41,6 +40,8 @@ from uadbench.protocol import load_protocol
 from uadbench.report.figures import draw_figures
 from uadbench.report.page import write_report
 from uadbench.results import PEOPLE, RESULT, read_result
+from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.run import run_cell
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 from uadbench.secrecy import Secret, salt, salt_file, secret_of
 from uadbench.sharing import refuse_ids, share, share_aggregates

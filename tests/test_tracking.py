@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from uadbench.cells import Cell
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.local import run_cells
 from uadbench.progress import Silent
 from uadbench.report.figures import draw_figures
+from uadbench.runs.keys import Cell
 from uadbench.timing import clock
 from uadbench.tracking import (
     ANSWER_S,

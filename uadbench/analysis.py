@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from uadbench.results import (
     PaperTest,
     SeverityResponse,
     Stratum,
+    TestSetScores,
     VoxelThreshold,
     rounded,
 )
@@ -39,20 +40,31 @@ DETECTED = 0.5
 CLINICAL = "mmse"
 
 
+@dataclass(frozen=True)
+class Aggregates:
+    """Every part of a result that follows from its case scores."""
+
+    headline: Headline
+    detection: Detection
+    strata: list[Stratum]
+    scores: list[TestSetScores]
+    score_hash: str
+
+
 def aggregates(
     table: pd.DataFrame,
     protocol: Protocol,
     validation_mse: float | None,
     voxel_thresholds: Mapping[float, Threshold],
-) -> dict[str, Any]:
-    """Every part of a result that follows from one row a case; arguments as in `headline` and `detection`."""
-    return {
-        "headline": headline(table, protocol, validation_mse),
-        "detection": detection(table, protocol, voxel_thresholds),
-        "strata": strata(table, protocol),
-        "scores": summarise(table),
-        "score_hash": score_hash(table),
-    }
+) -> Aggregates:
+    """Compute every part of a result that follows from one row a case; arguments as in `headline` and `detection`."""
+    return Aggregates(
+        headline=headline(table, protocol, validation_mse),
+        detection=detection(table, protocol, voxel_thresholds),
+        strata=strata(table, protocol),
+        scores=summarise(table),
+        score_hash=score_hash(table),
+    )
 
 
 def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | None) -> Headline:

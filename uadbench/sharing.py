@@ -166,7 +166,8 @@ def _again(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
     """The result with everything that follows from its cases computed again."""
     limits = result.detection.voxel_thresholds
     thresholds = {each.false_positive_rate: Threshold(each.value, each.low, each.high) for each in limits}
-    return result.model_copy(update=analysis.aggregates(table, protocol, result.headline.validation_mse, thresholds))
+    scored = analysis.aggregates(table, protocol, result.headline.validation_mse, thresholds)
+    return result.model_copy(update=vars(scored))
 
 
 def _without_folder(value: JsonValue) -> JsonValue:

@@ -14,8 +14,6 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench import cells
-from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.cli.main import main
 from uadbench.errors import InputError, Unfinished
 from uadbench.exchange.answers import find_answers, read_answer
@@ -29,6 +27,9 @@ from uadbench.leaderboard.render import command
 from uadbench.leaderboard.rerun import rerun
 from uadbench.progress import Silent
 from uadbench.report.page import _page
+from uadbench.runs import keys
+from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.run import run_cell
 from uadbench.scores import KEYS, read_scores
 
 CPU = torch.device("cpu")
@@ -131,7 +132,7 @@ class Stopping(Silent):
 
 
 def test_a_stopped_scoring_continues(both: Outcome, answered: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(cells, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
     cell = answered_cell(answered, "tool", Silent(), reference="Nobody 2024")
     stopping = Stopping()
     with pytest.raises(KeyboardInterrupt):

@@ -25,7 +25,7 @@ from uadbench.scores import has_scores
 MINE = Path(__file__).with_name("mine.py")
 GAIN = f"{MINE}:Gain"
 SMOKE = ("run", "--protocol", "smoke", "--tracking-uri", "none")
-SAVE_AT_ONCE = "from uadbench import cells; cells.SAVE_EVERY_S = 0.0"
+SAVE_AT_ONCE = "from uadbench.runs import keys; keys.SAVE_EVERY_S = 0.0"
 """All that a cell puts aside while it is worked on is put aside after every epoch, and every scan."""
 
 FAULT, OUTCOME = "fault", "outcome"

@@ -19,7 +19,7 @@ DAY_S = 86400.0
 def test_backwards(undisturbed, database, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome) -> None:
     steps, now = itertools.count(), time.time()
     monkeypatch.setattr(time, "time", lambda: now - DAY_S * next(steps))
-    monkeypatch.setattr("uadbench.cells.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("uadbench.runs.keys.SAVE_EVERY_S", 0.0)
     options = ("--protocol", "smoke", "--output", tmp_path, "--tracking-uri", database)
     code, _, err = call("run", "--model", GAIN, "--model", "mean", *options)
     assert code == 0 and "warning" not in err, err

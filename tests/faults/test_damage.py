@@ -16,15 +16,15 @@ import pandas as pd
 import pytest
 
 from tests.faults.conftest import GAIN, SMOKE, Call, hashes_of, run_of
-from uadbench.cells import CURVE, STATE
 from uadbench.cohorts.cache import IMAGES, INDEX
 from uadbench.cohorts.intake import cache_folder
 from uadbench.errors import InputError
 from uadbench.examples import EXAMPLES
 from uadbench.material import PARTS
-from uadbench.models.checkpoint import CARD, WEIGHTS, build_model, has_model
+from uadbench.models.checkpoint import CARD, CURVE, WEIGHTS, build_model, has_model
 from uadbench.progress import Silent
 from uadbench.results import RESULT, Result, read_result
+from uadbench.runs.keys import STATE
 from uadbench.scores import SCORES, has_scores, read_scores
 from uadbench.store import content_hash, read_sealed
 from uadbench.testing import SMALL, example_batches
@@ -150,8 +150,9 @@ def begun(nursery, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("begun")
     dies = (
         "import os, signal\n"
-        "from uadbench import cells, training\n"
-        "cells.SAVE_EVERY_S = 0.0\n"
+        "from uadbench import training\n"
+        "from uadbench.runs import keys\n"
+        "keys.SAVE_EVERY_S = 0.0\n"
         "plain = training._State.save\n"
         "def save(state):\n"
         "    plain(state)\n"
@@ -192,7 +193,7 @@ def test_damaged_parts_of_an_evaluation(
             raise RuntimeError("killed")
         return plain(self, scan, *following)
 
-    monkeypatch.setattr("uadbench.cells.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("uadbench.runs.keys.SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(evaluation.Evaluator, "score_scan", dies)
     assert call(*SMOKE, "--model", GAIN, "--output", done)[0] == 3
     parts = sorted(run.glob("evaluation/*/*.parquet"))

@@ -10,12 +10,13 @@ import pytest
 from safetensors import safe_open
 
 from tests.faults.conftest import SAVE_AT_ONCE, SMOKE, Call, Disk, hashes_of, one_error, require_whole, run_of
-from uadbench.cells import CURVE, DRAWS, STATE
 from uadbench.examples import EXAMPLES
 from uadbench.leaderboard.entries import RESULTS
-from uadbench.models.checkpoint import CARD, WEIGHTS
+from uadbench.models.checkpoint import CARD, CURVE, WEIGHTS
 from uadbench.protocol import STORED
 from uadbench.results import PEOPLE, RESULT, read_result
+from uadbench.runs.evaluate import DRAWS
+from uadbench.runs.keys import STATE
 from uadbench.scores import SCORES
 
 FULL = "No space left on device"

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from uadbench import cells, claims, failures
-from uadbench.cells import Cell
+from uadbench import claims, failures
 from uadbench.errors import Unfinished
 from uadbench.launch.local import run_cells
 from uadbench.models.mean import Mean
 from uadbench.progress import Silent
+from uadbench.runs import fit
+from uadbench.runs.keys import Cell
 
 CPU = torch.device("cpu")
 
@@ -101,7 +102,7 @@ def test_a_failure_stays_until_the_cell_succeeds(material, tmp_path: Path, monke
     cell = Cell("mean", material, 0)
     folder = cell.folder(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "save_model", lambda *_, **__: 1 / 0)
+        patch.setattr(fit, "save_model", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):  # alone, its error is the command's
             run_cells([cell], tmp_path, CPU, None, Silent())
     recorded = failures.recorded(folder)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.cells import Cell
 from uadbench.cli.main import app
 from uadbench.launch import worker
 from uadbench.launch.cluster import _blank_order
@@ -17,6 +16,7 @@ from uadbench.launch.plan import Request
 from uadbench.launch.worker import Answer, Order
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.keys import Cell
 
 
 def request_of(**more) -> Request:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from uadbench import failures
-from uadbench.cells import ANEW, Cell
 from uadbench.claims import claim
 from uadbench.errors import Unfinished
 from uadbench.launch import cluster
@@ -19,6 +18,8 @@ from uadbench.launch.sweep import Sweep
 from uadbench.launch.worker import Answer
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.fit import ANEW
+from uadbench.runs.keys import Cell
 
 
 class Future:

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench.cells import Cell, run_cell
 from uadbench.leaderboard import checks, committing
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_json_line
 from uadbench.material import Material
 from uadbench.progress import Silent
 from uadbench.results import Result
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 from uadbench.scores import score_hash
 from uadbench.store import content_hash, keyed_seed
 from uadbench.types import UNSEEN, is_dementia

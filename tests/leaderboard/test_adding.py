@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from tests.leaderboard.builder import CPU, copied_run, edited
-from uadbench.cells import Cell, run_cell
 from uadbench.cohorts.given_split import Fold, GivenSplit
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
@@ -26,6 +25,8 @@ from uadbench.material import Material, Selection, plan_material
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
 from uadbench.results import PEOPLE, RESULT, read_result, write_result
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 from uadbench.scores import SCORES, read_scores, score_hash, write_table
 
 SITES = ("Paris-Salpetriere", "Rouen")

@@ -16,7 +16,6 @@ from mlflow.tracking import MlflowClient
 from scipy import stats
 
 from uadbench.anomalies.regions import DEMENTIAS
-from uadbench.cells import Cell, run_cell
 from uadbench.cli.main import main
 from uadbench.errors import Unfinished
 from uadbench.examples import EXAMPLES, read_examples
@@ -27,6 +26,8 @@ from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
 from uadbench.report.page import Report, bibtex, methods, write_report
 from uadbench.results import read_result
+from uadbench.runs.keys import Cell
+from uadbench.runs.run import run_cell
 from uadbench.scores import read_scores
 from uadbench.tracking import Tracker, attach
 

@@ -100,12 +100,13 @@ def _smoke(
 
 
 def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
-    from uadbench.cells import Cell, run_cell
     from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.opening import open_cohort
     from uadbench.launch.local import choose_device
     from uadbench.material import plan_material
     from uadbench.protocol import load_protocol
+    from uadbench.runs.keys import Cell
+    from uadbench.runs.run import run_cell
 
     protocol = load_protocol(SMOKE)
     progress = TerminalProgress()

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from uadbench.cells import Cell
 from uadbench.failures import recorded
 from uadbench.launch.estimates import Estimate, Estimator
 from uadbench.launch.place import Place, workers_of
 from uadbench.plurals import counted
+from uadbench.runs.keys import Cell
 from uadbench.timelimit import told
 
 BOARD = Path("leaderboard")

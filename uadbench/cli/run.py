@@ -18,11 +18,11 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.timing import clock, phase
 
 if TYPE_CHECKING:
-    from uadbench.cells import Cell
     from uadbench.launch.place import Place
     from uadbench.launch.sweep import Sweep
     from uadbench.models.given_weights import GivenWeights
     from uadbench.progress import Progress
+    from uadbench.runs.keys import Cell
 
 
 def run(

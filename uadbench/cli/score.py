@@ -11,7 +11,7 @@ import typer
 from uadbench.errors import Unfinished
 
 if TYPE_CHECKING:
-    from uadbench.cells import Outcome
+    from uadbench.runs.keys import Outcome
 
 
 def score(

@@ -18,11 +18,11 @@ def track(
     ] = None,
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
-    from uadbench.cells import Outcome
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
     from uadbench.results import read_result
+    from uadbench.runs.keys import Outcome
     from uadbench.scores import SCORES, read_scores_of
     from uadbench.tracking import Tracker, chosen_by, chosen_uri
 

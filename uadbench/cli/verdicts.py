@@ -25,8 +25,8 @@ from uadbench.statistics import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from uadbench.cells import Outcome
     from uadbench.results import Result
+    from uadbench.runs.keys import Outcome
 
 BASELINE = "zscore"
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from uadbench import registry
-from uadbench.cells import Cell
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.nifti import read_volume
 from uadbench.errors import InputError
@@ -25,6 +24,7 @@ from uadbench.material import TRAINING
 from uadbench.models.base import Model
 from uadbench.progress import Progress
 from uadbench.results import Result
+from uadbench.runs.keys import Cell
 from uadbench.store import content_hash
 from uadbench.training import Curve
 from uadbench.types import Volume
@@ -76,8 +76,8 @@ class AnsweredCell(Cell):
         """None: a tool's answers are ranked, and marked as such."""
         return None
 
-    def fitted(self, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
-        """The tool as a model; how it learnt is not known."""
+    def prepared(self, device: torch.device) -> tuple[Model, Curve]:
+        """The tool as a model; how it was trained is not known."""
         return self.plugin(self.book).to(device), Curve()
 
     def amended(self, result: Result) -> Result:

@@ -13,7 +13,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from uadbench.cells import Cell, Outcome, finished, forget
 from uadbench.claims import Claimed
 from uadbench.errors import Unfinished
 from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
@@ -22,6 +21,8 @@ from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, 
 from uadbench.launch.worker import Answer, News, Order, perform
 from uadbench.plurals import counted
 from uadbench.progress import Progress, Task
+from uadbench.runs.keys import Cell, Outcome, finished
+from uadbench.runs.run import forget
 from uadbench.secrecy import salt_folder
 from uadbench.store import cache_folder
 from uadbench.timelimit import told

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uadbench.cells import Cell
 from uadbench.errors import InputError
 from uadbench.leaderboard.checks import protocol_of
 from uadbench.leaderboard.entries import RESULTS, result_files
 from uadbench.protocol import Protocol, stored_protocol
 from uadbench.results import RESULT, Result, read_result
+from uadbench.runs.keys import Cell
 
 MOST = 3
 """So many results of a model and protocol are looked at."""

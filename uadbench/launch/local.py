@@ -14,12 +14,13 @@ import torch
 
 from uadbench import failures
 from uadbench.allocator import keep_freed_memory
-from uadbench.cells import Cell, Outcome, run_cell
 from uadbench.claims import Claimed
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.progress import Progress
 from uadbench.registry import did_you_mean
+from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.run import run_cell
 from uadbench.timelimit import time_limit, told
 from uadbench.timing import phase
 from uadbench.tracking import Tracker

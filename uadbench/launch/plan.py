@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from uadbench.cells import Cell
 from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.given_split import read_split
 from uadbench.cohorts.opening import open_and_warn
@@ -16,6 +15,7 @@ from uadbench.material import Selection, plan_material
 from uadbench.models.given_weights import GivenWeights, find_weights
 from uadbench.progress import Progress
 from uadbench.protocol import Protocol
+from uadbench.runs.keys import Cell
 
 
 class Request(BaseModel):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from uadbench.cells import Cell
 from uadbench.errors import InputError
 from uadbench.models.checkpoint import build_model
 from uadbench.models.extras import require_extra
+from uadbench.runs.keys import Cell
 from uadbench.timing import phase
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uadbench import failures
-from uadbench.cells import Cell, Outcome
 from uadbench.commands import command
 from uadbench.errors import Unfinished
 from uadbench.progress import Progress
 from uadbench.report.figures import FIGURES, draw_figures
+from uadbench.runs.keys import Cell, Outcome
 from uadbench.secrecy import require_same_secrets
 from uadbench.timing import phase
 from uadbench.tracking import Tracker

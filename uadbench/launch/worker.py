@@ -97,9 +97,9 @@ def _perform(order: Order) -> bool:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from uadbench.cells import run_cell
     from uadbench.launch.local import choose_device, prepare_process
     from uadbench.launch.sweep import draw
+    from uadbench.runs.run import run_cell
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)

@@ -73,7 +73,7 @@ def recomputed(result: Result, table: pd.DataFrame, protocol: Protocol) -> Resul
     limits = result.detection.voxel_thresholds
     thresholds = {limit.false_positive_rate: Threshold(limit.value, limit.low, limit.high) for limit in limits}
     parts = analysis.aggregates(table, protocol, result.headline.validation_mse, thresholds)
-    return result.model_copy(update=parts)
+    return result.model_copy(update=vars(parts))
 
 
 def require_honest(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:

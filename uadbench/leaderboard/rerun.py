@@ -117,9 +117,10 @@ def keep(reruns: list[Rerun], root: Path) -> None:
 
 def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.device, progress: Progress) -> Result:
     """One cell as committed, on a cohort; its result as it would be committed."""
-    from uadbench.cells import Cell, run_cell
     from uadbench.cohorts.opening import open_cohort
     from uadbench.material import Selection, plan_material
+    from uadbench.runs.keys import Cell
+    from uadbench.runs.run import run_cell
     from uadbench.scores import read_scores
 
     committed = entry.result

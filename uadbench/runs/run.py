@@ -1,0 +1,100 @@
+"""From a run to its result: fit or load the model, evaluate it, write; killed at any moment, it continues."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from uadbench import failures
+from uadbench.claims import claim
+from uadbench.evaluation import Evaluator
+from uadbench.examples import EXAMPLES, write_examples
+from uadbench.material import Material
+from uadbench.progress import Progress
+from uadbench.protocol import store_protocol
+from uadbench.results import PEOPLE, write_result
+from uadbench.runs.assemble import assembled_result, cost_of
+from uadbench.runs.evaluate import PARTIAL, case_scores, example_pictures, save_draws
+from uadbench.runs.fit import ANEW, fitted_model, take_weights, validation_batches
+from uadbench.runs.keys import Cell, Outcome
+from uadbench.scores import SCORES, write_table
+from uadbench.store import PART, atomic_path, write_text
+from uadbench.timing import phase
+
+
+def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:
+    """Bring a cell to its result.
+
+    What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
+    What was begun is continued. `fresh` forgets all of this cell before.
+
+    Raises Claimed if another process works on the cell.
+    """
+    folder = cell.folder(output)
+    if not fresh and (known := cell.outcome(output)) is not None:
+        return known
+    with claim(folder):
+        if fresh:
+            _forget(folder)
+        elif (known := cell.outcome(output)) is not None:  # by now: another process had it
+            return known
+        return _brought_to_its_result(cell, folder, output, device, progress)
+
+
+def forget(cell: Cell, output: Path) -> None:
+    """Remove all that a cell has: it is to be trained anew, and takes no weights from elsewhere either.
+
+    Raises Claimed if another process works on the cell.
+    """
+    folder = cell.folder(output)
+    with claim(folder):
+        _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write_text(folder / ANEW, "")
+
+
+def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
+    failures.forget(folder)
+    _sweep(folder)
+    if cell.unranked is not None:
+        progress.warning(f"unranked: {cell.unranked}")
+    with phase("training, the rest"):
+        take_weights(cell, output)
+        model, curve = cell.prepared(device) or fitted_model(cell, folder, device, progress)
+    with phase("measures"):
+        evaluator = Evaluator(model, cell.material.cases, validation_batches(cell, device), device)
+        started, computed = time.monotonic(), time.process_time()
+        table = case_scores(cell, evaluator, folder, progress)
+        cpu_seconds = curve.cpu_seconds + time.process_time() - computed
+    with phase("statistics"):
+        save_draws(evaluator, folder)
+        store_protocol(cell.material.protocol, folder)
+        _write_people(cell.material, folder)
+        write_examples(example_pictures(cell, evaluator, table), folder / EXAMPLES)
+        cost = cost_of(cell, evaluator, curve, time.monotonic() - started, cpu_seconds)
+        result = cell.amended(assembled_result(cell, evaluator, curve, table, cost))
+        write_table(table, folder / SCORES)
+        write_result(result, folder)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    (folder / ANEW).unlink(missing_ok=True)
+    return Outcome(result, folder, reused=False)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writes that were killed have left: nobody else writes here now."""
+    for leftover in list(folder.glob(f"**/{PART}*")):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write_people(material: Material, folder: Path) -> None:
+    """Who is in which part; of a private cohort that only its owner may read it, for it tells whom results mean."""
+    with atomic_path(folder / PEOPLE) as partial:
+        partial.touch(mode=0o666 if material.public else 0o600)
+        partial.write_text(json.dumps(material.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
