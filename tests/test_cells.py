@@ -197,7 +197,7 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch:
     keys = [Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key]
     for file in ("deepest_layers.py", "some_layers.py", "net.py"):
         with (tmp_path / file).open("a") as handle:
-            handle.write("# changed\n")
+            handle.write("CHANGED = True\n")
         if file != "net.py":  # which is loaded anew for each cell
             assert Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key == keys[-1], "the code that runs is the old one"
         for loaded in ("deepest_layers", "some_layers"):

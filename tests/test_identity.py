@@ -113,7 +113,7 @@ def test_the_table_and_the_leaderboard_say_so(
 
 
 def test_a_file_that_changes_while_cells_wait_is_noticed(reference: str, few: Material, tmp_path: Path) -> None:
-    for change in (lambda: write_weights(tmp_path, seed=2), lambda: Path(reference[:-7]).write_text(LOADING + "#\n")):
+    for change in (lambda: write_weights(tmp_path, seed=2), lambda: Path(reference[:-7]).write_text(LOADING + "x=1\n")):
         cell = Cell(reference, few, 0)
         assert cell.fit_key
         change()

@@ -46,6 +46,7 @@ ROWS = {
     "simulation": 3,
     "provenance": 3,
     "source": 3,
+    "syntax": 2,
     "observation": 3,
     "examples": 3,
     "scores": 3,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dis
 import functools
 import inspect
@@ -17,11 +16,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from torch import Tensor, nn
 
+from uadbench import registry
 from uadbench.models.base import Model
 from uadbench.models.initial import held, tensors_digest
-from uadbench.modulefile import imported_from, module_file
-from uadbench.store import content_hash
+from uadbench.modulefile import module_file
+from uadbench.store import canonical, content_hash
+from uadbench.syntax import Reduced, reduced
 
+OWN = "uadbench"
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of what a package manager has put there."""
 
@@ -45,25 +47,34 @@ class Unknown(Exception):
 def source_digest(*plugins: type) -> str | None:
     """A hash of the code of a model and of the models that it is made of; None where some of it cannot be found.
 
+    A change of what is computed changes the hash. A moved or renamed file with its imports, another format, another
+    comment or docstring do not: code counts as its syntax tree (see `syntax.reduced`), no module counts by its name or
+    file, and the order of modules does not count.
+
     Of a class in a file: the module, and every module near it that it imports, at its top or inside a function, or from
     which it holds a value, and so on. Near is what the model's author may change between two runs: the modules of
     `uadbench.models`, those of the package that the model belongs to, those in the folder of its file, and all others
     that no package manager has installed.
+
+    An import from a module near counts as the imported name and the content of that module, so that the same name from
+    another module is a change; one from elsewhere in uadbench as the name alone; any other as the module's full name
+    and the imported name. Modules count as wholes: code that goes from one module near to another changes the hash, and
+    so does a change in a part of a module that the model does not use.
 
     Of a class in a notebook or at a prompt, whose module has no file: the lines of its methods, as Python keeps them
     for tracebacks (IPython has those of every cell), the values in the class, and all that these use by a name of the
     module or of a function around them: functions, lambdas, classes, modules near, tensors, arrays, plain values.
 
     Not covered: what is reached by a computed name (`getattr`, `importlib`) or as an attribute of another object, files
-    that code reads (`models.initial` sees weights among them), and installed packages, whose versions are in the
-    result. Not found are methods from a string that was executed, those from standard input before Python 3.13, and
-    values that do not say what they are.
+    that code reads (`models.initial` sees weights among them), what code makes of its own docstrings, names or line
+    numbers, and installed packages, whose versions are in the result. Not found are methods from a string that was
+    executed, those from standard input before Python 3.13, and values that do not say what they are.
     """
     try:
         search = _Search(plugins)
     except Unknown:
         return None
-    return content_hash(*sorted(search.modules.values()), *search.loose)
+    return content_hash(*sorted(set(search.modules.values())), *search.loose)
 
 
 class _Search:
@@ -71,7 +82,7 @@ class _Search:
 
     Attributes
     ----------
-    modules : the content of modules, by their files
+    modules : the hashes of modules, by their files
     loose : what stands for code and values that lie in no file, in the order in which they were found
     """
 
@@ -81,8 +92,9 @@ class _Search:
         self._seen: dict[int, Any] = {}  # holds what was seen, so that no id comes twice
         classes = list(dict.fromkeys(base for plugin in plugins for base in plugin.__mro__))
         own = [base for base in classes if issubclass(base, Model)]
-        self._homes = {file.parent for base in own if (file := _file_of(_module_of(base)))}
-        self._packages = {base.__module__.partition(".")[0] for base in own} - {"uadbench", "__main__"}
+        others = [base for base in own if _top(base.__module__) != OWN]
+        self._homes = {file.parent for base in others if (file := _file_of(_module_of(base)))}
+        self._packages = {_top(base.__module__) for base in others} - {"__main__"}
         for base in classes:
             if base in own or _file_of(_module_of(base)) is None:
                 self._take_class(base)
@@ -111,10 +123,9 @@ class _Search:
         """A module and the modules near that it uses; one that is not loaded yet is read from its file."""
         if file in self.modules:
             return
-        code = _code(module, file)
-        self.modules[file] = content_hash(code)
-        package = name if file.stem == "__init__" else name.rpartition(".")[0]
-        for other in {*_imports(code, package), *_reached(module)}:
+        self.modules[file] = ""  # modules may import each other
+        self.modules[file] = self._hash(_reduced(name, file, module))
+        for other in _reached(module):
             self._follow_module(other)
 
     def _take_function(self, function: FunctionType) -> None:
@@ -123,7 +134,8 @@ class _Search:
             return
         self._seen[id(function)] = function
         code = function.__code__
-        self.loose.append([function.__qualname__, _lines(code)])
+        lines = reduced(_lines(code).encode(), function.__globals__.get("__package__") or "")
+        self.loose.append([function.__qualname__, self._hash(lines)])
         used = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
         used |= {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)}
         used |= {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
@@ -141,25 +153,41 @@ class _Search:
         elif self._is_near(value.__module__, file):
             self._take_module(value.__module__, file, module)
 
-    def _follow_module(self, name: str) -> None:
-        """Take a module if it is near."""
+    def _follow_module(self, name: str) -> Reduced | None:
+        """Take a module if it is near: its own code, or None."""
         module = sys.modules.get(name)
         if module is None and not self._may_be_near(name):
-            return
+            return None
         file = module_file(name) if module is None else _file_of(module)
-        if file is not None and file.suffix == ".py" and self._is_near(name, file):
-            self._take_module(name, file, module)
+        if file is None or file.suffix != ".py" or not self._is_near(name, file):
+            return None
+        self._take_module(name, file, module)
+        return _reduced(name, file, module)
+
+    def _hash(self, code: Reduced) -> str:
+        """The hash of code and of what its imports stand for; modules near among these are taken, too."""
+        return content_hash(code.digest, [self._imported(module, name) for module, name in code.imports])
+
+    def _imported(self, module: str, name: str) -> list[str]:
+        """What stands for an import."""
+        outer = self._home(module)
+        inner = self._follow_module(f"{module}.{name}") if name else None
+        return [outer, name] if inner is None else [inner.digest, ""]
+
+    def _home(self, module: str) -> str:
+        """What stands for a module: its own code if it is near, else its name, without its place in uadbench."""
+        code = self._follow_module(module)
+        return code.digest if code is not None else OWN if _top(module) == OWN else module
 
     def _described(self, value: Any) -> Any:
         """What stands for a value in the hash; the code that belongs to it is taken, too. Raises Unknown."""
         if isinstance(value, (type, FunctionType)):
             self._follow(value)
-            return f"{value.__module__}.{value.__qualname__}"
+            return [self._home(value.__module__ or ""), value.__qualname__]
         if isinstance(value, ModuleType):
-            self._follow_module(value.__name__)
-            return value.__name__
+            return self._home(value.__name__)
         if isinstance(value, BuiltinFunctionType):
-            return value.__qualname__
+            return [value.__module__, value.__qualname__]
         if isinstance(value, WRAPPERS):
             return [type(value).__name__, *(self._described(getattr(value, part, None)) for part in WRAPPED)]
         return self._data(value)
@@ -171,21 +199,30 @@ class _Search:
             return [type(value).__qualname__, _numbers(value)]
         if isinstance(value, (list, tuple)):
             return [type(value).__name__, *map(self._described, value)]
+        if isinstance(value, (set, frozenset)):
+            return [type(value).__name__, *sorted(map(self._described, value), key=canonical)]
         if isinstance(value, Mapping):
-            return [type(value).__name__, *([str(key), self._described(part)] for key, part in value.items())]
+            return [type(value).__name__, *(list(map(self._described, item)) for item in value.items())]
         return _words(value)
 
     def _is_near(self, name: str, file: Path) -> bool:
-        top = name.partition(".")[0]
+        top = _top(name)
+        if top == OWN:
+            return f"{name}.".startswith(f"{registry.models.package}.")
         if file.parent in self._homes or top in self._packages:
             return True
-        return top not in sys.stdlib_module_names | {"uadbench"} and not INSTALLED & set(file.parts)
+        return top not in sys.stdlib_module_names and not INSTALLED & set(file.parts)
 
     def _may_be_near(self, name: str) -> bool:
         """Whether it is worthwhile to look for the file of a module that is not loaded."""
-        top = name.partition(".")[0]
+        top = _top(name)
         file = _file_of(sys.modules.get(top))
-        return top not in sys.stdlib_module_names and (top == "uadbench" or file is None or self._is_near(top, file))
+        return top not in sys.stdlib_module_names and (top == OWN or file is None or self._is_near(top, file))
+
+
+def _top(name: str) -> str:
+    """The outermost package of a module."""
+    return name.partition(".")[0]
 
 
 def _module_of(plugin: type) -> ModuleType | None:
@@ -225,21 +262,8 @@ def _from_loader(module: ModuleType | None, file: Path) -> bytes:
     return found
 
 
-@functools.lru_cache(maxsize=1024)
-def _imports(code: bytes, package: str) -> frozenset[str]:
-    """The modules that code imports, anywhere in it; of `from a import b`, both a and a.b, which may be none."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError):  # no source, but what was compiled
-        return frozenset()
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = imported_from(node, package)
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
+def _reduced(name: str, file: Path, module: ModuleType | None) -> Reduced:
+    return reduced(_code(module, file), name if file.stem == "__init__" else name.rpartition(".")[0])
 
 
 def _reached(module: ModuleType | None) -> Iterator[str]:
@@ -294,7 +318,7 @@ def _numbers(value: Tensor | np.ndarray | nn.Module) -> str:
 def _words(value: Any) -> str:
     """What a value says of itself, if it says all: no place in memory, and nothing left out. Raises Unknown."""
     try:
-        words = repr(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value)
+        words = repr(value)
     except Exception:  # anybody's code
         raise Unknown(type(value).__qualname__) from None
     if not isinstance(value, (str, bytes, type(...))) and (" at 0x" in words or "..." in words):
