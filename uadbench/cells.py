@@ -7,6 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from uadbench.models.checkpoint import (
 )
 from uadbench.models.given_weights import GivenWeights, load_given
 from uadbench.models.initial import Initial, initial_state
+from uadbench.parts import sweep_tree
 from uadbench.progress import Progress
 from uadbench.protocol import is_shipped, store_protocol
 from uadbench.provenance import peak_memory_mib, provenance
@@ -49,13 +51,11 @@ from uadbench.results import (
     Result,
     Training,
     read_result,
-    write_result,
 )
-from uadbench.scores import SCORES, has_scores, read_table, scans_put_aside, write_table
+from uadbench.scores import has_scores, read_table, scans_put_aside, write_scored, write_table
 from uadbench.source import source_digest
 from uadbench.store import (
     LARGEST_SEALED,
-    PART,
     atomic_path,
     content_hash,
     file_name,
@@ -251,7 +251,7 @@ def _forget(folder: Path) -> None:
 
 def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
     failures.forget(folder)
-    _sweep(folder)
+    sweep_tree(folder)
     if cell.unranked is not None:
         progress.warning(f"unranked: {cell.unranked}")
     with phase("training, the rest"):
@@ -268,10 +268,8 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
         _write_people(cell.material, folder)
         write_examples(_examples(cell, evaluator, table), folder / EXAMPLES)
         result = cell.amended(_result(cell, evaluator, curve, table, time.monotonic() - started, cpu_seconds))
-        write_table(table, folder / SCORES)
-        write_result(result, folder)
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
-    (folder / ANEW).unlink(missing_ok=True)
+        write_scored(result, table, folder)
+    tidy(folder)
     return Outcome(result, folder, reused=False)
 
 
@@ -288,10 +286,12 @@ def _take_weights(cell: Cell, output: Path) -> None:
             return
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what writes that were killed have left: nobody else writes here now."""
-    for leftover in list(folder.glob(f"**/{PART}*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+def tidy(folder: Path) -> None:
+    """Remove from a finished cell what nothing needs beside its result, and what a process that was killed has left."""
+    sweep_tree(folder)
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    with suppress(OSError):  # it only keeps a cell without a result from taking weights from elsewhere
+        (folder / ANEW).unlink(missing_ok=True)
 
 
 def finished(folder: Path, eval_key: str) -> Result | None:

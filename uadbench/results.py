@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from uadbench.errors import InputError
 from uadbench.reading import first_fault, read_json
-from uadbench.store import LARGEST_SEALED, unsealed, write_sealed
+from uadbench.store import LARGEST_SEALED, sealed, unsealed, write_text
 from uadbench.text import steers
 from uadbench.types import GIVEN, Precision, is_dementia
 
@@ -372,7 +372,12 @@ class Result(_Section):
 
 def write_result(result: Result, folder: Path) -> None:
     """Write a result into a run folder; the scores that it vouches for must lie there already."""
-    write_sealed(folder / RESULT, result.model_dump(mode="json"))
+    write_text(folder / RESULT, result_text(result))
+
+
+def result_text(result: Result) -> str:
+    """What a result's file holds in a run folder."""
+    return sealed(result.model_dump(mode="json"))
 
 
 def read_result(reference: Path, *, most: int = LARGEST_SEALED, finite: bool = False) -> Result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uadbench import failures
-from uadbench.cells import Cell, Outcome
+from uadbench.cells import Cell, Outcome, tidy
 from uadbench.commands import command
 from uadbench.errors import Unfinished
 from uadbench.progress import Progress
@@ -33,6 +33,8 @@ class Sweep:
 
     def take(self, outcome: Outcome) -> None:
         """A cell has its result, which is on disk."""
+        if outcome.reused:
+            tidy(outcome.folder)
         self.outcomes.append(outcome)
         self.on_result(outcome)
         _tell_cost(outcome, self.progress)
