@@ -14,7 +14,7 @@ from typing import Protocol
 import platformdirs
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.parts import part_folder
+from uadbench.parts import part_folder, sweep
 from uadbench.store import file_name, write_text
 
 SALT_BYTES = 32
@@ -100,6 +100,7 @@ def salt(identity: str) -> bytes:
     Raises InputError for a damaged file, Unfinished if none can be written.
     """
     file = salt_file(identity)
+    sweep(file.parent)
     try:
         if not file.is_file():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -54,10 +54,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    print_table(
-        terminalreporter, KILLED, "command", "kill points", "all whole", "some whole", "all absent", "works again"
-    )
-    print_table(terminalreporter, FULL, "command", "disk full at", "exit codes", "works with room")
+    for name, columns in TABLES.items():
+        print_table(terminalreporter, name, columns)
     reports = [each for kind in ENDED for each in terminalreporter.getreports(kind) if told(each, FAULT)]
     if not reports:
         return
