@@ -1,4 +1,4 @@
-"""Every command that writes, with the least that it can be given, and what reads its files."""
+"""The commands that write, with the least that it can be given, and what reads its files."""
 
 from __future__ import annotations
 
@@ -160,7 +160,6 @@ WRITERS = {
         ("cohort", "export", "tree", "--participants", "2", "--baseline"), read=_read_tree, before=COARSE
     ),
     "cohort split": Writer(("cohort", "split", "phantom", "--output", "split.json", *SMALL), read=_read_split),
-    "cohort info": Writer(("cohort", "info", "phantom:participants=4,patients=2", "--output", "cards")),
     "new model": Writer(("new", "model", "my_net")),
 }
 NOT_COUNTED = (".lock", "mlflow.db", "mlflow.db-journal")

@@ -47,8 +47,8 @@ def add(run: Path, root: Path) -> Entry:
     refuse_private(folder, result, rows)
     entry = Entry(root / RESULTS / place(result), result)
     require_inside(root, entry.file, checks.protocol_file(root, result))
-    for folder in (RESULTS, checks.PROTOCOLS):
-        sweep_tree(root / folder)
+    for part in (RESULTS, checks.PROTOCOLS):
+        sweep_tree(root / part)
     checks.keep_protocol(root, result, protocol)
     text = in_lines(result)
     write_together(
