@@ -12,6 +12,7 @@ ROWS = {
     "errors": 0,
     "types": 1,
     "progress": 1,
+    "parts": 1,
     "store": 1,
     "secrecy": 1,
     "reading": 1,

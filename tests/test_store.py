@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from uadbench.errors import InputError
 from uadbench.store import (
+    Unwritable,
     atomic_path,
     content_hash,
     keyed_seed,
@@ -15,6 +18,7 @@ from uadbench.store import (
     require_place,
     require_writable,
     write_json,
+    write_together,
 )
 
 
@@ -29,14 +33,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
-    target = tmp_path / "entry"
-    for text in ("one", "two"):
-        with atomic_path(target) as partial:
-            partial.mkdir()
-            (partial / "file").write_text(text)
-    assert (target / "file").read_text() == "two"
-    assert [file.name for file in tmp_path.iterdir()] == ["entry"]
+def test_files_that_belong_together_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    first, last = tmp_path / "scores", tmp_path / "result"
+
+    def fails(partial: Path) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def writes(text: str) -> Callable[[Path], object]:
+        return lambda partial: partial.write_text(text)
+
+    write_together({first: writes("one"), last: writes("one")})
+    with pytest.raises(Unwritable, match="result: cannot be written"):
+        write_together({first: writes("two"), last: fails})
+    assert (first.read_text(), last.read_text()) == ("one", "one")
+    write_together({first: writes("two"), last: writes("two")})
+    assert (first.read_text(), last.read_text()) == ("two", "two")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["result", "scores"]
 
 
 def test_hashes_tell_boundaries_and_types_apart() -> None:

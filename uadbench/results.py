@@ -15,7 +15,7 @@ from uadbench.metrics.catalogue import METRICS, metric_of
 from uadbench.metrics.metric import placeholder_rows
 from uadbench.metrics.score_columns import SCORES
 from uadbench.reading import first_fault, read_json
-from uadbench.store import LARGEST_SEALED, unsealed, write_sealed
+from uadbench.store import LARGEST_SEALED, sealed, unsealed, write_text
 from uadbench.text import steers
 from uadbench.types import GIVEN, Precision, is_dementia
 
@@ -405,7 +405,12 @@ class Result(_Section):
 
 def write_result(result: Result, folder: Path) -> None:
     """Write a result into a run folder; the scores that it vouches for must lie there already."""
-    write_sealed(folder / RESULT, result.model_dump(mode="json"))
+    write_text(folder / RESULT, result_text(result))
+
+
+def result_text(result: Result) -> str:
+    """What a result's file holds in a run folder."""
+    return sealed(result.model_dump(mode="json"))
 
 
 def read_result(reference: Path, *, most: int = LARGEST_SEALED, finite: bool = False) -> Result:

@@ -13,8 +13,8 @@ from uadbench.errors import InputError
 from uadbench.parquet import read_flat
 from uadbench.reading import read_bytes
 from uadbench.resampling import Interval, Values, mean_intervals
-from uadbench.results import DIGITS, Estimate, Result, TestSetScores, rounded
-from uadbench.store import SEAL, atomic_path, content_hash
+from uadbench.results import DIGITS, RESULT, Estimate, Result, TestSetScores, result_text, rounded
+from uadbench.store import SEAL, atomic_path, content_hash, write_together
 from uadbench.text import steers
 from uadbench.types import UNSEEN, VARIED, is_dementia
 
@@ -106,8 +106,19 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
         put_table(table, partial)
 
 
+def write_scored(result: Result, table: pd.DataFrame, folder: Path) -> None:
+    """Write the scores and the result that vouches for them into a folder: both or none (`store.write_together`)."""
+    text = result_text(result)
+    write_together(
+        {
+            folder / SCORES: lambda partial: put_table(table, partial),
+            folder / RESULT: lambda partial: partial.write_text(text, encoding="utf-8"),
+        }
+    )
+
+
 def put_table(table: pd.DataFrame, partial: Path) -> None:
-    """Write a table as Parquet, sealed, to a path that `store.atomic_path` gave."""
+    """Write a table as Parquet, sealed, to a temporary path that module `store` gave."""
     import pyarrow
     import pyarrow.parquet
 

@@ -6,7 +6,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Protocol
 import platformdirs
 
 from uadbench.errors import InputError, Unfinished
+from uadbench.parts import part_folder, sweep
 from uadbench.store import file_name, write_text
 
 SALT_BYTES = 32
@@ -100,14 +100,14 @@ def salt(identity: str) -> bytes:
     Raises InputError for a damaged file, Unfinished if none can be written.
     """
     file = salt_file(identity)
+    sweep(file.parent)
     try:
         if not file.is_file():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="ascii") as made:  # for the owner alone
-                made.write(secrets.token_hex(SALT_BYTES) + "\n")
-                made.flush()
+            with part_folder(file.parent) as folder:
+                partial = _new_secret(folder / file.name)
                 with contextlib.suppress(FileExistsError):  # another process was faster: there is one secret
-                    os.link(made.name, file)
+                    os.link(partial, file)
         content = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except OSError as error:
         raise Unfinished(f"{file}: cannot keep the cohort's secret ({error.strerror}); set UADBENCH_SALTS") from None
@@ -116,6 +116,15 @@ def salt(identity: str) -> bytes:
     if len(content) != SALT_BYTES:
         raise InputError(f"{file}: is damaged; put the cohort's secret back (with a new one all results change)")
     return content
+
+
+def _new_secret(file: Path) -> Path:
+    """Write a new secret into a new file for the owner alone."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as made:
+        made.write(secrets.token_hex(SALT_BYTES) + "\n")
+        made.flush()
+        os.fsync(made.fileno())
+    return file
 
 
 def require_same_secrets(output: Path, cohorts: Iterable[_Named]) -> None:

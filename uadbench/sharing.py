@@ -19,8 +19,8 @@ from uadbench.errors import InputError
 from uadbench.metrics.subject import Threshold
 from uadbench.protocol import Protocol, stored_protocol
 from uadbench.reading import read_json
-from uadbench.results import PEOPLE, Result, read_result, write_result
-from uadbench.scores import KEYS, SCORES, TRAITS, read_scores_of, write_table
+from uadbench.results import PEOPLE, Result, read_result
+from uadbench.scores import KEYS, SCORES, TRAITS, read_scores_of, write_scored
 from uadbench.store import LARGEST_SEALED, require_apart, require_writable, write_text
 
 AGGREGATES = "aggregates.json"
@@ -79,8 +79,7 @@ def share(folder: Path, output: Path, digits: int | None = None) -> Result:
         # thresholds and curves first: aggregates follow from the former, and are then those of the rounded scores
         result = _again(Result.model_validate(_coarse(result.model_dump(mode="json"), digits)), table, protocol)
     require_writable(output)
-    write_table(table, output / SCORES)
-    write_result(result, output)
+    write_scored(result, table, output)
     return result
 
 

@@ -54,7 +54,8 @@ def simulate(
 
     Files have the sform, qform and unit of their scan, so that they claim no other space than it does.
     All arguments and headers are checked before the first file is written; a file is whole or absent.
-    The table of this run, `simulated.tsv`, comes last and replaces that of an earlier run.
+    The table of this run, `simulated.tsv`, comes last: where it is, every file that it names is whole. That of an
+    earlier run is removed before the first file is written.
 
     Parameters
     ----------
@@ -89,6 +90,7 @@ def simulate(
     store.require_inside(output, *(output / item.stem for item in inputs))
     for line in in_lines(doubts):
         progress.warning(line)
+    (output / TABLE).unlink(missing_ok=True)  # it vouches for files of which some are now written anew
     rows: list[dict[str, Any]] = []
     with progress.task("simulating", total=len(inputs) * len(names)) as task:
         for item in inputs:

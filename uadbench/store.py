@@ -6,20 +6,17 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from uadbench.errors import InputError, Unfinished
+from uadbench.parts import PART, part_folder
 from uadbench.reading import read_json
-
-PART = ".part-"
-"""The names of temporary folders begin so; one that is left over was being written by a process that was killed."""
 
 SEAL = "seal"
 """What a hash of all the rest is called in a file that is sealed."""
@@ -39,38 +36,68 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; move it there if, and only if, the block succeeds.
+    """Yield a temporary path beside `target`; move the file there if, and only if, the block succeeds.
 
-    The name ends like the target's, for writers that look at the suffix. The file may be a folder.
+    The name ends like the target's, for writers that look at the suffix. What is in the file is on the disk before it
+    gets its name, so that it is whole or absent also after a power failure; whether the name outlasts that is not
+    waited for: whoever reads several files checks them by their hashes.
 
     Raises Unwritable, naming the target, for any OSError.
     """
-    temporary = None
-    try:
+    with _told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=PART, dir=target.parent))
-        partial = temporary / target.name
-        yield partial
-        if partial.is_file():
-            with partial.open("rb+") as handle:
-                os.fsync(handle.fileno())
-        elif target.is_dir():
-            shutil.rmtree(target)
-        partial.replace(target)
+        with part_folder(target.parent) as folder:
+            partial = folder / target.name
+            yield partial
+            _flush(partial)
+            partial.replace(target)
+
+
+def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write files of which the last one vouches for the others, and without which they do not count.
+
+    All are on the disk before the first gets its name. Only then is the last one of before removed, and the new one is
+    put in place after the others: a process that is killed in between leaves files that do not count, and never two
+    that do not belong together. The same command then writes them again.
+
+    Args:
+        writers: What writes each file, to a temporary path that it is given.
+
+    Raises:
+        Unwritable: Naming the file that cannot be written; those of before are untouched.
+    """
+    with ExitStack() as stack:
+        partials: dict[Path, Path] = {}
+        for target, write in writers.items():
+            with _told(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partials[target] = stack.enter_context(part_folder(target.parent)) / target.name
+                write(partials[target])
+                _flush(partials[target])
+        last = list(writers)[-1]
+        with _told(last):
+            last.unlink(missing_ok=True)
+        for target, partial in partials.items():
+            with _told(target):
+                partial.replace(target)
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Raise Unwritable, naming the target, for any OSError."""
+    try:
+        yield
     except Unwritable:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
         advice = "once it can, the same command goes on from here"
         raise Unwritable(f"{target}: cannot be written ({reason}); {advice}") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def is_part(file: Path) -> bool:
-    """Whether a file belongs to a write that is under way, or was killed."""
-    return any(part.startswith(PART) for part in file.parts)
+def _flush(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
 
 
 def write_text(target: Path, text: str) -> None:
@@ -81,12 +108,21 @@ def write_text(target: Path, text: str) -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Write a JSON file atomically, readable by people."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(target, _as_json(value))
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object that tells whether it is still what was written."""
-    write_json(target, {**value, SEAL: _seal(value)})
+    write_text(target, sealed(value))
+
+
+def sealed(value: Mapping[str, Any]) -> str:
+    """The JSON of an object that tells whether it is still what was written."""
+    return _as_json({**value, SEAL: _seal(value)})
 
 
 def read_sealed(file: Path) -> dict[str, Any]:
@@ -166,7 +202,7 @@ def require_place(target: Path) -> None:
         place = there.parent if there == target and there.is_file() else there
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
-        with tempfile.TemporaryDirectory(prefix=PART, dir=place):
+        with tempfile.TemporaryFile(prefix=PART, dir=place):
             pass
     except OSError as error:
         raise InputError(f"{target}: cannot write here ({error.strerror or error}); choose another folder") from None

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from uadbench.errors import InputError, Unfinished
+from uadbench.parts import part_folder, sweep
 from uadbench.progress import Silent
 from uadbench.reading import read_bytes, read_json
 from uadbench.report.figures import FIGURES, figures_of
 from uadbench.report.page import Report, write_report
-from uadbench.results import RESULT, Result, write_result
-from uadbench.scores import SCORES, read_scores, read_scores_of, write_table
+from uadbench.results import RESULT, Result
+from uadbench.scores import SCORES, read_scores, read_scores_of, write_scored
 from uadbench.sharing import share
-from uadbench.store import PART, content_hash, require_inside, write_json
+from uadbench.store import content_hash, require_inside, write_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -300,11 +301,9 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 
     Of a private cohort it is what may be shared, wherever the store is.
     """
-    with tempfile.TemporaryDirectory() as name:
-        files = Path(name)
+    with part_folder(Path(tempfile.gettempdir())) as files:
         if result.cohort.public:
-            write_table(read_scores_of(result, folder / SCORES), files / SCORES)
-            write_result(result, files)
+            write_scored(result, read_scores_of(result, folder / SCORES), files)
         else:
             result = share(folder, files)
         for figure in figures_of(folder):
@@ -315,14 +314,14 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 @contextmanager
 def _shown_to_all(result: Result, folder: Path, report: Report) -> Iterator[Path]:
     """A folder with the files of a report alone; for a private cohort with a report of what may be shared."""
-    with tempfile.TemporaryDirectory() as name:
-        files = Path(name) / "report"
+    with part_folder(Path(tempfile.gettempdir())) as staged:
+        files = staged / "report"
         if result.cohort.public:
             for file in report.files:
                 _copy(file, files / file.relative_to(report.page.parent))
         else:
-            shown = share(folder, Path(name))
-            write_report(shown, read_scores(Path(name)), folder, files, Silent())
+            shown = share(folder, staged)
+            write_report(shown, read_scores(staged), folder, files, Silent())
         yield files
 
 
@@ -369,12 +368,13 @@ def _make_database(file: Path) -> None:
 
     That takes MLflow seconds and a hundred steps; a database in which it was killed on the way never works again.
     """
+    sweep(file.parent)
     if file.exists():
         return
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(prefix=PART, dir=file.parent) as folder:
-        partial = Path(folder).resolve() / file.name
+    with part_folder(file.parent) as folder:
+        partial = folder.resolve() / file.name
         MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
         try:
             os.link(partial, file)

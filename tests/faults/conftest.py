@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults.given import Given, make_given
 from tests.faults.processes import Nursery
 from uadbench.cli.main import main
 from uadbench.results import read_result
@@ -29,6 +30,12 @@ SAVE_AT_ONCE = "from uadbench.runs import keys; keys.SAVE_EVERY_S = 0.0"
 """All that a cell puts aside while it is worked on is put aside after every epoch, and every scan."""
 
 FAULT, OUTCOME = "fault", "outcome"
+KILLED, FULL = "killed", "full"
+TABLES = {
+    KILLED: ("command", "kill points", "all whole", "some whole", "all absent", "works again"),
+    FULL: ("command", "full disks", "for want of room not written", "old lost", "works with room"),
+}
+"""Tables of commands that write, by the names under which tests record their rows."""
 ENDED = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
@@ -47,6 +54,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, columns in TABLES.items():
+        print_table(terminalreporter, name, columns)
     reports = [each for kind in ENDED for each in terminalreporter.getreports(kind) if told(each, FAULT)]
     if not reports:
         return
@@ -57,6 +66,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     Console(file=printed, width=max(120, shutil.get_terminal_size().columns), markup=False).print(table)
     terminalreporter.section("fault -> outcome")
     terminalreporter.write(printed.getvalue())
+
+
+def print_table(terminalreporter: pytest.TerminalReporter, name: str, columns: tuple[str, ...]) -> None:
+    """The rows that tests have recorded under a name, each a JSON list."""
+    rows = [json.loads(text) for each in terminalreporter.getreports("passed") if (text := told(each, name))]
+    if rows:
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*row)
+        printed = io.StringIO()
+        Console(file=printed, width=max(120, shutil.get_terminal_size().columns), markup=False).print(table)
+        terminalreporter.section(f"{columns[0]} -> {columns[-1]}")
+        terminalreporter.write(printed.getvalue())
 
 
 def told(report: pytest.TestReport, name: str) -> str:
@@ -222,3 +244,9 @@ def one_error(err: str) -> str:
     assert "Traceback" not in err, err
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:], err
     return lines[-1]
+
+
+@pytest.fixture(scope="session")
+def given(material, nursery, tmp_path_factory) -> Given:
+    """What commands that write are given."""
+    return make_given(tmp_path_factory.mktemp("given"), material, tmp_path_factory)

@@ -87,15 +87,25 @@ def serve() -> None:
     import pyarrow.parquet  # noqa: F401
     import safetensors.torch  # noqa: F401
 
+    import uadbench.cli.main
     import uadbench.cli.tables
     import uadbench.cli.verdicts
+    import uadbench.cohorts.card
+    import uadbench.cohorts.check
+    import uadbench.cohorts.export
     import uadbench.comparison
+    import uadbench.exchange.export
+    import uadbench.exchange.scoring
     import uadbench.launch.local
     import uadbench.leaderboard.committing
     import uadbench.leaderboard.verifying
     import uadbench.models.mean
     import uadbench.models.vae3d
-    import uadbench.report.page  # noqa: F401
+    import uadbench.report.forest
+    import uadbench.report.lineup
+    import uadbench.report.page
+    import uadbench.report.portrait
+    import uadbench.simulation  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

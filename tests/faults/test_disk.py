@@ -65,9 +65,10 @@ PART = "000000.parquet"
 @pytest.mark.parametrize("file", [WEIGHTS, PART, EXAMPLES, SCORES, RESULT])
 @pytest.mark.fault("disk full while {file} is written")
 def test_no_room_for_a_result(file: str, disk, nursery, undisturbed, outcome) -> None:
-    before = WRITTEN[: WRITTEN.index(DRAWS if file == PART else file)]
+    before = WRITTEN[: WRITTEN.index({PART: DRAWS, RESULT: SCORES}.get(file, file))]  # both scores and result, or none
     kib = {name: -(-(run_of(undisturbed, "mean") / name).stat().st_size // 4096) * 4 for name in WRITTEN}
-    small: Disk = disk(sum(kib[name] for name in before) + kib.get(file, 32) // 2)
+    beside = kib[SCORES] if file == RESULT else 0
+    small: Disk = disk(sum(kib[name] for name in before) + beside + kib.get(file, 32) // 2)
     command, at_once = (*SMOKE, "--model", "mean", "--output", small.folder), SAVE_AT_ONCE if file == PART else ""
     code, _, err = nursery.start(*command, before=at_once).ended()
     assert too_full(code, err) == file

@@ -74,13 +74,15 @@ def _require_scores(file: Path, result: Result) -> None:
 def _files(reference: Path, name: str) -> list[Path]:
     """A result file, that of a run folder, or all in a folder, such as that of a leaderboard."""
     from uadbench.leaderboard.entries import RESULTS
+    from uadbench.parts import is_part
 
     if reference.is_file():
         return [reference]
     if (reference / name).is_file():
         return [reference / name]
     inside = reference / RESULTS if (reference / RESULTS).is_dir() else reference
-    found = sorted(inside.rglob(name)) or sorted(inside.rglob("*.json"))
+    whole = [file for file in sorted(inside.rglob("*.json")) if not is_part(file.relative_to(inside))]
+    found = [file for file in whole if file.name == name] or whole
     if not found:
         raise InputError(f"{reference}: no result here; give a run folder, a result file, or a folder of them")
     return found

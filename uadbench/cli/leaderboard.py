@@ -38,6 +38,8 @@ def build(
 ) -> None:
     """Make pages and tables from the committed results alone; the same results give the same bytes."""
     from uadbench.leaderboard.committing import DIFF_LINES, differences, generated, stale, with_head
+    from uadbench.leaderboard.entries import RESULTS
+    from uadbench.parts import sweep, sweep_tree
     from uadbench.store import write_text
     from uadbench.text import plain
 
@@ -57,6 +59,9 @@ def build(
             raise typer.Exit(1)
         print(f"{root}: up to date ({counted(len(wanted), 'file')})")
         return
+    sweep_tree(root / RESULTS)
+    for folder in {file.parent for file in wanted}:
+        sweep(folder)
     for file, text in wanted.items():
         if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)

@@ -39,17 +39,27 @@ def model(
         raise InputError(f"--kind {kind}: there is no such kind; {did_you_mean(kind, list(KINDS))}")
     _require_free(name)
     files = {folder / f"{name}.py": f"{kind}.py.jinja", folder / f"test_{name}.py": "test.py.jinja"}
-    for file in files:
-        if file.exists():
+    class_name = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    words = name.replace("_", " ").capitalize()
+    texts = {file: _filled(template, name=name, class_name=class_name, words=words) for file, template in files.items()}
+    for file, text in texts.items():
+        if file.exists() and not _holds(file, text):  # what this command was killed after is gone on with
             raise InputError(f"{file}: is there already, and is not overwritten; choose another name or --folder")
     require_writable(folder)
-    class_name = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-    for file, template in files.items():
-        write_text(file, _filled(template, name=name, class_name=class_name, words=name.replace("_", " ").capitalize()))
+    for file, text in texts.items():
+        write_text(file, text)
         print(file)
     reference = f"{spelled(folder / f'{name}.py')}:{class_name}"
     print(f"now: {command('uadbench', 'test-model', reference)}")
     print(f"     {command('uadbench', 'run', model=reference, protocol='smoke')}")
+
+
+def _holds(file: Path, text: str) -> bool:
+    """Whether a file is one that this command has written, and nobody has changed since."""
+    try:
+        return file.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _require_free(name: str) -> None:

@@ -13,7 +13,8 @@ from uadbench.cohorts.base import COLUMNS, Cohort, is_id
 from uadbench.cohorts.nifti import HEADER_BYTES, write_volume
 from uadbench.cohorts.nifti_forms import mni
 from uadbench.cohorts.text_tables import read_table
-from uadbench.errors import InputError, Unfinished
+from uadbench.errors import InputError
+from uadbench.parts import is_bare, sweep
 from uadbench.progress import Progress
 from uadbench.reading import read_json
 from uadbench.types import Grid
@@ -25,7 +26,9 @@ DESCRIPTION = "dataset_description.json"
 
 
 def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Progress) -> None:
-    """Write scans at 1 mm with the names that Clinica's pet-linear gives, and the tables.
+    """Write scans at 1 mm with the names that Clinica's pet-linear gives, then the tables.
+
+    A tree is no cohort before it has tables: those come when every scan that they name is whole.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
     folder : a new or empty folder, or an earlier export of the same cohort, which is then completed:
         whole files are kept, a file that was cut short is written again
 
-    Raises InputError for a folder that holds anything else, Unfinished when the disk is full.
+    Raises InputError for a folder that holds anything else, store.Unwritable when the disk is full.
     """
     for name in (*rows["participant_id"], *rows["session_id"]):
         if not is_id(name) or store.file_name(name) != name:
@@ -43,24 +46,23 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
     _claim(folder, cohort)
     paths = [folder / scan_path(p, s) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
     store.require_inside(folder, *paths)
-    _write_tables(folder, rows)
+    for place in {path.parent for path in paths}:
+        sweep(place)
     missing = [position for position, path in enumerate(paths) if not _whole(path)]
     if len(missing) < len(paths):
         progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans are there already")
     label = f"export {cohort.name}: {len(missing)} scans on {CAPS_GRID}"
     waiting: deque[Future[None]] = deque()
     with progress.task(label, len(missing)) as task, ThreadPoolExecutor(2) as pool:
-        try:
-            for position, scan in zip(missing, cohort.scans(CAPS_GRID, rows.iloc[missing]), strict=True):
-                waiting.append(pool.submit(write_volume, paths[position], scan.data, mni(scan.affine)))
-                if len(waiting) > 2:
-                    waiting.popleft().result()
-                    task.advance(1)
-            while waiting:
+        for position, scan in zip(missing, cohort.scans(CAPS_GRID, rows.iloc[missing]), strict=True):
+            waiting.append(pool.submit(write_volume, paths[position], scan.data, mni(scan.affine)))
+            if len(waiting) > 2:
                 waiting.popleft().result()
                 task.advance(1)
-        except OSError as error:
-            raise Unfinished(f"{folder}: cannot write ({error.strerror or error}); run again to complete it") from None
+        while waiting:
+            waiting.popleft().result()
+            task.advance(1)
+    _write_tables(folder, rows)
 
 
 def scan_path(participant: str, session: str) -> Path:
@@ -77,7 +79,7 @@ def _claim(folder: Path, cohort: Cohort) -> None:
     source = {"Name": "uadbench", "Cohort": cohort.name, "Version": cohort.version}
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a new or empty folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not is_bare(folder):
         if not (folder / "subjects").is_dir() and not description.is_file():
             raise InputError(f"{folder}: is not empty and no CAPS tree; give a new or empty folder")
         try:

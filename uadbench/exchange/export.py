@@ -15,11 +15,12 @@ import pandas as pd
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.nifti import HEADER_BYTES, read_volume, write_volume
 from uadbench.cohorts.nifti_forms import Forms, mni
-from uadbench.errors import InputError, Unfinished
+from uadbench.errors import InputError
 from uadbench.exchange.inputs import PARTS, Shown, counted, shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from uadbench.exchange.readme import readme
 from uadbench.material import Material
+from uadbench.parts import is_bare, sweep
 from uadbench.progress import Progress
 from uadbench.store import require_inside, require_writable, write_text
 from uadbench.types import Volume
@@ -45,7 +46,7 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     folder : a new or empty folder, or an earlier export of the same, which is then completed
 
     Raises InputError for a folder that holds anything else, and before anything is written if the disk lacks room;
-    Unfinished if the disk is full all the same.
+    Unwritable if the disk is full all the same.
     """
     _require_ours(folder, manifest)
     require_inside(folder, *(folder / part / BRAIN for part in PARTS))
@@ -53,24 +54,22 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     if not (folder / MANIFEST).is_file():
         require_writable(folder)
         write_manifest(manifest, folder)
+    for part in PARTS:
+        sweep(folder / part)
     forms, files = mni(material.protocol.lattice.affine), dict[str, str]()
-    try:
-        write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), forms)
-        for part, count in counted(material).items():
-            shown = shown_scans(material, part)
-            write_text(folder / f"{part}.tsv", _table(shown, part, manifest.suffix))
-            with progress.task(f"export {part}", count) as task, ThreadPoolExecutor(2) as pool:
-                for each in shown:
-                    names = [f"{part}/{name}{manifest.suffix}" for name in each.names]
-                    found = _write(each, [folder / name for name in names], forms, pool)
-                    files |= dict(zip(names, found, strict=True))
-                    task.advance(len(names))
-        for name in files:
-            os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE), follow_symlinks=False)
-        write_text(folder / README, readme(manifest, counted(material)))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Unfinished(f"{folder}: cannot write ({reason}); give the same command again to complete it") from None
+    write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), forms)
+    for part, count in counted(material).items():
+        shown = shown_scans(material, part)
+        write_text(folder / f"{part}.tsv", _table(shown, part, manifest.suffix))
+        with progress.task(f"export {part}", count) as task, ThreadPoolExecutor(2) as pool:
+            for each in shown:
+                names = [f"{part}/{name}{manifest.suffix}" for name in each.names]
+                found = _write(each, [folder / name for name in names], forms, pool)
+                files |= dict(zip(names, found, strict=True))
+                task.advance(len(names))
+    for name in files:
+        os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE), follow_symlinks=False)
+    write_text(folder / README, readme(manifest, counted(material)))
     whole = manifest.model_copy(update={"files": dict(sorted(files.items()))})
     write_manifest(whole, folder)
     return whole
@@ -102,7 +101,7 @@ def _require_ours(folder: Path, manifest: Manifest) -> None:
     """Raises InputError unless a folder is new, empty, or holds the same export."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a new or empty folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or is_bare(folder):
         return
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: is not empty, and no export; give a new or empty folder")

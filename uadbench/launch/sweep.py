@@ -12,6 +12,7 @@ from uadbench.errors import Unfinished
 from uadbench.progress import Progress
 from uadbench.report.figures import FIGURES, draw_figures
 from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.run import tidy
 from uadbench.secrecy import require_same_secrets
 from uadbench.timing import phase
 from uadbench.tracking import Tracker
@@ -33,6 +34,8 @@ class Sweep:
 
     def take(self, outcome: Outcome) -> None:
         """A cell has its result, which is on disk."""
+        if outcome.reused:
+            tidy(outcome.folder)
         self.outcomes.append(outcome)
         self.on_result(outcome)
         _tell_cost(outcome, self.progress)

@@ -9,7 +9,8 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_cases, read_entries
-from uadbench.store import atomic_path, require_apart, require_inside
+from uadbench.parts import is_part, sweep_tree
+from uadbench.store import require_apart, require_inside, write_together
 
 GENERATED = ("index.html", "README.md", "leaderboard.csv", "leaderboard.json")
 MODELS = "models"
@@ -23,7 +24,7 @@ def add(run: Path, root: Path) -> Entry:
     set, or with an id in it; nothing is written then.
     """
     from uadbench.leaderboard import checks
-    from uadbench.leaderboard.entries import check_cases, read_untrusted, slim, write_json_line
+    from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim
     from uadbench.protocol import stored_protocol
     from uadbench.results import RESULT
     from uadbench.scores import SCORES, put_table
@@ -46,10 +47,16 @@ def add(run: Path, root: Path) -> Entry:
     refuse_private(folder, result, rows)
     entry = Entry(root / RESULTS / place(result), result)
     require_inside(root, entry.file, checks.protocol_file(root, result))
+    for part in (RESULTS, checks.PROTOCOLS):
+        sweep_tree(root / part)
     checks.keep_protocol(root, result, protocol)
-    with atomic_path(entry.scores_file) as scores:  # a disk that has room for one of the two gets neither
-        put_table(rows, scores)
-        write_json_line(entry.file, result)
+    text = in_lines(result)
+    write_together(
+        {
+            entry.scores_file: lambda partial: put_table(rows, partial),
+            entry.file: lambda partial: partial.write_text(text, encoding="utf-8"),
+        }
+    )
     return entry
 
 
@@ -63,7 +70,8 @@ def generated(root: Path) -> tuple[list[Board], dict[Path, str]]:
 
 def stale(root: Path, wanted: dict[Path, str]) -> list[Path]:
     """Pages of models that are no more."""
-    return [file for file in sorted((root / MODELS).rglob("*.html")) if file not in wanted]
+    pages = (file for file in sorted((root / MODELS).rglob("*.html")) if not is_part(file.relative_to(root)))
+    return [file for file in pages if file not in wanted]
 
 
 def differences(wanted: dict[Path, str], root: Path) -> list[str]:

@@ -16,10 +16,11 @@ import pandas as pd
 
 from uadbench.commands import command
 from uadbench.errors import InputError
+from uadbench.parts import is_part
 from uadbench.registry import names_code
 from uadbench.results import DIGITS, Result, names_of, read_result
 from uadbench.scores import KEYS, TRAITS, read_scores_of, read_table
-from uadbench.store import file_name, is_part, write_text
+from uadbench.store import file_name, write_text
 from uadbench.types import GIVEN
 
 RESULTS = "results"
@@ -104,12 +105,17 @@ def place(result: Result) -> Path:
 
 
 def write_json_line(file: Path, result: Result) -> None:
-    """Write a result in little room: one test set a line, so that a change shows as one."""
+    """Write a result as `in_lines` spells it."""
+    write_text(file, in_lines(result))
+
+
+def in_lines(result: Result) -> str:
+    """A result's JSON in little room: one test set a line, so that a change shows as one."""
     content = result.model_dump(mode="json")
     scores = content.pop("scores")
     head = json.dumps(content, ensure_ascii=False, indent=1)[:-2]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in scores)
-    write_text(file, f'{head},\n "scores": [\n{lines}\n]}}\n')
+    return f'{head},\n "scores": [\n{lines}\n]}}\n'
 
 
 def read_entries(root: Path) -> Iterator[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,15 +15,16 @@ from uadbench.claims import claim
 from uadbench.evaluation import Evaluator
 from uadbench.examples import EXAMPLES, write_examples
 from uadbench.material import Material
+from uadbench.parts import sweep_tree
 from uadbench.progress import Progress
 from uadbench.protocol import store_protocol
-from uadbench.results import PEOPLE, write_result
+from uadbench.results import PEOPLE
 from uadbench.runs.assemble import assembled_result, cost_of
 from uadbench.runs.evaluate import PARTIAL, case_scores, example_pictures, save_draws
 from uadbench.runs.fit import ANEW, fitted_model, take_weights, validation_batches
 from uadbench.runs.keys import Cell, Outcome
-from uadbench.scores import SCORES, write_table
-from uadbench.store import PART, atomic_path, write_text
+from uadbench.scores import write_scored
+from uadbench.store import atomic_path, write_text
 from uadbench.timing import phase
 
 
@@ -62,7 +64,7 @@ def _forget(folder: Path) -> None:
 
 def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
     failures.forget(folder)
-    _sweep(folder)
+    sweep_tree(folder)
     if cell.unranked is not None:
         progress.warning(f"unranked: {cell.unranked}")
     with phase("training, the rest"):
@@ -80,17 +82,17 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
         write_examples(example_pictures(cell, evaluator, table), folder / EXAMPLES)
         cost = cost_of(cell, evaluator, curve, time.monotonic() - started, cpu_seconds)
         result = cell.amended(assembled_result(cell, evaluator, curve, table, cost))
-        write_table(table, folder / SCORES)
-        write_result(result, folder)
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    (folder / ANEW).unlink(missing_ok=True)
+        write_scored(result, table, folder)
+    tidy(folder)
     return Outcome(result, folder, reused=False)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what writes that were killed have left: nobody else writes here now."""
-    for leftover in list(folder.glob(f"**/{PART}*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+def tidy(folder: Path) -> None:
+    """Remove from a finished run what nothing needs beside its result, and what a process that was killed has left."""
+    sweep_tree(folder)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    with suppress(OSError):  # it only keeps a run without a result from taking weights from elsewhere
+        (folder / ANEW).unlink(missing_ok=True)
 
 
 def _write_people(material: Material, folder: Path) -> None:
