@@ -9,7 +9,7 @@ from uadbench.metrics.metric import MELBA, PAPER, Metric
 _ANALYSIS = "uadbench.analysis"
 _SUBJECT = "uadbench.metrics.subject"
 _PROPORTIONS = "uadbench.proportions"
-_CELL = "uadbench.cells:run_cell"
+_CELL = "uadbench.runs.run:run_cell"
 
 HEADLINE = (
     Metric(

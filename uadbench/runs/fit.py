@@ -89,4 +89,5 @@ def take_weights(cell: Cell, output: Path) -> None:
 
 
 def validation_batches(cell: Cell, device: torch.device) -> Batches:
+    """Batches of the healthy validation scans."""
     return cell.material.batches("validation", cell.seed, device)
