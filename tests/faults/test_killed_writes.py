@@ -19,7 +19,7 @@ from tests.faults.conftest import KILLED, Call
 from tests.faults.given import Given
 from tests.faults.writers import WRITERS, require_old_or_new, state
 
-MOST = int(os.environ.get("UADBENCH_KILLS", "4"))
+MOST = int(os.environ.get("UADBENCH_KILLS", "2"))
 """Of so many steps each is tried; of more as many, evenly spread."""
 
 
@@ -32,6 +32,7 @@ def points(steps: int) -> list[int]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_killed_at_every_step(name: str, nursery, given: Given, call: Call, tmp_path: Path, record_property) -> None:
     writer, log = WRITERS[name], tmp_path / "steps"
