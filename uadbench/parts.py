@@ -1,4 +1,4 @@
-"""Temporary folders for what is being written: locked while a process writes, swept after one that was killed."""
+"""Temporary folders for writes: locked while a process uses them, removed later if that process was killed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NAME = re.compile(re.escape(PART) + "[a-z0-9_]{8}")
 """As `tempfile` makes them: nothing else is removed."""
 
 DAY_S = 86_400.0
-"""Where a file system has no locks, a temporary folder in which nothing happened for so long is a leftover."""
+"""Age in seconds from which a temporary folder is a leftover on a file system without locks."""
 
 
 @contextmanager
 def part_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder in `place`, which is removed at the end, and swept by others if this process is killed.
+    """Yield a temporary folder in `place` and remove it afterwards; if this process is killed, a later one removes it.
 
     Args:
         place: An existing folder. The first call for it in a process sweeps it.
@@ -42,35 +42,35 @@ def part_folder(place: Path) -> Iterator[Path]:
 
 
 def is_part(file: Path) -> bool:
-    """Whether a file belongs to a write that is under way, or was killed."""
+    """Whether a path lies in a temporary folder of a write that is running or was killed."""
     return any(part.startswith(PART) for part in file.parts)
 
 
 def is_bare(folder: Path) -> bool:
-    """Whether a folder holds nothing, or only what writes have left that were killed."""
+    """Whether a folder is empty apart from temporary folders."""
     return all(is_part(Path(file.name)) for file in folder.iterdir())
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writes have left directly in a folder; what another process or thread is writing stays."""
+    """Remove the leftovers of killed writes directly in a folder; folders that are in use stay."""
     for leftover in folder.glob(f"{PART}*"):
         _remove_unless_in_use(leftover)
 
 
 def sweep_tree(folder: Path) -> None:
-    """The same in a folder of our own, and in all folders below."""
+    """Remove the leftovers of killed writes in a folder and all folders below it."""
     for leftover in list(folder.rglob(f"{PART}*")):
         _remove_unless_in_use(leftover)
 
 
 @cache
 def _sweep_once(folder: Path) -> None:
-    """Once a process: to list a folder for every file in it would take quadratic time."""
+    """Sweep a folder once per process: listing it for every file written would take quadratic time."""
     sweep(folder)
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:
-    """A new folder, and the descriptor that locks it."""
+    """Make a folder; return it with the descriptor that locks it."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PART, dir=place))
         with suppress(FileNotFoundError):  # swept before it was locked; take another

@@ -54,8 +54,8 @@ def simulate(
 
     Files have the sform, qform and unit of their scan, so that they claim no other space than it does.
     All arguments and headers are checked before the first file is written; a file is whole or absent.
-    The table of this run, `simulated.tsv`, comes last: where it is, every file that it names is whole. That of an
-    earlier run is removed before the first file is written.
+    The table of this run, `simulated.tsv`, is written last, when every file that it names is whole. The
+    table of an earlier run is removed before the first file is written.
 
     Parameters
     ----------

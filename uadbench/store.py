@@ -39,12 +39,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; move the file there if, and only if, the block succeeds.
 
     The name ends like the target's, for writers that look at the suffix. What is in the file is on the disk before it
-    gets its name, so that it is whole or absent also after a power failure; whether the name outlasts that is not
-    waited for: whoever reads several files checks them by their hashes.
+    gets its name, so that it is whole or absent even after a power failure. The folder itself is not flushed: the name
+    may be lost then, and code that reads several files checks their hashes.
 
     Raises Unwritable, naming the target, for any OSError.
     """
-    with _told(target):
+    with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with part_folder(target.parent) as folder:
             partial = folder / target.name
@@ -54,37 +54,37 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
-    """Write files of which the last one vouches for the others, and without which they do not count.
+    """Write several files of which the last one vouches for the others.
 
-    All are on the disk before the first gets its name. Only then is the last one of before removed, and the new one is
-    put in place after the others: a process that is killed in between leaves files that do not count, and never two
-    that do not belong together. The same command then writes them again.
+    First all files are written under temporary names. Then the old last file is removed, and the new files get their
+    names in order. A process that is killed in between leaves the last file missing, so that the others do not count,
+    and old and new files are never taken as one set. The same command then writes them again.
 
     Args:
         writers: What writes each file, to a temporary path that it is given.
 
     Raises:
-        Unwritable: Naming the file that cannot be written; those of before are untouched.
+        Unwritable: A file cannot be written; the message names it, and the old files are unchanged.
     """
     with ExitStack() as stack:
         partials: dict[Path, Path] = {}
         for target, write in writers.items():
-            with _told(target):
+            with _naming(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partials[target] = stack.enter_context(part_folder(target.parent)) / target.name
                 write(partials[target])
                 _flush(partials[target])
         last = list(writers)[-1]
-        with _told(last):
+        with _naming(last):
             last.unlink(missing_ok=True)
         for target, partial in partials.items():
-            with _told(target):
+            with _naming(target):
                 partial.replace(target)
 
 
 @contextmanager
-def _told(target: Path) -> Iterator[None]:
-    """Raise Unwritable, naming the target, for any OSError."""
+def _naming(target: Path) -> Iterator[None]:
+    """Turn any OSError into Unwritable; the message names the target."""
     try:
         yield
     except Unwritable:
@@ -116,12 +116,12 @@ def _as_json(value: Any) -> str:
 
 
 def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object that tells whether it is still what was written."""
+    """Write a JSON object with a hash of its content, which reveals later changes."""
     write_text(target, sealed(value))
 
 
 def sealed(value: Mapping[str, Any]) -> str:
-    """The JSON of an object that tells whether it is still what was written."""
+    """The JSON of an object with a hash of its content, which reveals later changes."""
     return _as_json({**value, SEAL: _seal(value)})
 
 

@@ -57,7 +57,7 @@ def _parsed(code: bytes) -> list[ast.stmt]:
 
 
 def _words(body: list[ast.stmt], package: str, imports: list[Import]) -> Iterator[str]:
-    """The tree as words; what is imported is added to `imports`.
+    """Yield the tree as words, and add its imports to `imports`.
 
     Unlike `ast.dump`, it gives the same for all versions of Python: fields without content are left out, since later
     versions have more of them. It does not call itself, so no nesting is too deep.

@@ -71,5 +71,5 @@ def test_killed_at_every_step(name: str, nursery, given: Given, call: Call, tmp_
         assert state(home, writer) == expected, step
         assert not list(home.parent.rglob(".part-*")), step
     tried = len(points(steps))
-    told = [f"{tried} of {steps}", seen["whole"], seen["some"], seen["absent"], f"{tried} of {tried}"]
-    record_property(KILLED, json.dumps([name, *map(str, told)]))
+    row = [f"{tried} of {steps}", seen["whole"], seen["some"], seen["absent"], f"{tried} of {tried}"]
+    record_property(KILLED, json.dumps([name, *map(str, row)]))

@@ -43,7 +43,7 @@ def model(
     words = name.replace("_", " ").capitalize()
     texts = {file: _filled(template, name=name, class_name=class_name, words=words) for file, template in files.items()}
     for file, text in texts.items():
-        if file.exists() and not _holds(file, text):  # what this command was killed after is gone on with
+        if file.exists() and not _holds(file, text):  # an equal file is left from this command, which was killed
             raise InputError(f"{file}: is there already, and is not overwritten; choose another name or --folder")
     require_writable(folder)
     for file, text in texts.items():
@@ -55,7 +55,7 @@ def model(
 
 
 def _holds(file: Path, text: str) -> bool:
-    """Whether a file is one that this command has written, and nobody has changed since."""
+    """Whether a file holds exactly this text."""
     try:
         return file.read_bytes() == text.encode()
     except OSError:

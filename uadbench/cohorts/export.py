@@ -28,7 +28,7 @@ DESCRIPTION = "dataset_description.json"
 def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Progress) -> None:
     """Write scans at 1 mm with the names that Clinica's pet-linear gives, then the tables.
 
-    A tree is no cohort before it has tables: those come when every scan that they name is whole.
+    The tables are written last, when every scan is whole: without them the tree cannot be opened as a cohort.
 
     Parameters
     ----------

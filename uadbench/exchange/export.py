@@ -1,4 +1,4 @@
-"""The export: every image that a model is shown, as NIfTI files under names that tell nothing."""
+"""The export: every image that a model is shown, as NIfTI files under anonymised file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a board, by the keys of `leaderboard.json`: which entry of the catalogue each is, and of what."""
+"""The columns of a leaderboard: the metric and the test sets behind each key of `leaderboard.json`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uadbench.types import PATIENTS, UNSEEN
 
 @dataclass(frozen=True)
 class Shown:
-    """A number of a board.
+    """One column of a leaderboard.
 
     Attributes:
         metric: Its entry in the catalogue.
-        of: The test sets that it is of, where its heading has to say so.
-        note: What a board adds to the meaning.
+        of: Its test sets, if the heading has to name them.
+        note: A sentence that the leaderboard adds to the help.
     """
 
     metric: Metric

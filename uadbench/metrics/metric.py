@@ -1,4 +1,4 @@
-"""What is said of one number wherever it is shown: label, unit, direction, range, meaning, and where it comes from."""
+"""The description of one metric: label, unit, direction, range, meaning and source."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLACEHOLDERS: Mapping[str, Mapping[str, Value]] = {
     },
     "rate": {},
 }
-"""Parts of names that stand for one of several words. `rate` is any number: a share of healthy validation voxels."""
+"""Placeholders in names and the words that replace them; `rate` is a number, a share of healthy validation voxels."""
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _RATE = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -90,7 +90,7 @@ class Metric:
 
     @property
     def description(self) -> str:
-        """All that a reader has to know to read a value: its help, direction, range and unit."""
+        """Help, direction, range and unit in sentences."""
         unit = f", in {self.unit}" if self.unit else ""
         return f"{self.sentence} {_capitalised(self.direction)}; {self.range}{unit}."
 
@@ -106,7 +106,7 @@ class Metric:
 
     @property
     def range(self) -> str:
-        """Between what it lies, in words."""
+        """The range of values, in words."""
         if math.isinf(self.low):
             return "any number"
         return f"{self.low:g} or more" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
@@ -140,7 +140,7 @@ class Metric:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For programs: every attribute, None for an end of the range that is infinite, and what placeholders mean."""
+        """All attributes for JSON, with None for an infinite limit, and the meaning of the placeholders."""
         ends = {"low": self.low, "high": self.high}
         finite = {name: float(value) if math.isfinite(value) else None for name, value in ends.items()}
         meanings = {key: {word: v.meaning for word, v in PLACEHOLDERS[key].items()} for key in self.placeholders}

@@ -1,4 +1,4 @@
-"""What is known of the numbers that a result and a leaderboard make of scores, and of what they cost; data alone."""
+"""Metrics of results and leaderboards: aggregates of scores, detection, cost; data only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uadbench.metrics.metric import MELBA, PAPER, Metric
 _ANALYSIS = "uadbench.analysis"
 _SUBJECT = "uadbench.metrics.subject"
 _PROPORTIONS = "uadbench.proportions"
-_CELL = "uadbench.runs.run:run_cell"
+_RUN = "uadbench.runs.run:run_cell"
 
 HEADLINE = (
     Metric(
@@ -200,31 +200,31 @@ DETECTION = (
 
 COST = (
     Metric(
-        "cost.train_seconds", "training time", "time that the training took", _CELL, "lower", "s", heading="train s"
+        "cost.train_seconds", "training time", "wall-clock time of the training", _RUN, "lower", "s", heading="train s"
     ),
     Metric(
         "cost.inference_seconds_per_scan",
         "inference time per scan",
-        "time that the model takes for a scan; tables show milliseconds",
-        _CELL,
+        "inference time per scan; tables show milliseconds",
+        _RUN,
         "lower",
         "s",
         heading="ms a scan",
     ),
-    Metric("cost.evaluation_seconds", "evaluation time", "time that the evaluation took", _CELL, "lower", "s"),
-    Metric("cost.peak_memory_mib", "peak memory", "most memory in use at a time", _CELL, "lower", "MiB"),
-    Metric("cost.parameters", "parameters", "numbers that the model has learnt or holds", _CELL, "lower"),
+    Metric("cost.evaluation_seconds", "evaluation time", "time that the evaluation took", _RUN, "lower", "s"),
+    Metric("cost.peak_memory_mib", "peak memory", "most memory in use at a time", _RUN, "lower", "MiB"),
+    Metric("cost.parameters", "parameters", "numbers that the model has learnt or holds", _RUN, "lower"),
     Metric(
         "cost.cpu_minutes",
         "processor time",
         "processor time of training and evaluation, all cores together",
-        _CELL,
+        _RUN,
         "lower",
         "min",
         heading="CPU min",
     ),
     Metric(
-        "cost.budget_minutes", "processor budget", "processor time that the protocol grants a cell", _CELL, unit="min"
+        "cost.budget_minutes", "processor budget", "processor time that the protocol grants a run", _RUN, unit="min"
     ),
 )
 """What a result cost on the machine that made it: `cost` of a result."""

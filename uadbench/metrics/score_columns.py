@@ -1,4 +1,4 @@
-"""What is known of every column of scores: labels, units, directions, ranges and meanings; data alone."""
+"""Metrics of single cases, the columns of `scores.parquet`; data only."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from uadbench.store import write_json
 from uadbench.types import UNSEEN
 
 PARTIAL = "evaluation"
-"""In a run folder while it is evaluated: the scores of the scans that are done."""
+"""Folder in a run folder with the scores of the scans that an unfinished evaluation has done."""
 DRAWS = "draws.json"
 WORST = 5
 """How many of the worst cases have their picture in the report."""

@@ -26,7 +26,7 @@ ANEW = "anew"
 
 
 def fitted_model(cell: Cell, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
-    """The model with its weights: loaded where they are there, else given or trained, and saved."""
+    """Return the model with its weights: loaded if they exist, else given or trained, and then saved."""
     _require_unchanged(cell)
     seed = keyed_seed("weights", cell.seed)
     model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed).to(device)
@@ -76,7 +76,7 @@ def _read_curve(folder: Path) -> Curve:
 
 
 def take_weights(cell: Cell, output: Path) -> None:
-    """Weights that were trained for another test cohort, or under another protocol's name, need no second training."""
+    """Copy equal weights that were trained for another test cohort or under another name of the protocol."""
     folder = cell.folder(output)
     if has_model(folder, cell.fit_key) or (folder / STATE).exists() or (folder / ANEW).exists():
         return

@@ -28,9 +28,9 @@ from uadbench.training import REVISION as TRAINING_REVISION
 from uadbench.training import Curve
 
 STATE = "training.safetensors"
-"""In a run folder while its model trains: all that the training needs to continue."""
+"""File in a run folder that an interrupted training continues from."""
 SAVE_EVERY_S = 10.0
-"""Between two times that training or evaluation puts its state aside."""
+"""Seconds between two saved states of training or evaluation."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
 
 
 def tidy(folder: Path) -> None:
-    """Remove from a finished run what nothing needs beside its result, and what a process that was killed has left."""
+    """Remove what a finished run no longer needs, and the leftovers of killed processes."""
     sweep_tree(folder)
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
     with suppress(OSError):  # it only keeps a run without a result from taking weights from elsewhere
