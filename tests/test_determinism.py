@@ -38,6 +38,7 @@ from uadbench.material import Material, plan_material
 from uadbench.models.base import Model
 from uadbench.progress import Silent
 from uadbench.protocol import load_protocol
+from uadbench.runs.fit import fitted_model
 from uadbench.runs.keys import Cell, Outcome
 from uadbench.runs.run import run_cell
 from uadbench.scores import KEYS, TRAITS, read_scores, score_hash
@@ -79,7 +80,7 @@ def three_severities(material: Material) -> Material:
 
 def fitted(name: str, material: Material) -> Model:
     with threads(1), tempfile.TemporaryDirectory() as folder:
-        return Cell(name, material, 0).fitted(Path(folder), CPU, Silent())[0]
+        return fitted_model(Cell(name, material, 0), Path(folder), CPU, Silent())[0]
 
 
 def scored(model: Model, material: Material, number: int, at_once: int) -> pd.DataFrame:
@@ -179,7 +180,7 @@ def test_training_by_another_number_of_threads(material, tmp_path: Path) -> None
 def trained_by(number: int, name: str, material: Material, output: Path) -> Outcome:
     """A cell trained by so many threads, and evaluated by one."""
     with threads(number):
-        Cell(name, material, 0).fitted(Cell(name, material, 0).folder(output / str(number)), CPU, Silent())
+        fitted_model(Cell(name, material, 0), Cell(name, material, 0).folder(output / str(number)), CPU, Silent())
     with threads(1):
         return run_cell(Cell(name, material, 0), output / str(number), CPU, Silent())
 
