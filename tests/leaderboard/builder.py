@@ -14,7 +14,7 @@ import torch
 
 from uadbench.cells import Cell, run_cell
 from uadbench.leaderboard import checks, committing
-from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_json_line
+from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_lines
 from uadbench.material import Material
 from uadbench.progress import Silent
 from uadbench.results import Result
@@ -83,7 +83,7 @@ def commit(root: Path, result: Result, table: pd.DataFrame) -> Entry:
     entry = Entry(root / RESULTS / place(result), result)
     entry.scores_file.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(entry.scores_file, index=False)  # also what `write_table` would not: a stranger's
-    write_json_line(entry.file, result)
+    write_lines(entry.file, result)
     return entry
 
 

@@ -23,7 +23,7 @@ def add(run: Path, root: Path) -> Entry:
     set, or with an id in it; nothing is written then.
     """
     from uadbench.leaderboard import checks
-    from uadbench.leaderboard.entries import check_cases, read_untrusted, slim, write_json_line
+    from uadbench.leaderboard.entries import check_cases, read_untrusted, slim, slim_means, write_lines
     from uadbench.protocol import stored_protocol
     from uadbench.results import RESULT
     from uadbench.scores import SCORES, put_table
@@ -42,14 +42,14 @@ def add(run: Path, root: Path) -> Entry:
     checks.require_honest(label, told.result, cases, protocol)
     result, table = shareable(folder)
     rows = slim(table)
-    result = checks.recomputed(result, rows, protocol)
+    result = slim_means(checks.recomputed(result, rows, protocol))
     refuse_private(folder, result, rows)
     entry = Entry(root / RESULTS / place(result), result)
     require_inside(root, entry.file, checks.protocol_file(root, result))
     checks.keep_protocol(root, result, protocol)
     with atomic_path(entry.scores_file) as scores:  # a disk that has room for one of the two gets neither
         put_table(rows, scores)
-        write_json_line(entry.file, result)
+        write_lines(entry.file, result)
     return entry
 
 
