@@ -17,6 +17,7 @@ ROWS = {
     "secrecy": 1,
     "reading": 1,
     "text": 1,
+    "decimals": 1,
     "parquet": 1,
     "registry": 1,
     "modulefile": 1,

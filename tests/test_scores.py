@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from uadbench.errors import InputError
 from uadbench.resampling import mean_intervals
-from uadbench.scores import by_testset, ranking_scores, score_hash, summarise
+from uadbench.scores import by_testset, ranking_scores, read_table, score_hash, summarise, write_table
 
 
 def table() -> pd.DataFrame:
@@ -90,3 +91,29 @@ def test_what_ranks_is_the_mean_of_each_participants_rows(left_out: list[int]) -
     expected = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
     pd.testing.assert_series_equal(found, expected, check_exact=True)
     assert found.isna().sum() == 1
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path) -> None:
+    rows = table().assign(single=np.float32(0.1), mmse=28.0, site="a", count=3, unknown=np.nan)
+    rows["rounded"] = [float(f"{value:.6g}") for value in rows["ap.standard"]]
+    write_table(rows, tmp_path / "t.parquet")
+    again = read_table(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(again, rows.astype({"single": np.float64}), check_exact=True)
+    stored = pd.read_parquet(tmp_path / "t.parquet").dtypes
+    assert [stored[name] for name in ("rounded", "mmse", "severity", "ap.standard", "single")] == [
+        *("float32", "float32", "float32", "float64", "float64"),
+    ]
+
+
+def test_a_table_that_was_changed_is_damaged(tmp_path) -> None:
+    import pyarrow.parquet
+
+    rows = table().assign(mmse=28.0)
+    write_table(rows, tmp_path / "t.parquet")
+    stored = pyarrow.parquet.read_table(tmp_path / "t.parquet")
+    place = stored.column_names.index("mmse")
+    pyarrow.parquet.write_table(
+        stored.set_column(place, "mmse", pyarrow.array(np.full(len(rows), 27, np.float32))), tmp_path / "t.parquet"
+    )
+    with pytest.raises(InputError, match=r"t\.parquet"):
+        read_table(tmp_path / "t.parquet")

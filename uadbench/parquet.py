@@ -19,8 +19,9 @@ _LARGEST_STRING = 8 << 20
 _NUMBERS = {"DOUBLE", "FLOAT", "INT32", "INT64"}
 _TEXTS = {"BYTE_ARRAY", "INT32"}
 """INT32 is also what a column without any value is written as."""
-_ENCODINGS = {0, 2, 3, 8}
-"""Plain, dictionary, run lengths. Others tell values by those before them, and unpack to any size."""
+_ENCODINGS = {0, 2, 3, 8, 9}
+"""Plain, dictionary, run lengths, byte-stream split (the bytes of plain in another order). Others tell values by those
+before them, and unpack to any size."""
 
 
 def read_flat(raw: bytes, texts: Collection[str]) -> pyarrow.Table:

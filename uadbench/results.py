@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from uadbench.decimals import DIGITS
 from uadbench.errors import InputError
 from uadbench.metrics.catalogue import METRICS, metric_of
 from uadbench.metrics.metric import placeholder_rows
@@ -23,7 +24,6 @@ SCHEMA_VERSION: Literal[4] = 4
 RESULT = "result.json"
 PEOPLE = "people.json"
 """In a run folder: who trained, validated and tested, and who is who where results do not name them. It stays there."""
-DIGITS = 6
 
 
 class _Section(BaseModel):

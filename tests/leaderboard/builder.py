@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from uadbench.leaderboard import checks, committing
-from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_json_line
+from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_lines
 from uadbench.material import Material
 from uadbench.progress import Silent
 from uadbench.results import Result
@@ -84,7 +84,7 @@ def commit(root: Path, result: Result, table: pd.DataFrame) -> Entry:
     entry = Entry(root / RESULTS / place(result), result)
     entry.scores_file.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(entry.scores_file, index=False)  # also what `write_table` would not: a stranger's
-    write_json_line(entry.file, result)
+    write_lines(entry.file, result)
     return entry
 
 

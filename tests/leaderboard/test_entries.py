@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,22 @@ from hypothesis import strategies as st
 
 from tests.leaderboard.builder import edited
 from uadbench.errors import InputError
+from uadbench.leaderboard import checks, render
+from uadbench.leaderboard.boards import boards
 from uadbench.leaderboard.entries import (
     KEPT,
     KEPT_BEGINNINGS,
+    MEANS,
     RESULTS,
     place,
     read_entries,
     read_untrusted,
     slim,
-    write_json_line,
+    slim_means,
+    write_lines,
 )
-from uadbench.scores import KEYS, TRAITS, read_scores, score_hash
+from uadbench.leaderboard.tolerance import changes
+from uadbench.scores import KEYS, TRAITS, read_scores, read_table, score_hash, write_table
 
 
 def test_slim_keeps_what_boards_and_exhibits_need(mean_run) -> None:
@@ -73,13 +79,41 @@ def test_test_sets_that_were_given_stay_at_home(mean_run) -> None:
     pd.testing.assert_frame_equal(slim(both), slim(table))
 
 
+def test_board_and_gate_lack_nothing_in_what_is_committed(committed, mean) -> None:
+    table = mean.scores()
+    whole = checks.recomputed(mean.result, table, checks.protocol_of(committed, mean.result))
+    assert slim_means(whole) == mean.result != whole
+    assert {name for scores in mean.result.scores for name in scores.metrics} == set(MEANS)
+    assert changes(whole, [mean.result]) == changes(whole, [whole])
+    pages = [render.files(boards([entry], committed)) for entry in (mean, replace(mean, result=whole))]
+    assert pages[0] == pages[1]
+
+
+def test_committed_results_are_small_and_come_back_exactly(mean_run, tmp_path) -> None:
+    kept = slim(read_scores(mean_run))
+    write_table(kept, tmp_path / "small.parquet")
+    kept.to_parquet(tmp_path / "earlier.parquet", index=False)
+    for name in ("small", "earlier"):  # versions before wrote every number in double precision
+        again = read_table(tmp_path / f"{name}.parquet")
+        pd.testing.assert_frame_equal(again, kept, check_exact=True)
+        assert score_hash(again) == score_hash(kept)
+    small, earlier = ((tmp_path / f"{name}.parquet").stat().st_size for name in ("small", "earlier"))
+    assert small < earlier / 2
+    plain = pd.read_parquet(tmp_path / "small.parquet")  # whoever has no uadbench reads six digits, too
+    assert (plain["ap.standard"].dtype, plain["participant_id"].tolist()) == (
+        "float32",
+        kept["participant_id"].tolist(),
+    )
+    np.testing.assert_allclose(plain["ap.standard"], kept["ap.standard"], rtol=1e-7)
+
+
 def test_a_result_comes_back_as_it_was_written(mean, tmp_path) -> None:
     odd = {"text": '"x"\n</script>', "kanji": "脳", "none": None, "nested": {"a": [1, 2.5, True]}}
     result = edited(mean.result, model__options=odd)
-    write_json_line(tmp_path / "r.json", result)
+    write_lines(tmp_path / "r.json", result)
     assert read_untrusted(tmp_path / "r.json") == result
     first = (tmp_path / "r.json").read_bytes()
-    write_json_line(tmp_path / "r.json", read_untrusted(tmp_path / "r.json"))
+    write_lines(tmp_path / "r.json", read_untrusted(tmp_path / "r.json"))
     assert (tmp_path / "r.json").read_bytes() == first
 
 

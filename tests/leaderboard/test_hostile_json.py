@@ -243,14 +243,14 @@ BAD_NAMES = [
 @pytest.mark.parametrize("what", NAMES)
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
 def test_names_that_are_none(content, what: str, name: str, tmp_path) -> None:
-    content["scores"][0]["metrics"]["prevalence"] = content["scores"][0]["metrics"]["subject.score"]
+    content["scores"][0]["metrics"]["prevalence"] = content["scores"][0]["metrics"]["residual.whole.mse"]
     reason = refused(tmp_path, json.dumps(NAMES[what](content, name)))
     assert what in reason and "is called" in reason and "use letters, digits" in reason
 
 
 @pytest.mark.parametrize("what", NAMES)
 def test_names_that_are_some(content, what: str, tmp_path) -> None:
-    content["scores"][0]["metrics"]["prevalence"] = content["scores"][0]["metrics"]["subject.score"]
+    content["scores"][0]["metrics"]["prevalence"] = content["scores"][0]["metrics"]["residual.whole.mse"]
     for name in ("x", "vae3d_v2.1", "phantom:seed=7,participants=50", "A+b-c", "x" * 80):
         (tmp_path / "r.json").write_text(json.dumps(NAMES[what](content, name)))
         read_untrusted(tmp_path / "r.json")

@@ -40,7 +40,7 @@ from uadbench.models.zscore import ZScore
 from uadbench.progress import Silent
 from uadbench.protocol import FOLDER, STORED, load_protocol, protocol_names, stored_protocol
 from uadbench.results import RESULT, read_result
-from uadbench.scores import SCORES, TEXTS, read_scores, score_hash
+from uadbench.scores import SCORES, TEXTS, read_scores, score_hash, write_table
 from uadbench.simulation import _inputs
 from uadbench.store import write_sealed
 from uadbench.testing import SMALL
@@ -205,12 +205,15 @@ def test_result(folder: Path) -> None:
     fuzz()
 
 
-@pytest.mark.parametrize("compression", ["zstd", "none"])
+@pytest.mark.parametrize("compression", ["zstd", "none", "as written"])
 def test_scores(compression: str, folder: Path) -> None:
     """Damage in the pages, their headers, the footer and its schemas."""
     rows = {name: ["a", "b", "a"] for name in TEXTS} | {name: [0.1, 0.2, float("nan")] for name in ("severity", "mmse")}
     file, plain = folder / SCORES, pd.DataFrame(rows | {"ap.standard": [0.5, 0.25, 1.0]})
-    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(plain), file, compression=compression)
+    if compression == "as written":
+        write_table(plain, file)
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pandas(plain), file, compression=compression)
     assert len(read_scores(folder)) == 3
     sound = file.read_bytes()
 

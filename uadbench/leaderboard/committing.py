@@ -24,7 +24,7 @@ def add(run: Path, root: Path) -> Entry:
     set, or with an id in it; nothing is written then.
     """
     from uadbench.leaderboard import checks
-    from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim
+    from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim, slim_means
     from uadbench.protocol import stored_protocol
     from uadbench.results import RESULT
     from uadbench.scores import SCORES, put_table
@@ -43,7 +43,7 @@ def add(run: Path, root: Path) -> Entry:
     checks.require_honest(label, told.result, cases, protocol)
     result, table = shareable(folder)
     rows = slim(table)
-    result = checks.recomputed(result, rows, protocol)
+    result = slim_means(checks.recomputed(result, rows, protocol))
     refuse_private(folder, result, rows)
     entry = Entry(root / RESULTS / place(result), result)
     require_inside(root, entry.file, checks.protocol_file(root, result))

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from uadbench.commands import command
+from uadbench.decimals import DIGITS
 from uadbench.errors import InputError
 from uadbench.parts import is_part
 from uadbench.registry import names_code
-from uadbench.results import DIGITS, Result, names_of, read_result
+from uadbench.results import Result, names_of, read_result
 from uadbench.scores import KEYS, TRAITS, read_scores_of, read_table
 from uadbench.store import file_name, write_text
 from uadbench.types import GIVEN
@@ -35,6 +36,12 @@ KEPT = (
 """The metrics that the board and the paper's exhibits need; regions and other pairs stay with whoever ran it."""
 
 KEPT_BEGINNINGS = ("recall.", "dice.fpr", "exceeding.")
+
+MEANS = (
+    *("ap.standard", "prevalence", "recovered", "damage", "identified", "healthiness.healthy"),
+    *("healthiness.from_altered", "residual.whole.mse", "restoration.whole.mse"),
+)
+"""The metrics whose means over test sets the board and the gate (`tolerance.metrics_of`) read."""
 
 LARGEST_JSON, LARGEST_TABLE = 4 << 20, 64 << 20
 """Bytes beyond which a file is no result."""
@@ -104,18 +111,33 @@ def place(result: Result) -> Path:
     return Path(file_name(result.protocol.name), cohort, file_name(result.model.name), f"{stem}.json")
 
 
-def write_json_line(file: Path, result: Result) -> None:
+def slim_means(result: Result) -> Result:
+    """What is committed of a result: of the means over test sets only MEANS.
+
+    All of them follow from the cases beside it (`scores.summarise`).
+    """
+    scores = [
+        each.model_copy(update={"metrics": {name: e for name, e in each.metrics.items() if name in MEANS}})
+        for each in result.scores
+    ]
+    return result.model_copy(update={"scores": scores})
+
+
+def write_lines(file: Path, result: Result) -> None:
     """Write a result as `in_lines` spells it."""
     write_text(file, in_lines(result))
 
 
 def in_lines(result: Result) -> str:
-    """A result's JSON in little room: one test set a line, so that a change shows as one."""
+    """A result's JSON in little room: one section or test set a line, so that a change shows as one."""
     content = result.model_dump(mode="json")
-    scores = content.pop("scores")
-    head = json.dumps(content, ensure_ascii=False, indent=1)[:-2]
-    lines = ",\n".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in scores)
-    return f'{head},\n "scores": [\n{lines}\n]}}\n'
+    scores = ",\n".join(map(_compact, content.pop("scores")))
+    head = "".join(f"{_compact(key)}:{_compact(value)},\n" for key, value in content.items())
+    return f'{{\n{head}"scores":[\n{scores}\n]}}\n'
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_entries(root: Path) -> Iterator[Entry]:
