@@ -46,7 +46,6 @@ ROWS = {
     "simulation": 3,
     "provenance": 3,
     "source": 3,
-    "observation": 3,
     "examples": 3,
     "scores": 3,
     "analysis": 4,

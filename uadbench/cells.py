@@ -19,7 +19,8 @@ from uadbench import analysis, failures, registry
 from uadbench.batches import Batches
 from uadbench.claims import claim
 from uadbench.errors import InputError
-from uadbench.evaluation import REVISIONS, Evaluator, score_scans
+from uadbench.evaluation.evaluator import REVISIONS, Evaluator, score_scans
+from uadbench.evaluation.pictures import case_volumes, scan_volumes
 from uadbench.examples import EXAMPLES, Examples, write_examples
 from uadbench.material import TESTING, TRAINING, Material
 from uadbench.models.base import Model
@@ -258,7 +259,7 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
         _take_weights(cell, output)
         model, curve = cell.fitted(folder, device, progress)
     with phase("measures"):
-        evaluator = Evaluator(model, cell.material.cases, _validation(cell, device), device)
+        evaluator = Evaluator.calibrated(model, cell.material.cases, _validation(cell, device), device)
         started, computed = time.monotonic(), time.process_time()
         table = _evaluated(cell, evaluator, folder, progress)
         cpu_seconds = curve.cpu_seconds + time.process_time() - computed
@@ -416,9 +417,9 @@ def _examples(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> Examples
     for label, (participant, anomaly, note) in wanted.items():
         made = cases.cases(scans[participant])
         case = next(c for c in made if (c.anomaly, c.severity) == (anomaly, severity))
-        volumes[label], titles[label] = evaluator.look(case), f"{anomaly}, severity {severity:.0%}{note}"
+        volumes[label], titles[label] = case_volumes(evaluator, case), f"{anomaly}, severity {severity:.0%}{note}"
     for scan in cell.material.scans("patients")[:1]:
-        volumes["patient"], titles["patient"] = evaluator.look_at(scan), f"patient ({scan.group})"
+        volumes["patient"], titles["patient"] = scan_volumes(evaluator, scan), f"patient ({scan.group})"
     return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)
 
 
@@ -461,7 +462,7 @@ def _result(
         eval_key=cell.eval_key,
         testset=Fingerprint(recipe=material.testset_recipe, sketch=material.cases.sketch),
         **analysis.aggregates(
-            table, protocol, validation_mse(evaluator.model, evaluator.validation), evaluator.thresholds
+            table, protocol, validation_mse(evaluator.model, evaluator.validation), evaluator.calibration.thresholds
         ),
         training=_training(curve),
         cost=Cost(
