@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from uadbench.cohorts.opening import open_cohort
-from uadbench.evaluation import Evaluator, score_scans
+from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.material import plan_material
 from uadbench.models.checkpoint import load_model
 from uadbench.precision import computing_in, lay_out
@@ -39,7 +39,7 @@ def scores(folder: Path, precision: Precision) -> pd.DataFrame:
             return plain(batch).float()
 
     model.reconstruct = reconstruct  # type: ignore[method-assign]
-    evaluator = Evaluator(model, material.cases, material.batches("validation", result.seed, CPU), CPU)
+    evaluator = Evaluator.calibrated(model, material.cases, material.batches("validation", result.seed, CPU), CPU)
     return pd.concat(islice(score_scans(evaluator, []), SCANS))
 
 

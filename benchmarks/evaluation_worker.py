@@ -17,7 +17,8 @@ from scipy import ndimage
 from uadbench import atlas
 from uadbench.allocator import keep_freed_memory
 from uadbench.batches import Batches
-from uadbench.evaluation import Evaluator, score_scans
+from uadbench.evaluation.chunks import chunks_of
+from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.models.checkpoint import build_model
 from uadbench.protocol import Protocol, load_protocol
 from uadbench.registry import options_of
@@ -88,7 +89,7 @@ def main(protocol: str, scans: int, model: str = "vae3d", **test_sets: Any) -> N
         cases = SimulatedCases(rules, everybody[VALIDATION:])
         memory = Memory()
         memory.start()
-        evaluator = Evaluator(network, cases, validation, CPU)
+        evaluator = Evaluator.calibrated(network, cases, validation, CPU)
         rows = score_scans(evaluator, [])
         next(rows)
         started = time.perf_counter()
@@ -101,7 +102,8 @@ def main(protocol: str, scans: int, model: str = "vae3d", **test_sets: Any) -> N
 
 def forward_seconds(evaluator: Evaluator, scan: Scan) -> float:
     """How long the model alone takes for a scan's cases, in the same batches; the median of three."""
-    batches = [evaluator._batch([case.altered for case in chunk], scan) for chunk in evaluator._chunks(scan)]
+    chunks = chunks_of(evaluator.cases.cases(scan), evaluator.protocol.lattice.size)
+    batches = [evaluator.batch([case.altered for case in chunk], scan) for chunk in chunks]
     taken = []
     with torch.no_grad():
         for _ in range(3):

@@ -12,11 +12,11 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uadbench.batches import Batches
-from uadbench.evaluation import Evaluator
+from uadbench.evaluation.evaluator import Evaluator
+from uadbench.evaluation.inference import observe
 from uadbench.metrics import reconstruction
 from uadbench.metrics.pooled import PooledRanking
 from uadbench.models.mean import Mean
-from uadbench.observation import observe
 from uadbench.protocol import load_protocol
 from uadbench.resampling import mean_intervals, subject_resamples
 from uadbench.testset import SimulatedCases
@@ -64,13 +64,12 @@ def test_all_metrics_of_one_case(versus) -> None:
     model = Mean(protocol.lattice)
     model.fit(validation)
     cases = SimulatedCases(protocol, scans[6:])
-    evaluator = Evaluator(model, cases, validation, torch.device("cpu"))
+    evaluator = Evaluator.calibrated(model, cases, validation, torch.device("cpu"))
     scan, nine = scans[6], list(cases.cases(scans[6]))[:9]
-    healthy = evaluator._batch([scan.data], scan)
-    seen = observe(model, healthy)
+    healthy = observe(model, evaluator.batch([scan.data], scan))
 
     def ours() -> None:
-        evaluator._case_rows(nine, healthy, seen, None)
+        evaluator.score_cases(nine, healthy)
 
     case, brain, sigma = nine[5], cases.brain, 12.0 / 2.0 / math.sqrt(8 * math.log(2))
     truth, counts = case.truth == 1, case.truth >= 0

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from tests.dying import dies_after
-from uadbench import evaluation
 from uadbench.cohorts.phantom import Phantom
+from uadbench.evaluation import evaluator
 from uadbench.material import Selection, plan_material
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.progress import Silent
@@ -126,7 +126,7 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
     outcome, _ = trained
     first = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
     weights = (first.folder / WEIGHTS).stat().st_mtime_ns
-    revisions = {**evaluation.REVISIONS, "localisation": 99}
+    revisions = {**evaluator.REVISIONS, "localisation": 99}
     monkeypatch.setattr(keys, "REVISIONS", revisions)
     cell = Cell("vae3d", material, 0)
     assert cell.state(tmp_path) == "trained"
@@ -144,7 +144,7 @@ def test_an_evaluation_continues_scan_by_scan(
     outcome, _ = trained
     monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
     asked: list[str] = []
-    plain = getattr(evaluation.Evaluator, step)
+    plain = getattr(evaluator.Evaluator, step)
 
     def dies(self, scan, *following):  # type: ignore[no-untyped-def]
         asked.append(scan.participant)
@@ -152,7 +152,7 @@ def test_an_evaluation_continues_scan_by_scan(
             raise KeyboardInterrupt
         return plain(self, scan, *following)
 
-    monkeypatch.setattr(evaluation.Evaluator, step, dies)
+    monkeypatch.setattr(evaluator.Evaluator, step, dies)
     with pytest.raises(KeyboardInterrupt):
         run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
     resumed = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())

@@ -30,9 +30,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from uadbench import evaluation
 from uadbench.cohorts.opening import open_cohort
-from uadbench.evaluation import Evaluator
+from uadbench.evaluation import chunks
+from uadbench.evaluation.evaluator import Evaluator
 from uadbench.leaderboard.tolerance import changes
 from uadbench.material import Material, plan_material
 from uadbench.models.base import Model
@@ -88,9 +88,10 @@ def scored(model: Model, material: Material, number: int, at_once: int) -> pd.Da
     validation = replace(material.batches("validation", 0, CPU), batch_size=at_once)
     scan = material.cases.scans[0]
     with threads(number), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "VOXELS_AT_ONCE", at_once * material.protocol.lattice.size)
-        evaluator = Evaluator(model, material.cases, validation, CPU)
-        assert [len(chunk) for chunk in evaluator._chunks(scan)] == [at_once] * (24 // at_once)
+        patch.setattr(chunks, "VOXELS_AT_ONCE", at_once * material.protocol.lattice.size)
+        evaluator = Evaluator.calibrated(model, material.cases, validation, CPU)
+        made = chunks.chunks_of(material.cases.cases(scan), material.protocol.lattice.size)
+        assert [len(chunk) for chunk in made] == [at_once] * (24 // at_once)
         rows = [evaluator.score_scan(scan), evaluator.score_patient(material.scans("patients")[0])]
         rows.append(evaluator.validation_rows())
     return pd.concat(rows, ignore_index=True)

@@ -12,10 +12,11 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from uadbench import evaluation
 from uadbench.anomalies.regions import DEMENTIAS
 from uadbench.errors import Unfinished
-from uadbench.evaluation import Evaluator, observe
+from uadbench.evaluation import chunks
+from uadbench.evaluation.evaluator import Evaluator
+from uadbench.evaluation.inference import observe
 from uadbench.material import plan_material
 from uadbench.models.base import Model, ReconstructionModel
 from uadbench.models.identity import Identity
@@ -33,7 +34,7 @@ CPU = torch.device("cpu")
 def evaluator_of(material, model: Model) -> Evaluator:  # type: ignore[no-untyped-def]
     with torch.no_grad():
         model.fit(material.batches("train", 0, CPU))
-    return Evaluator(model, material.cases, material.batches("validation", 0, CPU), CPU)
+    return Evaluator.calibrated(model, material.cases, material.batches("validation", 0, CPU), CPU)
 
 
 def scores_of(material, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
@@ -147,10 +148,10 @@ def test_ap_is_scikit_learns(material, grid) -> None:
     scan = material.cases.scans[2]
     rows = evaluator.score_scan(scan)
     case = list(material.cases.cases(scan))[3]
-    batch = evaluator._batch([case.altered], scan)
+    batch = evaluator.batch([case.altered], scan)
     counted = case.truth >= 0
     native = observe(evaluator.model, batch).anomaly_map
-    standard = evaluator.smooth.volumes(evaluator.standard_map(native))
+    standard = evaluator.calibration.as_volumes(evaluator.calibration.standard_map(native))
     for label, maps in (("native", native), ("standard", standard)):
         expected = average_precision_score(case.truth[counted], maps[0].numpy()[counted])
         assert rows[f"ap.{label}"].iloc[4] == pytest.approx(expected, abs=1e-9)
@@ -163,9 +164,9 @@ def test_a_scan_scores_the_same_in_any_batch(material, trained, monkeypatch: pyt
 
     outcome, _ = trained
     model = load_model(outcome.folder)
-    evaluator = Evaluator(model, material.cases, material.batches("validation", 0, CPU), CPU)
+    evaluator = Evaluator.calibrated(model, material.cases, material.batches("validation", 0, CPU), CPU)
     together = evaluator.score_scan(material.cases.scans[0])
-    monkeypatch.setattr(evaluation, "VOXELS_AT_ONCE", 1)
+    monkeypatch.setattr(chunks, "VOXELS_AT_ONCE", 1)
     alone = evaluator.score_scan(material.cases.scans[0])
     numbers = together.select_dtypes("number").columns
     np.testing.assert_allclose(together[numbers], alone[numbers], rtol=1e-4, atol=1e-6)

@@ -49,7 +49,6 @@ ROWS = {
     "provenance": 3,
     "source": 3,
     "syntax": 2,
-    "observation": 3,
     "examples": 3,
     "scores": 3,
     "analysis": 4,

@@ -18,7 +18,7 @@ from scipy import stats
 from uadbench import analysis
 from uadbench.anomalies.hypometabolism import mask, smoothed_mask
 from uadbench.anomalies.regions import DEMENTIAS
-from uadbench.evaluation import Evaluator, score_scans
+from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.metrics import localisation, restoration
 from uadbench.models.identity import Identity
 from uadbench.models.maxcheck import MaxCheck
@@ -48,14 +48,16 @@ NAMES = ("healthy", "altered", "from healthy", "from altered")
 def test_what_lies_outside_the_brain_is_neither_inside_nor_outside_of_an_anomaly(material) -> None:
     """Mask voxels outside the brain were counted as healthy brain."""
     cases = material.cases
-    evaluator = Evaluator(Identity(cases.protocol.lattice), cases, material.batches("validation", 0, CPU), CPU)
+    evaluator = Evaluator.calibrated(
+        Identity(cases.protocol.lattice), cases, material.batches("validation", 0, CPU), CPU
+    )
     case = next(cases.cases(cases.scans[0]))
-    regions = {name: region[0].numpy() for name, region in evaluator._regions(case).items()}
+    regions = {name: region[0].numpy() for name, region in evaluator.restoration.regions(case).items()}
     assert not (regions["outside"] & ~cases.brain).any() and not (regions["truth"] & ~cases.brain).any()
     assert not (regions["outside"] & (cases.smoothed_masks[case.anomaly] > 0.05)).any()
     spoilt = torch.from_numpy(np.where(cases.brain, case.scan.data, 100.0)[None].astype(np.float32))
     healthy = torch.from_numpy(case.scan.data[None].copy())
-    found = [evaluator._restored(dict.fromkeys(NAMES, volume), case) for volume in (spoilt, healthy)]
+    found = [evaluator.restoration.restored(dict.fromkeys(NAMES, volume), case) for volume in (spoilt, healthy)]
     for name in found[0]:
         assert torch.equal(*(scores[name].nan_to_num() for scores in found)), name
 
@@ -74,7 +76,8 @@ def test_the_best_dice_is_called_an_oracle_and_thresholds_never_see_the_test_set
     cases, validation = material.cases, material.batches("validation", 0, CPU)
     few = SimulatedCases(cases.protocol, cases.scans[:1])
     model = MaxCheck(cases.protocol.lattice)
-    assert Evaluator(model, few, validation, CPU).thresholds == Evaluator(model, cases, validation, CPU).thresholds
+    one, other = (Evaluator.calibrated(model, tested, validation, CPU).calibration for tested in (few, cases))
+    assert one.thresholds == other.thresholds
     scores, truth = torch.rand(1, 400), (torch.arange(400) < 40).to(torch.int8)
     ranking = localisation.rank(scores, truth, [0.5, 0.9])
     assert (ranking.oracle_dice[:, None] >= ranking.dice).all()
@@ -98,9 +101,9 @@ def test_the_range_of_intensities_betrays_altered_scans_and_maxcheck_shows_it(ma
         there = replace(material, protocol=protocol)
         validation = there.batches("validation", 0, CPU)
         cases = SimulatedCases(protocol, material.cases.scans)
-        evaluator = Evaluator(MaxCheck(protocol.lattice), cases, validation, CPU)
+        evaluator = Evaluator.calibrated(MaxCheck(protocol.lattice), cases, validation, CPU)
         rows = [*score_scans(evaluator, []), evaluator.validation_rows()]
-        detection = analysis.detection(pd.concat(rows, ignore_index=True), protocol, evaluator.thresholds)
+        detection = analysis.detection(pd.concat(rows, ignore_index=True), protocol, evaluator.calibration.thresholds)
         found[name] = max(d.auroc.value for d in detection.testsets if d.anomaly == "pca")
     assert found["minmax"] > found["suvr"] + 0.1, found
 

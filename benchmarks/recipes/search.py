@@ -26,15 +26,15 @@ import torch
 
 from uadbench import registry
 from uadbench.allocator import keep_freed_memory
-from uadbench.batches import Batches, make_batch
+from uadbench.batches import Batches
 from uadbench.cli.display import TerminalProgress
 from uadbench.cohorts.opening import open_cohort
-from uadbench.evaluation import Evaluator
+from uadbench.evaluation.evaluator import Evaluator
+from uadbench.evaluation.inference import observe
 from uadbench.material import Material, plan_material
 from uadbench.metrics import localisation
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model
-from uadbench.observation import observe
 from uadbench.protocol import load_protocol
 from uadbench.source import source_digest
 from uadbench.store import content_hash, keyed_seed, write_json, write_text
@@ -94,16 +94,13 @@ def scores(model: Model, material: Material) -> list[float]:
         scans, others = whole.scans[half::2], whole.scans[1 - half :: 2]
         cases = SimulatedCases(material.protocol, scans)
         apart = Batches(others, whole.intensities[1 - half :: 2], whole.batch_size, SEED)
-        evaluator = Evaluator(model, cases, apart, CPU)
+        evaluator = Evaluator.calibrated(model, cases, apart, CPU)
         for scan in scans:
             varied = [case for case in cases.cases(scan) if case.anomaly == VARIED]
-            seed = keyed_seed("inference", material.protocol.split.seed, *scan.key)
-            count = len(varied)
-            images = [case.altered for case in varied]
-            batch = make_batch(images, [cases.intensity(scan)] * count, [scan] * count, [seed] * count)
-            maps = evaluator.standard_map(observe(model, batch).anomaly_map)
+            batch = evaluator.batch([case.altered for case in varied], scan)
+            maps = evaluator.calibration.standard_map(observe(model, batch).anomaly_map)
             for found_map, case in zip(maps, varied, strict=True):
-                truth = evaluator.in_brain(torch.from_numpy(case.truth))[0]
+                truth = evaluator.calibration.truth_in_brain(case.truth)
                 found.append(float(localisation.rank(found_map[None], truth).average_precision[0]))
     return found
 

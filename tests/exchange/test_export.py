@@ -18,7 +18,7 @@ import torch
 from tests.dying import dies_after
 from uadbench.cli.main import main
 from uadbench.errors import InputError
-from uadbench.evaluation import Evaluator
+from uadbench.evaluation.evaluator import Evaluator
 from uadbench.exchange import export as exporting
 from uadbench.exchange.export import export_testset
 from uadbench.exchange.inputs import PARTS, shown_scans, voxel_digest
@@ -48,7 +48,7 @@ def test_a_tool_is_shown_what_a_model_is_shown(material, exported: Path) -> None
     """Image by image, with age and sex, in validation and test: the very voxels that the evaluator gives a model."""
     witness = Witness(material.protocol.lattice)
     cpu = torch.device("cpu")
-    evaluator = Evaluator(witness, material.cases, material.batches("validation", 0, cpu), cpu)
+    evaluator = Evaluator.calibrated(witness, material.cases, material.batches("validation", 0, cpu), cpu)
     validation, witness.seen = witness.seen[: len(evaluator.validation.scans)], []
     for scan in material.cases.scans:
         evaluator.score_scan(scan)

@@ -182,9 +182,9 @@ def test_a_damaged_state(how: str, begun: Path, undisturbed: Path, tmp_path: Pat
 def test_damaged_parts_of_an_evaluation(
     how: str, done: Path, undisturbed: Path, call: Call, monkeypatch: pytest.MonkeyPatch, outcome
 ) -> None:
-    from uadbench import evaluation
+    from uadbench.evaluation.evaluator import Evaluator
 
-    run, plain, asked = run_of(done, "Gain"), evaluation.Evaluator.score_scan, list[str]()
+    run, plain, asked = run_of(done, "Gain"), Evaluator.score_scan, list[str]()
     (run / RESULT).unlink()
 
     def dies(self, scan, *following):
@@ -194,7 +194,7 @@ def test_damaged_parts_of_an_evaluation(
         return plain(self, scan, *following)
 
     monkeypatch.setattr("uadbench.runs.keys.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(evaluation.Evaluator, "score_scan", dies)
+    monkeypatch.setattr(Evaluator, "score_scan", dies)
     assert call(*SMOKE, "--model", GAIN, "--output", done)[0] == 3
     parts = sorted(run.glob("evaluation/*/*.parquet"))
     assert [part.stem for part in parts] == [f"{number:06d}" for number in range(4)]

@@ -71,7 +71,7 @@ def test_scores_are_float64_and_one_a_case() -> None:
         restoration.recovered_fraction(z, y, x, truth),
         restoration.damage(z, x, outside, torch.rand(VOXELS)),
         restoration.healthiness(z, truth, outside),
-        restoration.Crowd(torch.rand(4, VOXELS)).identified(z, torch.rand(VOXELS), None),
+        restoration.ReferenceScans(torch.rand(4, VOXELS)).identified(z, torch.rand(VOXELS), None),
     ):
         assert scores.dtype == torch.float64 and scores.shape == (3,)
 
@@ -97,28 +97,29 @@ def test_identified_means_nearest() -> None:
     restored = torch.stack([scans[2] + 0.01, scans[4], scans.mean(dim=0)])
     distances = torch.cdist(restored.double(), scans.double())
     expected = [float(row.argmin() == 2) for row in distances]
-    assert restoration.Crowd(scans).identified(restored, scans[2], 2).tolist() == expected
+    assert restoration.ReferenceScans(scans).identified(restored, scans[2], 2).tolist() == expected
     assert expected[:2] == [1.0, 0.0]
     twins = torch.cat([scans, scans[2:3]])
-    assert restoration.Crowd(twins).identified(restored[:1], scans[2], 2).tolist() == [0.0], "a tie tells nobody apart"
-    assert restoration.Crowd(scans[:1]).identified(restored, scans[0], 0).isnan().all()
+    tied = restoration.ReferenceScans(twins).identified(restored[:1], scans[2], 2)
+    assert tied.tolist() == [0.0], "a tie identifies nobody"
+    assert restoration.ReferenceScans(scans[:1]).identified(restored, scans[0], 0).isnan().all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 9), st.integers(1, 50), st.integers(0, 10**6))
-def test_a_crowd_is_asked_for_any_of_its_scans(people: int, voxels: int, seed: int) -> None:
+def test_each_of_the_reference_scans_can_be_asked_for(people: int, voxels: int, seed: int) -> None:
     """People who are much alike, far from 0: squares of whole scans in float32 would be rounding alone."""
     generator = torch.Generator().manual_seed(seed)
     scans = 100 + 0.01 * torch.rand(people, voxels, generator=generator)
     restored = 100 + 0.01 * torch.rand(5, voxels, generator=generator)
     distances = (restored.double()[:, None] - scans.double()).square().sum(dim=2)
-    crowd = restoration.Crowd(scans)
+    references = restoration.ReferenceScans(scans)
     for own in range(people):
         others = distances[:, [k for k in range(people) if k != own]].min(dim=1).values
         clear = (distances[:, own] - others).abs() > 1e-8 * voxels
         expected = (distances[:, own] < others).double()
-        assert torch.equal(crowd.identified(restored, scans[own], own)[clear], expected[clear])
-        strangers = restoration.Crowd(scans[[k for k in range(people) if k != own]])
+        assert torch.equal(references.identified(restored, scans[own], own)[clear], expected[clear])
+        strangers = restoration.ReferenceScans(scans[[k for k in range(people) if k != own]])
         assert torch.equal(strangers.identified(restored, scans[own], None)[clear], expected[clear])
 
 

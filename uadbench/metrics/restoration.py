@@ -87,7 +87,7 @@ def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
     return (inside / rest).where(rest > 0, float("nan"))
 
 
-class Crowd:
+class ReferenceScans:
     """The healthy scans among which a reconstruction is looked for.
 
     Parameters

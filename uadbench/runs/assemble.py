@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uadbench import analysis
-from uadbench.evaluation import REVISIONS, Evaluator
+from uadbench.evaluation.evaluator import REVISIONS, Evaluator
 from uadbench.material import Material
 from uadbench.models.checkpoint import parameter_count
 from uadbench.protocol import is_shipped
@@ -27,7 +27,7 @@ def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.D
     """
     material, protocol = cell.material, cell.material.protocol
     error = validation_mse(evaluator.model, evaluator.validation)
-    scored = analysis.aggregates(table, protocol, error, evaluator.thresholds)
+    scored = analysis.aggregates(table, protocol, error, evaluator.calibration.thresholds)
     return Result(
         model=_model_part(cell, evaluator),
         cohort=_cohort_part(material),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from uadbench.evaluation import Evaluator, score_scans
+from uadbench.evaluation.evaluator import Evaluator, score_scans
+from uadbench.evaluation.pictures import case_volumes, scan_volumes
 from uadbench.examples import Examples
 from uadbench.progress import Progress
 from uadbench.runs import keys
@@ -75,7 +76,7 @@ def example_pictures(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> E
     for label, (participant, anomaly, note) in wanted.items():
         made = cases.cases(scans[participant])
         case = next(c for c in made if (c.anomaly, c.severity) == (anomaly, severity))
-        volumes[label], titles[label] = evaluator.look(case), f"{anomaly}, severity {severity:.0%}{note}"
+        volumes[label], titles[label] = case_volumes(evaluator, case), f"{anomaly}, severity {severity:.0%}{note}"
     for scan in cell.material.scans("patients")[:1]:
-        volumes["patient"], titles["patient"] = evaluator.look_at(scan), f"patient ({scan.group})"
+        volumes["patient"], titles["patient"] = scan_volumes(evaluator, scan), f"patient ({scan.group})"
     return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)

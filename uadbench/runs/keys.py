@@ -13,7 +13,7 @@ import torch
 
 from uadbench import analysis, failures, registry
 from uadbench.errors import InputError
-from uadbench.evaluation import REVISIONS
+from uadbench.evaluation.evaluator import REVISIONS
 from uadbench.material import TESTING, TRAINING, Material
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model, has_model

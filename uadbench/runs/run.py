@@ -12,7 +12,7 @@ import torch
 
 from uadbench import failures
 from uadbench.claims import claim
-from uadbench.evaluation import Evaluator
+from uadbench.evaluation.evaluator import Evaluator
 from uadbench.examples import EXAMPLES, write_examples
 from uadbench.material import Material
 from uadbench.parts import sweep_tree
@@ -71,7 +71,7 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
         take_weights(cell, output)
         model, curve = cell.prepared(device) or fitted_model(cell, folder, device, progress)
     with phase("measures"):
-        evaluator = Evaluator(model, cell.material.cases, validation_batches(cell, device), device)
+        evaluator = Evaluator.calibrated(model, cell.material.cases, validation_batches(cell, device), device)
         started, computed = time.monotonic(), time.process_time()
         table = case_scores(cell, evaluator, folder, progress)
         cpu_seconds = curve.cpu_seconds + time.process_time() - computed

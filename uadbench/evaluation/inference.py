@@ -15,10 +15,22 @@ from uadbench.types import Batch
 
 @dataclass(frozen=True)
 class Observation:
-    """What a model says of a batch: its reconstruction, if it has one, and its native map, (N, X, Y, Z)."""
+    """What a model was shown, and what it answered.
 
+    Attributes:
+        images: (N, X, Y, Z) float32, normalised units.
+        reconstruction: (N, X, Y, Z) float32, normalised units; None for a model that has none.
+        anomaly_map: (N, X, Y, Z) float32, the native map: signed, higher = more suspicious.
+    """
+
+    images: Tensor
     reconstruction: Tensor | None
     anomaly_map: Tensor
+
+    def part(self, piece: slice) -> Observation:
+        """Some of the N images with their answers; nothing is copied."""
+        reconstruction = None if self.reconstruction is None else self.reconstruction[piece]
+        return Observation(self.images[piece], reconstruction, self.anomaly_map[piece])
 
 
 @dataclass
@@ -38,9 +50,18 @@ class Stopwatch:
 def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Observation:
     """Ask a model for reconstruction and map, computing a reconstruction only once.
 
-    The model is given a copy of the images: it is scored against what they were, whatever it does to them.
+    The model is given a copy of the images, and is scored against the original: it may change its input.
 
-    Raises Unfinished if an answer has another shape than the images or is not finite.
+    Args:
+        model: In eval mode, on the device of the batch.
+        batch: N scans, images (N, 1, X, Y, Z) float32 in normalised units.
+        watch: Where the time that the model takes is added.
+
+    Returns:
+        The images and the answers, without the channel.
+
+    Raises:
+        Unfinished: If an answer has another shape than the images or is not finite.
     """
     given = replace(batch, images=batch.images.clone())
     started = time.perf_counter()
@@ -62,7 +83,7 @@ def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Obser
             continue
         if not answer.sum().isfinite() and not answer.isfinite().all():  # the sum takes no memory, and may overflow
             raise Unfinished(f"{model.registered_name}: its {label} has voxels that are not finite")
-    return Observation(None if restored is None else restored[:, 0], suspicion[:, 0])
+    return Observation(batch.images[:, 0], None if restored is None else restored[:, 0], suspicion[:, 0])
 
 
 def _require_shape(model: Model, label: str, answer: Tensor, batch: Batch) -> None:

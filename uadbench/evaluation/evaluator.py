@@ -1,0 +1,185 @@
+"""The way of a scan, from top to bottom: the model sees it, then its cases, and each becomes a row of scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import pandas as pd
+import torch
+
+from uadbench.allocator import release_pages
+from uadbench.batches import Batches, make_batch
+from uadbench.evaluation import localisation_scores, restoration_scores, scan_scores
+from uadbench.evaluation.calibration import REVISIONS as CALIBRATION_REVISIONS
+from uadbench.evaluation.calibration import ModelCalibration, calibrate_model
+from uadbench.evaluation.chunks import Columns, chunks_of, pieces_of, table_of
+from uadbench.evaluation.inference import Observation, Stopwatch, observe
+from uadbench.evaluation.localisation_scores import LocalisationScorer
+from uadbench.evaluation.restoration_scores import RestorationScorer
+from uadbench.models.base import Model
+from uadbench.protocol import Protocol
+from uadbench.sidebyside import SideBySide, numpy_on_one_thread
+from uadbench.store import keyed_seed
+from uadbench.testset import SimulatedCases
+from uadbench.timing import phase
+from uadbench.types import HEALTHY, PATIENTS, Batch, Case, Scan, Volume
+
+REVISIONS = {
+    **CALIBRATION_REVISIONS,
+    **localisation_scores.REVISIONS,
+    **restoration_scores.REVISIONS,
+    **scan_scores.REVISIONS,
+}
+"""What a score depends on besides model and test set: a raised revision re-evaluates, and never retrains."""
+
+
+def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -> Iterator[pd.DataFrame]:
+    """Score every healthy test scan with its cases, then every patient's scan.
+
+    Args:
+        evaluator: A model with its calibration and the test sets.
+        patients: Patients' scans on the grid of the protocol.
+        skip: How many scans, counted over both, were scored before.
+
+    Yields:
+        The rows of one scan.
+    """
+    healthy = evaluator.cases.scans
+    with numpy_on_one_thread():
+        for place, scan in enumerate(healthy[skip:], start=skip + 1):
+            yield evaluator.score_scan(scan, healthy[place] if place < len(healthy) else None)
+            release_pages(scan.data)
+        for scan in patients[max(0, skip - len(healthy)) :]:
+            yield evaluator.score_patient(scan)
+            release_pages(scan.data)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A model that is calibrated and ready to be scored; `Evaluator.calibrated` makes one.
+
+    Attributes:
+        model: In eval mode, on `device`.
+        cases: The test sets.
+        validation: The healthy validation scans that calibrated the model.
+        device: Where the model and the metrics compute.
+        calibration: What the validation scans say of the model.
+        localisation: Scores anomaly maps of cases.
+        restoration: Scores reconstructions of cases.
+        watch: How long the model has taken for test scans and cases.
+        pool: Threads for simulation and, on a CPU, for metrics.
+    """
+
+    model: Model
+    cases: SimulatedCases
+    validation: Batches
+    device: torch.device
+    calibration: ModelCalibration
+    localisation: LocalisationScorer
+    restoration: RestorationScorer
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    pool: SideBySide = field(default_factory=SideBySide)
+
+    @classmethod
+    def calibrated(cls, model: Model, cases: SimulatedCases, validation: Batches, device: torch.device) -> Evaluator:
+        """Calibrate a trained model on healthy validation scans.
+
+        Args:
+            model: On `device`; it is put into eval mode.
+            cases: The test sets, none of whose scans is looked at.
+            validation: Healthy validation scans, at least three.
+            device: Where to compute.
+
+        Raises:
+            Unfinished: If an answer of the model has another shape than the images or is not finite.
+        """
+        model.eval()
+        brain = torch.from_numpy(cases.brain).to(device)
+        calibration = calibrate_model(model, validation, brain, cases.protocol)
+        localisation = LocalisationScorer.with_ceilings(calibration, cases)
+        restoration = RestorationScorer(cases, calibration)
+        return cls(model, cases, validation, device, calibration, localisation, restoration)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the test sets."""
+        return self.cases.protocol
+
+    def score_scan(self, scan: Scan, following: Scan | None = None) -> pd.DataFrame:
+        """All rows of one healthy test scan: itself first, then its cases in the order of the test sets.
+
+        Args:
+            scan: The healthy scan.
+            following: The next scan, if there is one: its masks are drawn while this one is scored.
+        """
+        healthy = self._observe(self.batch([scan.data], scan))
+        tables = [scan_scores.scan_row(HEALTHY, scan, healthy, self.calibration)]
+        for chunk in chunks_of(self.cases.cases(scan), self.protocol.lattice.size):
+            tables.append(self.score_cases(chunk, healthy, following))
+        return pd.concat(tables, ignore_index=True)
+
+    def score_cases(self, cases: Sequence[Case], healthy: Observation, following: Scan | None = None) -> pd.DataFrame:
+        """One row a case: the model sees all of them at once, the metrics one anomaly after the other.
+
+        Args:
+            cases: Consecutive cases of one scan.
+            healthy: What the model makes of that scan.
+            following: As in `score_scan`.
+        """
+        with phase("simulation"):
+            altered = self.pool.map(lambda case: case.altered, cases)
+            batch = self.batch(altered, cases[0].scan)
+        seen = self._observe(batch)
+        pieces = pieces_of(cases, math.ceil(len(cases) / (3 * self.pool.threads)))
+        work = [partial(self._score_piece, cases[piece], seen.part(piece), healthy) for piece in pieces]
+        if following is not None:
+            work.append(partial(self._look_ahead, following))
+        columns = self.pool.map(_call, work) if self.device.type == "cpu" else [_call(each) for each in work]
+        return table_of(columns[: len(pieces)])
+
+    def _score_piece(self, cases: Sequence[Case], seen: Observation, healthy: Observation) -> Columns:
+        """The columns of cases that share scan, anomaly and truth: which they are, then what each scorer says."""
+        names: Columns = {
+            "participant_id": [case.scan.participant for case in cases],
+            "session_id": [case.scan.session for case in cases],
+            "anomaly": [case.anomaly for case in cases],
+            "severity": [case.severity for case in cases],
+        }
+        found = self.localisation.score(cases, seen.anomaly_map)
+        return names | found | self.restoration.score(cases, seen, healthy)
+
+    def _look_ahead(self, following: Scan) -> Columns:
+        """Draw the masks of the next scan, which `cases` keeps; there is nothing to score."""
+        self.cases.drawn_masks(following)
+        return {}
+
+    def score_patient(self, scan: Scan) -> pd.DataFrame:
+        """The row of a patient's scan, on which nothing is simulated: where it is ill is not known."""
+        seen = self._observe(self.batch([scan.data], scan))
+        return scan_scores.scan_row(PATIENTS, scan, seen, self.calibration)
+
+    def validation_rows(self) -> pd.DataFrame:
+        """A row for each healthy validation scan: its score as a scan, with the others as calibration."""
+        return scan_scores.validation_rows(self.validation.scans, self.calibration)
+
+    def batch(self, volumes: Sequence[Volume], scan: Scan) -> Batch:
+        """What the model is shown: a scan, or altered versions of it, all on the scan's intensity scale.
+
+        Args:
+            volumes: (X, Y, Z) float32 each, SUVR.
+            scan: The healthy scan, whose key also seeds a stochastic model.
+        """
+        intensity, count = self.cases.intensity(scan), len(volumes)
+        seed = keyed_seed("inference", self.protocol.split.seed, *scan.key)
+        return make_batch(volumes, [intensity] * count, [scan] * count, [seed] * count).to(self.device)
+
+    def _observe(self, batch: Batch) -> Observation:
+        with phase("test passes"):
+            return observe(self.model, batch, self.watch)
+
+
+def _call(work: Callable[[], Columns]) -> Columns:
+    return work()
