@@ -31,7 +31,6 @@ ROWS = {
     "claims": 1,
     "failures": 1,
     "resampling": 1,
-    "signedrank": 1,
     "protocol": 2,
     "batches": 2,
     "cohorts": 2,
