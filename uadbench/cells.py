@@ -69,7 +69,7 @@ from uadbench.training import Curve, train, validation_mse
 from uadbench.types import UNSEEN
 
 STATE = "training.safetensors"
-PARTS = "evaluation"
+PARTIAL_SCORES = "evaluation"
 ANEW = "anew"
 """In the folder of a cell that was forgotten, until it has its result."""
 DRAWS = "draws.json"
@@ -270,7 +270,7 @@ def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch
         result = cell.amended(_result(cell, evaluator, curve, table, time.monotonic() - started, cpu_seconds))
         write_table(table, folder / SCORES)
         write_result(result, folder)
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    shutil.rmtree(folder / PARTIAL_SCORES, ignore_errors=True)
     (folder / ANEW).unlink(missing_ok=True)
     return Outcome(result, folder, reused=False)
 
@@ -362,7 +362,7 @@ def _evaluated(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progres
 
     What is on disk is not held in memory: small tables between large volumes would keep the heap from being used again.
     """
-    parts = folder / PARTS / f"{cell.eval_key[:16]}-{evaluator.device.type}"
+    parts = folder / PARTIAL_SCORES / f"{cell.eval_key[:16]}-{evaluator.device.type}"
     done = scans_put_aside(parts)
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()

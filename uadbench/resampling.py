@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Values = npt.NDArray[np.float64]
+from uadbench.types import Values
 
 RESAMPLES = 10_000
 LEVEL = 0.95

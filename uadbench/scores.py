@@ -12,11 +12,11 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.parquet import read_flat
 from uadbench.reading import read_bytes
-from uadbench.resampling import Interval, Values, mean_intervals
+from uadbench.resampling import Interval, mean_intervals
 from uadbench.results import DIGITS, Estimate, Result, TestSetScores, rounded
 from uadbench.store import SEAL, atomic_path, content_hash
 from uadbench.text import steers
-from uadbench.types import UNSEEN, VARIED, is_dementia
+from uadbench.types import UNSEEN, VARIED, Values, is_dementia
 
 SCORES = "scores.parquet"
 LARGEST = 256 << 20

@@ -16,7 +16,6 @@ from uadbench.plurals import counted
 from uadbench.resampling import (
     LEVEL,
     Interval,
-    Values,
     mean_intervals,
     mean_over_seeds,
     resampled_means,
@@ -24,6 +23,7 @@ from uadbench.resampling import (
     subject_resamples,
     widened,
 )
+from uadbench.types import Values
 
 ROWS = 64
 """Tests in one call to SciPy, at most: where few subjects tie, it holds every assignment of signs for each of them."""

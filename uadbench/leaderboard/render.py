@@ -34,7 +34,7 @@ BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 
 HEAD_ROWS = 25
 
-Values = dict[str, Any]
+Fields = dict[str, Any]
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:
@@ -63,7 +63,7 @@ def head(boards: Sequence[Board]) -> str:
     return "\n".join([*lines, "", f"{more}every column, plots and pages: [leaderboard](leaderboard/README.md)."])
 
 
-def _described(board: Board) -> Values:
+def _described(board: Board) -> Fields:
     """A board as it is told to programs and to the page."""
     result = board.result
     severities = result.severities
@@ -100,7 +100,7 @@ def _described(board: Board) -> Values:
     return {**told, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
 
 
-def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Values:
+def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Fields:
     result = row.result
     at = max(result.headline.severities)
     lowest = lowest_ranked(result)
@@ -201,7 +201,7 @@ COLUMNS = (
 )
 
 
-def _table(board: Values, rows: Sequence[Values]) -> list[str]:
+def _table(board: Fields, rows: Sequence[Fields]) -> list[str]:
     """Rows as a table of Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
@@ -229,7 +229,7 @@ def _fixed(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
+def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
     """The board as GitHub shows it."""
     lines = [
         "# Leaderboard",
@@ -254,7 +254,7 @@ def _escaped_about(text: str) -> str:
     return html.escape(text)
 
 
-def _csv(described: Sequence[Values]) -> str:
+def _csv(described: Sequence[Fields]) -> str:
     """One row a model and board."""
     buffer = io.StringIO()
     names = [
@@ -285,11 +285,11 @@ def _csv(described: Sequence[Values]) -> str:
     return buffer.getvalue()
 
 
-def _index(described: Sequence[Values]) -> str:
+def _index(described: Sequence[Fields]) -> str:
     return _page("index.html", boards=described, data=_inlined({"boards": described}))
 
 
-def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
+def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
     result = row.result
     alone = {**content, "rows": [values]}
     first, last = row.rank
@@ -310,7 +310,7 @@ def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
     )
 
 
-def _training(row: Row) -> list[Values]:
+def _training(row: Row) -> list[Fields]:
     """The healthy validation error of every cell that learnt by gradients, by epoch."""
     return [
         {"fold": r.fold, "seed": r.seed, "errors": [_rounded(error) for error in r.training.validation_mse]}
@@ -319,7 +319,7 @@ def _training(row: Row) -> list[Values]:
     ]
 
 
-def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, str]]:
+def _facts(result: Result, content: Fields, values: Fields) -> list[tuple[str, str]]:
     """The card of a model: what it is, what it scored, what it cost, and by what it can be known again."""
     mean, low, high = values["ap"]
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
