@@ -1,4 +1,8 @@
-"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes."""
+"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes.
+
+The page's script, `templates/board.js`, is written here because a page loads nothing from elsewhere, and a chart
+library would be copied into each.
+"""
 
 from __future__ import annotations
 
