@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from uadbench.comparison import OVERALL, Contender, Pair, compare, contenders
+from uadbench.comparison import OVERALL, Pair, compare, contenders
 from uadbench.errors import InputError
 from uadbench.report.forest import DECIDED, forest
 from uadbench.results import Result
@@ -147,7 +147,7 @@ def test_somebody_without_a_severity_is_left_out_of_the_test_set(result) -> None
 def test_options_make_models_apart(result) -> None:
     results = [told(result, "net", latent=latent, width=8) for latent in (64, 128)]
     first, second = contenders(results, [table(drawn(1)), table(drawn(2))])
-    assert first.name != second.name and "64" in first.name and "128" in second.name
+    assert (first.name, second.name) == ("net (latent=64)", "net (latent=128)")
     both = contenders([*results, told(result, "b")], [table(drawn(k)) for k in range(3)])
     assert [each.name for each in both][2] == "b"
 
@@ -166,12 +166,9 @@ def test_other_participants_are_refused(result, other: pd.DataFrame) -> None:
 
 
 def test_two_results_of_one_cell_are_refused(result) -> None:
-    models = [
-        Contender("a", (told(result, "a"), told(result, "a")), (table(drawn(1)), table(drawn(2)))),
-        Contender("b", (told(result, "b"),), (table(drawn(3)),)),
-    ]
-    with pytest.raises(InputError):
-        compare(models)
+    results = [told(result, "a", seed=2, fold=1), told(result, "a", seed=2, fold=1), told(result, "b")]
+    with pytest.raises(InputError, match="a: two results of fold 1, seed 2"):
+        contenders(results, [table(drawn(k)) for k in range(3)])
 
 
 def test_as_json_p_is_the_adjusted_one(result) -> None:

@@ -8,9 +8,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from uadbench.cli.verdicts import Trained, standings_line, verdicts
+from uadbench.cli.verdicts import places_line, verdict_line
 from uadbench.comparison import Pair
+from uadbench.model_scores import ModelScores
 from uadbench.statistics import compare_paired, holm, least_p, too_few
+from uadbench.verdicts import verdicts
 
 
 @pytest.mark.parametrize("subjects", [1, 3, 5, 8])
@@ -42,10 +44,10 @@ def test_where_five_percent_can_be_reached(subjects: int, tests: int, few: bool)
 
 def test_a_run_says_it_beside_its_verdicts() -> None:
     people = np.linspace(0.4, 0.5, 4)[None]
-    models = [Trained("zscore", people, 1), Trained("a", people + 0.1, 1), Trained("b", people + 0.2, 1)]
+    models = [ModelScores("zscore", people), ModelScores("a", people + 0.1), ModelScores("b", people + 0.2)]
     (first, second) = verdicts(models)
-    assert "4 participants and 2 comparisons" in str(first) and first.to_json()["p_least"] == 0.25
-    assert "4 participants and 3 comparisons" in standings_line(models)[0]
+    assert "4 participants and 2 comparisons" in verdict_line(first) and first.to_json()["p_least"] == 0.25
+    assert "4 participants and 3 comparisons" in places_line(models)[0]
     assert json.dumps(second.to_json())
-    enough = [Trained(m.name, np.repeat(m.scores, 10, axis=1), 1) for m in models]
-    assert "cannot be below" not in str(verdicts(enough)[0]) + standings_line(enough)[0]
+    enough = [ModelScores(m.name, np.repeat(m.values, 10, axis=1)) for m in models]
+    assert "cannot be below" not in verdict_line(verdicts(enough)[0]) + places_line(enough)[0]

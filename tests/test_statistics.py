@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uadbench.resampling import mean_intervals, resampled_means, subject_resamples
-from uadbench.statistics import calibrate, compare_paired, holm, rank_intervals, ranking_stability, tie_groups
+from uadbench.statistics import (
+    calibrate,
+    compare_paired,
+    holm,
+    rank_intervals,
+    ranking_stability,
+    signed_rank_p,
+    tie_groups,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -67,6 +75,26 @@ def test_a_paired_comparison_is_wilcoxons():
     back = compare_paired(b, a)
     assert back.effect == pytest.approx(-found.effect) and back.p == pytest.approx(found.p)
     assert compare_paired(np.arange(1.0, 9), np.zeros(8)).effect == 1
+
+
+def alone(row: np.ndarray) -> float:
+    """The p of one row by itself; NaN where there is none."""
+    moved = row[np.isfinite(row) & (row != 0)]
+    return float(stats.wilcoxon(moved).pvalue) if len(moved) else np.nan
+
+
+@pytest.mark.parametrize("digits", [9, 1, 0])
+@pytest.mark.parametrize("subjects", [1, 2, 5, 8, 30, 50, 51, 100])
+def test_many_tests_at_once_give_what_each_gives_alone(subjects: int, digits: int):
+    """With few ties and zeros, with many, and with none; NaN is left out. SciPy would use one method for all rows."""
+    rows = np.round(np.random.default_rng(subjects).standard_normal((20, subjects)) + 0.2, digits)
+    rows[3, 0] = rows[4, :] = np.nan
+    rows[5, 0] = rows[6, :] = 0.0
+    found = signed_rank_p(rows)
+    assert found[4] is found[6] is None
+    given = np.array(found, dtype=np.float64)  # None becomes NaN
+    np.testing.assert_allclose(given, [alone(row) for row in rows], rtol=1e-12)
+    np.testing.assert_allclose(np.array(signed_rank_p(-rows), dtype=np.float64), given, rtol=1e-12)
 
 
 def test_holm_is_the_worked_example():

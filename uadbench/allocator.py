@@ -1,4 +1,7 @@
-"""Memory: freed blocks are kept for the next step, pages of mapped files are handed back after use."""
+"""Memory: freed blocks are kept for the next step, pages of mapped files are handed back after use.
+
+Written here because neither torch nor NumPy gives access to `mallopt` and `madvise`.
+"""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ import pandas as pd
 from scipy import stats
 
 from uadbench.cohorts.base import STRATA
-from uadbench.metrics.subject import Threshold, subject_threshold
+from uadbench.metrics.subject import SubjectThreshold, Threshold, subject_threshold
 from uadbench.proportions import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
 from uadbench.protocol import Protocol
-from uadbench.resampling import Interval, Values, mean_intervals, share_interval
+from uadbench.resampling import Interval, mean_intervals, share_interval
 from uadbench.results import (
     Bounded,
     DetectedTestSet,
@@ -27,7 +27,7 @@ from uadbench.results import (
     rounded,
 )
 from uadbench.scores import by_testset, ranking_scores, score_hash, summarise
-from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, is_dementia
+from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, Values, is_dementia
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
@@ -99,11 +99,9 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     table : one row a case, with those of healthy, validation and patients' scans
     voxel_thresholds : by false positive rate, which need voxels and cannot be had from the table
     """
-    section = protocol.detection
     validation = _scores(table, VALIDATION)
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
-    enough = len(validation) >= section.least_validation
-    limit = subject_threshold(validation, section.specificity) if enough else None
+    limit = _limit(validation, protocol)
     above = None if limit is None else cutoff(validation, limit.place)
     found = [
         _detected(anomaly, severity, rows, healthy, above)
@@ -134,10 +132,7 @@ def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
     """What ranks, by site, scanner and amyloid status of the test participants, where they are not all alike."""
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id").sort_index()
     ranked = ranking_scores(table, protocol.ranking.severities)
-    validation = _scores(table, VALIDATION)
-    section = protocol.detection
-    enough = len(validation) >= section.least_validation
-    limit = subject_threshold(validation, section.specificity) if enough else None
+    limit = _limit(_scores(table, VALIDATION), protocol)
     found = []
     for by in STRATA:
         if by not in healthy or healthy[by].replace("", None).nunique() < 2:
@@ -244,6 +239,12 @@ def _minimum_detectable(found: list[DetectedTestSet]) -> float | None:
             break
         lowest = step.severity
     return lowest
+
+
+def _limit(validation: Values, protocol: Protocol) -> SubjectThreshold | None:
+    """The score above which a scan is called altered; None where there are too few validation scans to set it."""
+    section = protocol.detection
+    return subject_threshold(validation, section.specificity) if len(validation) >= section.least_validation else None
 
 
 def _scores(table: pd.DataFrame, anomaly: str) -> Values:

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
 from uadbench.metrics.catalogue import metric_of
-from uadbench.resampling import Values
+from uadbench.model_scores import ModelScores, by_model
 from uadbench.results import Result
 from uadbench.scores import ranking_scores
 from uadbench.statistics import Comparison, compare_paired, holm, least_p, too_few
@@ -60,19 +59,12 @@ class Pair:
 
 
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
-    """Cells to models, which differ by name or options.
+    """Runs to models, which differ by name or options.
 
-    Raises InputError if fewer than two models are left.
+    Raises InputError if fewer than two models are left, or for two results of one cell.
     """
-    grouped: dict[tuple[str, str], list[tuple[Result, pd.DataFrame]]] = {}
-    for result, table in zip(results, tables, strict=True):
-        key = result.model.name, str(sorted(result.model.options.items()))
-        grouped.setdefault(key, []).append((result, table))
-    names = [name for name, _ in grouped]
-    found = []
-    for (name, options), cells in grouped.items():
-        label = name if names.count(name) == 1 else f"{name} {options}"
-        found.append(Contender(label, tuple(r for r, _ in cells), tuple(t for _, t in cells)))
+    grouped = by_model(zip(results, tables, strict=True), lambda run: run[0])
+    found = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
     if len(found) < 2:
         raise InputError("all results are of one model; give results of two models at least")
     return found
@@ -86,18 +78,17 @@ def compare(models: Sequence[Contender]) -> list[Pair]:
     result = models[0].results[0]
     measures = [OVERALL, *result.dementias, UNSEEN]
     scores = {(model.name, measure): _scores(model, measure) for model in models for measure in measures}
-    people = [list(scores[model.name, OVERALL].columns) for model in models]
+    people = [scores[model.name, OVERALL].participants for model in models]
     if any(each != people[0] for each in people):
         raise InputError(f"{models[0].name} and others were not tested on the same participants")
     pairs = [(measure, a.name, b.name) for measure in measures for a, b in combinations(models, 2)]
-    compared = [compare_paired(_values(scores[a, measure]), _values(scores[b, measure])) for measure, a, b in pairs]
+    compared = [compare_paired(scores[a, measure].values, scores[b, measure].values) for measure, a, b in pairs]
     adjusted = holm([comparison.p for comparison in compared])
     tests = sum(p is not None for p in adjusted)
     return [Pair(*pair, comparison, p, tests) for pair, comparison, p in zip(pairs, compared, adjusted, strict=True)]
 
 
-def _scores(model: Contender, measure: str) -> pd.DataFrame:
-    """(seeds, participants), folds averaged within participant."""
+def _scores(model: Contender, measure: str) -> ModelScores:
     cells: dict[tuple[int, int], pd.Series[float]] = {}
     for result, table in zip(model.results, model.tables, strict=True):
         severities = result.headline.severities
@@ -106,11 +97,5 @@ def _scores(model: Contender, measure: str) -> pd.DataFrame:
         else:
             rows = table[(table["anomaly"] == measure) & table["severity"].isin(severities)]
             own = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
-        if (result.seed, result.fold) in cells:
-            raise InputError(f"{model.name}: two results of fold {result.fold}, seed {result.seed}; give one")
         cells[result.seed, result.fold] = own
-    return pd.DataFrame(cells).sort_index().T.groupby(level=0).mean()
-
-
-def _values(frame: pd.DataFrame) -> Values:
-    return np.asarray(frame.to_numpy(), dtype=np.float64)
+    return ModelScores.of(model.name, cells)

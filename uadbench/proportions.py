@@ -10,12 +10,12 @@ from scipy import stats
 from uadbench.resampling import (
     LEVEL,
     Interval,
-    Values,
     effective_observations,
     percentiles,
     share_interval,
     subject_resamples,
 )
+from uadbench.types import Values
 
 FEWEST = 5
 """Subjects that an interval of an AUROC takes at least."""

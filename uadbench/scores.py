@@ -13,11 +13,11 @@ from uadbench.decimals import digits_of, narrowed, widened
 from uadbench.errors import InputError
 from uadbench.parquet import read_flat
 from uadbench.reading import read_bytes
-from uadbench.resampling import Interval, Values, mean_intervals
+from uadbench.resampling import Interval, mean_intervals
 from uadbench.results import RESULT, Estimate, Result, TestSetScores, result_text, rounded
 from uadbench.store import SEAL, atomic_path, content_hash, write_together
 from uadbench.text import steers
-from uadbench.types import UNSEEN, VARIED, is_dementia
+from uadbench.types import UNSEEN, VARIED, Values, is_dementia
 
 SCORES = "scores.parquet"
 LARGEST = 256 << 20

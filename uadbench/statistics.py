@@ -16,7 +16,6 @@ from uadbench.plurals import counted
 from uadbench.resampling import (
     LEVEL,
     Interval,
-    Values,
     mean_intervals,
     mean_over_seeds,
     resampled_means,
@@ -24,7 +23,10 @@ from uadbench.resampling import (
     subject_resamples,
     widened,
 )
-from uadbench.signedrank import signed_rank_p
+from uadbench.types import Values
+
+ROWS = 64
+"""Tests in one call to SciPy, at most: where few subjects tie, it holds every assignment of signs for each of them."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def compare_paired(a: Values, b: Values) -> Comparison:
     noise = [seed_noise(first[:, known]), seed_noise(second[:, known])] if len(off) else []
     p = effect = None
     if len(moved):
-        p = float(stats.wilcoxon(moved).pvalue)
+        (p,) = signed_rank_p(moved[None])
         ranks = stats.rankdata(np.abs(moved))
         effect = float((ranks[moved > 0].sum() - ranks[moved < 0].sum()) / ranks.sum())
     interval = widened(plain, off, noise)
@@ -164,7 +166,7 @@ def tie_groups(models: Sequence[Values], level: float = LEVEL) -> list[int]:
     """
     count = len(models)
     centres = np.stack([_centre(np.atleast_2d(each)) for each in models])
-    found = [p for i in range(1, count) for p in _p_values(centres[i] - centres[:i])]
+    found = [p for i in range(1, count) for p in signed_rank_p(centres[i] - centres[:i])]
     adjusted = iter(holm(found))
     p_values = {(i, j): next(adjusted) for i in range(count) for j in range(i)}
     means = [float(np.nanmean(each)) for each in centres]
@@ -180,12 +182,24 @@ def tie_groups(models: Sequence[Values], level: float = LEVEL) -> list[int]:
     return groups
 
 
-def _p_values(differences: Values) -> list[float | None]:
-    """Of every row; a subject that is NaN is left out, as `compare_paired` does."""
-    if np.isfinite(differences).all():
-        return [None if np.isnan(p) else float(p) for p in signed_rank_p(differences)]
-    rows = [row[np.isfinite(row)][None] for row in differences]
-    return [None if np.isnan(p := signed_rank_p(row)[0]) else float(p) for row in rows]
+def signed_rank_p(differences: Values) -> list[float | None]:
+    """Two-sided p of Wilcoxon's signed-rank test for every row of (tests, subjects) differences.
+
+    Zeros (Wilcoxon 1945) and NaN are left out; None for a row of which nothing is left. Rows that keep as many
+    differences, with ties or without, share a call: SciPy uses one method for all rows of a call.
+    """
+    moved = np.isfinite(differences) & (differences != 0)
+    counts = moved.sum(axis=1)
+    sizes = np.sort(np.where(moved, np.abs(differences), np.nan), axis=1)
+    tied = (np.diff(sizes, axis=1) == 0).any(axis=1)
+    found: list[float | None] = [None] * len(differences)
+    for count, ties in {*zip(counts.tolist(), tied.tolist(), strict=True)} - {(0, False)}:
+        alike = np.flatnonzero((counts == count) & (tied == ties))
+        for rows in np.split(alike, range(ROWS, len(alike), ROWS)):
+            p_values = stats.wilcoxon(differences[rows][moved[rows]].reshape(-1, count), axis=1).pvalue
+            for row, p in zip(rows, p_values, strict=True):
+                found[row] = float(p)
+    return found
 
 
 def _centre(scores: Values) -> Values:
@@ -194,7 +208,7 @@ def _centre(scores: Values) -> Values:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CoverageCheck:
     """How the statistics behave on made-up scores whose truth is known; shares of the trials."""
 
     subjects: int
@@ -205,7 +219,7 @@ class Calibration:
     rejected_if_seeds_are_ignored: float
 
 
-def calibrate(subjects: int, seeds: int = 1, trials: int = 1000, seed: int = 0) -> Calibration:
+def calibrate(subjects: int, seeds: int = 1, trials: int = 1000, seed: int = 0) -> CoverageCheck:
     """Simulate two equal models on 6 test sets that share their subjects.
 
     Scores are skewed, as average precisions near 1 are, and a subject's differences hang together over the test sets
@@ -230,7 +244,7 @@ def calibrate(subjects: int, seeds: int = 1, trials: int = 1000, seed: int = 0) 
         pooled += stats.wilcoxon((shared + moved[1].mean() - moved[0].mean()).ravel()).pvalue < 1 - LEVEL
         forgotten += blind.decided(blind.p)
     shares = (count / trials for count in (covered, rejected, pooled, forgotten))
-    return Calibration(subjects, seeds, *shares)
+    return CoverageCheck(subjects, seeds, *shares)
 
 
 if __name__ == "__main__":

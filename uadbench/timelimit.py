@@ -33,6 +33,30 @@ def seconds_of(option: str, text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
+def interruptible() -> bool:
+    """Whether work can be interrupted here: in the main thread alone, and where there are timers."""
+    return threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+
+
+@contextmanager
+def interrupted(seconds: float, error: Callable[[], BaseException]) -> Iterator[None]:
+    """Raise `error()` inside of what takes longer, and again every `AGAIN_S`; does nothing where it cannot."""
+    if not interruptible():
+        yield
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise error()
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
 @contextmanager
 def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Interrupt what takes longer. Binds in the main thread alone, where there are signals.
@@ -40,12 +64,9 @@ def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iter
     Raises Unfinished at the limit. Code that does not return to Python for another minute cannot be interrupted:
     `stuck` is called, and the process ends with exit code 3.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+    if not interruptible():
         yield
         return
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise _TimeIsUp
 
     def give_up() -> None:
         try:
@@ -55,18 +76,14 @@ def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iter
 
     watchdog = threading.Timer(seconds + GRACE_S, give_up)
     watchdog.daemon = True
-    former = signal.signal(signal.SIGALRM, interrupt)
+    watchdog.start()
     try:
-        try:
-            watchdog.start()
-            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
+        with interrupted(seconds, _TimeIsUp):
             yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, former)
-            watchdog.cancel()
     except _TimeIsUp:
         raise Unfinished(f"took longer than the {told(seconds)} that --time-limit grants") from None
+    finally:
+        watchdog.cancel()
 
 
 def told(seconds: float) -> str:

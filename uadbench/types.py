@@ -42,6 +42,9 @@ def is_dementia(anomaly: str) -> bool:
 Precision = Literal["bf16", "float32"]
 """What a training step is computed in; see `precision.available`."""
 
+Values = npt.NDArray[np.float64]
+"""Numbers, such as scores by participant; each use says what its axes are."""
+
 Affine = npt.NDArray[np.float64]
 """A (4, 4) matrix from voxel indices to MNI millimetres."""
 

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench.cli.verdicts import gather, standings, standings_line, summaries
-from uadbench.cli.verdicts import verdicts as verdicts_of
+from uadbench.cli.verdicts import places_line, summaries, verdict_line
 from uadbench.report.words import signed
+from uadbench.verdicts import gather, places
+from uadbench.verdicts import verdicts as verdicts_of
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(model=SimpleNamespace(name=name), fold=fold, seed=seed)
+    return SimpleNamespace(model=SimpleNamespace(name=name, options={}, answers=None), fold=fold, seed=seed)
 
 
 def scores(shift: float, noise: float = 0.05) -> pd.Series:
@@ -27,7 +28,7 @@ def scores(shift: float, noise: float = 0.05) -> pd.Series:
 
 
 def verdicts(models) -> list[str]:
-    return [str(verdict) for verdict in verdicts_of(models)]
+    return [verdict_line(verdict) for verdict in verdicts_of(models)]
 
 
 def test_each_word():
@@ -56,21 +57,21 @@ def test_folds_are_averaged_within_the_participant_before_anything_is_compared()
     cells = [result("a", fold) for fold in range(3)] + [result("zscore")]
     given = [scores(0.1), scores(0.0), scores(-0.1), scores(0, 0)]
     model, _ = gather(cells, given)
-    assert model.scores.shape == (1, 50) and model.folds == 3
-    np.testing.assert_allclose(model.scores[0], scores(0.0))
+    assert model.values.shape == (1, 50) and model.folds == 3
+    np.testing.assert_allclose(model.values[0], scores(0.0).sort_index())
     (line,) = summaries([model])
     assert "1 seeds" not in line and "3 folds" in line
     (verdict,) = verdicts(gather(cells, given))
     assert "of 50 participants" in verdict
 
 
-def test_standings_name_groups_and_ranks():
+def test_places_name_groups_and_ranks():
     shown = [result("low"), result("high"), result("twin")]
     models = gather(shown, [scores(-0.2, 0.01), scores(0.0, 0.01), scores(0.0, 0.01)])
-    (line,) = standings_line(models)
+    (line,) = places_line(models)
     assert "1. high (1), twin (1); 2. low (3); Kendall's tau" in line
-    assert [(p.model, p.group, p.ranks) for p in standings(models)][-1] == ("low", 2, (3, 3))
-    assert standings_line(models[:2]) == []
+    assert [(p.model, p.group, p.ranks) for p in places(models)][-1] == ("low", 2, (3, 3))
+    assert places_line(models[:2]) == []
 
 
 def test_one_participant_is_no_comparison():

@@ -21,7 +21,7 @@ from uadbench.errors import InputError
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.exchange import export as exporting
 from uadbench.exchange.export import export_testset
-from uadbench.exchange.inputs import PARTS, shown_scans, voxel_digest
+from uadbench.exchange.inputs import EXPORTED, shown_scans, voxel_digest
 from uadbench.exchange.manifest import manifest_of, read_manifest
 from uadbench.models.base import Model
 from uadbench.progress import Silent
@@ -64,7 +64,7 @@ def test_a_tool_is_shown_what_a_model_is_shown(material, exported: Path) -> None
 
 
 def test_every_image_has_the_affine_of_the_grid(material, exported: Path) -> None:
-    for file in [exported / "brain_mask.nii.gz", *(next((exported / part).iterdir()) for part in PARTS)]:
+    for file in [exported / "brain_mask.nii.gz", *(next((exported / part).iterdir()) for part in EXPORTED)]:
         image = nibabel.load(file)
         np.testing.assert_allclose(image.affine, material.protocol.lattice.affine)
         assert image.shape == material.protocol.lattice.shape and image.header["sform_code"] == 4
@@ -76,12 +76,12 @@ def test_nothing_tells_which_image_is_what(material, exported: Path) -> None:
     everybody = [name for part in material.people().values() for key in part for name in key]
     manifest = json.loads((exported / "manifest.json").read_text())
     told = {key: value for key, value in manifest.items() if key != "protocol"}
-    texts = [json.dumps(told), *((exported / f"{part}.tsv").read_text() for part in PARTS)]
+    texts = [json.dumps(told), *((exported / f"{part}.tsv").read_text() for part in EXPORTED)]
     names = [file.name for file in exported.rglob("*")]
     for secret in {*everybody, "bvftd", "unseen", "patients/"}:
         assert not any(secret in text for text in [*texts, *names]), secret
     assert list(manifest["files"]) == sorted(manifest["files"])
-    assert len({file.stat().st_mtime for part in PARTS for file in (exported / part).iterdir()}) == 1
+    assert len({file.stat().st_mtime for part in EXPORTED for file in (exported / part).iterdir()}) == 1
     place = {
         f"test/{name}.nii.gz": i
         for i, name in enumerate(sorted(file.name[:16] for file in (exported / "test").iterdir()))
@@ -116,7 +116,7 @@ def test_the_dry_run_counts_and_writes_nothing(exported: Path, tmp_path: Path, c
     with pytest.raises(SystemExit):
         main(["testset", "export", str(tmp_path / "new"), "--protocol", "smoke", "--dry-run"])
     said = capsys.readouterr().out
-    counts = [len(list((exported / part).iterdir())) for part in PARTS]
+    counts = [len(list((exported / part).iterdir())) for part in EXPORTED]
     assert "{} images to train, {} to validate, {} to test".format(*counts) in said and "GB" in said
     assert not (tmp_path / "new").exists()
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.leaderboard.builder import run_folder
 from uadbench.cli.main import main
 from uadbench.examples import EXAMPLES, read_examples, write_examples
-from uadbench.report.lineup import Entry, lineup, read_entries
+from uadbench.report.lineup import ShownRun, lineup, read_entries
 from uadbench.results import read_result
 from uadbench.scores import read_scores
 
@@ -27,7 +27,7 @@ def runs(trained, material, tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def entries(runs: list[Path]) -> list[Entry]:
+def entries(runs: list[Path]) -> list[ShownRun]:
     return read_entries(runs, [read_result(run) for run in runs], [read_scores(run) for run in runs])
 
 

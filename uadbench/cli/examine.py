@@ -16,7 +16,7 @@ from uadbench.errors import InputError
 
 if TYPE_CHECKING:
     from uadbench.models.base import Model
-    from uadbench.testing import Finding
+    from uadbench.testing import CheckOutcome
 
 BASELINE = "zscore"
 SMOKE = "smoke"
@@ -85,9 +85,9 @@ def _with_options(plugin: type[Model], options: Mapping[str, Any]) -> type[Model
 
 def _smoke(
     model: str, plugin: type[Model], options: Mapping[str, Any], ready: bool
-) -> tuple[Finding, dict[str, float | None]]:
+) -> tuple[CheckOutcome, dict[str, float | None]]:
     """One run of the model and of the z-score: what went wrong, and the ranking AP of both, by name."""
-    from uadbench.testing import Finding, attempt
+    from uadbench.testing import CheckOutcome, attempt
 
     scores: dict[str, float | None] = {}
     started = time.monotonic()
@@ -96,7 +96,7 @@ def _smoke(
         wrong = attempt(lambda: scores.update(_scored(model, options)), plugin, SMOKE_LIMIT_S)
     about = f"It is trained and scored under protocol {SMOKE}."
     seconds = time.monotonic() - started
-    return Finding("smoke run", about, wrong, round(seconds, 2), ended=ready and seconds < SMOKE_LIMIT_S), scores
+    return CheckOutcome("smoke run", about, wrong, round(seconds, 2), ended=ready and seconds < SMOKE_LIMIT_S), scores
 
 
 def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
@@ -117,11 +117,11 @@ def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
     return {outcome.result.model.name: outcome.result.headline.ap_standard for outcome in outcomes}
 
 
-def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _rows(findings: Sequence[CheckOutcome]) -> list[dict[str, Any]]:
     return [{"ok": not finding.wrong, **asdict(finding)} for finding in findings]
 
 
-def _print_findings(name: str, findings: Sequence[Finding], scores: Mapping[str, float | None]) -> None:
+def _print_findings(name: str, findings: Sequence[CheckOutcome], scores: Mapping[str, float | None]) -> None:
     from rich.text import Text
 
     from uadbench.cli.fitting import Column, Fitted, terminal

@@ -342,13 +342,15 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
         restoration_table,
         severity_table,
     )
-    from uadbench.cli.verdicts import standings, standings_line, summaries, trained, verdicts
+    from uadbench.cli.verdicts import places_line, summaries, verdict_line
+    from uadbench.scores import read_scores
+    from uadbench.verdicts import places, ranking_of, verdicts
 
-    models = trained(sweep.outcomes)
+    models = ranking_of([o.result for o in sweep.outcomes], [read_scores(o.folder) for o in sweep.outcomes])
     if as_json:
         claims = {
             "verdicts": [verdict.to_json() for verdict in verdicts(models)],
-            "standings": [asdict(place) for place in standings(models)] if models else [],
+            "standings": [asdict(place) for place in places(models)],
         }
         _print_json(sweep, claims | ({} if seconds is None else {"profile": seconds}))
         return
@@ -358,7 +360,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     # the best first, in every table
     results = sorted((o.result for o in sweep.outcomes), key=lambda r: -(r.headline.ap_standard or 0.0))
     console.print(models_table(results))
-    for line in [*summaries(models), *map(str, verdicts(models)), *standings_line(models)]:
+    for line in [*summaries(models), *map(verdict_line, verdicts(models)), *places_line(models)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(restoration_table(results))
     console.print(detection_table(results))

@@ -25,7 +25,7 @@ FLUSHED = 16
 """After so many scans what was written is made sure of; a process that is killed loses no more."""
 
 
-class Entry(NamedTuple):
+class CachedScan(NamedTuple):
     """A scan in the cache: its place, its range at the resolution it was stored in, its image's SHA-256, and a seal."""
 
     slot: int
@@ -58,7 +58,7 @@ class ImageCache:
         """How long an image is."""
         return 4 * self.grid.size
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, CachedScan]:
         """What the index tells, by key; lines that are damaged are left out."""
         try:
             lines = (self.folder / INDEX).read_bytes().split(b"\n")
@@ -68,13 +68,13 @@ class ImageCache:
         for line in lines:
             try:
                 key, *rest = json.loads(line)
-                entry = Entry(int(rest[0]), float(rest[1]), float(rest[2]), str(rest[3]), str(rest[4]))
+                entry = CachedScan(int(rest[0]), float(rest[1]), float(rest[2]), str(rest[3]), str(rest[4]))
             except (ValueError, TypeError, IndexError, OverflowError, RecursionError):
                 continue
             found[str(key)] = entry
         return found
 
-    def sound(self, entries: Mapping[str, Entry]) -> set[str]:
+    def sound(self, entries: Mapping[str, CachedScan]) -> set[str]:
         """The keys whose image is what was stored. Reads every image once, a few in memory at a time."""
         try:
             images = os.open(self.folder / IMAGES, os.O_RDONLY)
@@ -82,7 +82,7 @@ class ImageCache:
             return set()
         slots = os.fstat(images).st_size // self.bytes_each
 
-        def good(entry: Entry) -> bool:
+        def good(entry: CachedScan) -> bool:
             if not 0 <= entry.slot < slots:
                 return False
             raw = os.pread(images, self.bytes_each, entry.slot * self.bytes_each)

@@ -10,10 +10,10 @@ import numpy as np
 
 from uadbench import atlas
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.crowd import SMOOTHING_MM, Crowd, Values
+from uadbench.cohorts.crowd import SMOOTHING_MM, Crowd
 from uadbench.cohorts.norms import BASE, REGIONS, ROWS
 from uadbench.progress import Progress
-from uadbench.types import Volume
+from uadbench.types import Values, Volume
 
 COMPONENTS, COMPONENT_SCANS = 32, 237
 """The principal components are those of so many scans: the paper's training participants."""

@@ -10,12 +10,10 @@ from uadbench import atlas
 from uadbench.cohorts import norms
 from uadbench.cohorts.norms import BASE, REGIONS
 from uadbench.errors import InputError
-from uadbench.types import Scan, Volume
+from uadbench.types import Scan, Values, Volume
 
 SMOOTHING_MM = 12.0
 """FWHM of the smoothing of coarse images."""
-
-Values = npt.NDArray[np.float64]
 
 
 class Crowd:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort, keys_of, scan_of
-from uadbench.cohorts.cache import Entry, ImageCache, Writer
+from uadbench.cohorts.cache import CachedScan, ImageCache, Writer
 from uadbench.cohorts.findings import ScanError, collecting, in_lines
 from uadbench.errors import InputError, Unfinished
 from uadbench.progress import Progress
@@ -104,7 +104,7 @@ def cache_folder(cohort: Cohort, grid: Grid) -> Path:
     return store.cache_folder() / "scans" / store.content_hash(REVISION, identity(cohort), cohort.version, lattice)[:32]
 
 
-def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, Entry], int]:
+def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, CachedScan], int]:
     """What is stored, and sound, of these keys; and how many are damaged."""
     entries = cache.entries()
     wanted = {key: entries[key] for key in keys if key in entries}

@@ -2,6 +2,8 @@
 
 pandas' reader joins lines between two quotation marks, fills short rows and renames columns: people disappear, or get
 another's values, and nothing is said.
+
+That is why it is written here; `tests/cohorts/test_text_tables.py` has such files.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.nifti import HEADER_BYTES, read_volume, write_volume
 from uadbench.cohorts.nifti_forms import Forms, mni
 from uadbench.errors import InputError
-from uadbench.exchange.inputs import PARTS, Shown, counted, shown_scans, voxel_digest
+from uadbench.exchange.inputs import EXPORTED, Shown, counted, shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from uadbench.exchange.readme import readme
 from uadbench.material import Material
@@ -49,12 +49,12 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     Unwritable if the disk is full all the same.
     """
     _require_ours(folder, manifest)
-    require_inside(folder, *(folder / part / BRAIN for part in PARTS))
+    require_inside(folder, *(folder / part / BRAIN for part in EXPORTED))
     _require_room(folder, material, manifest)
     if not (folder / MANIFEST).is_file():
         require_writable(folder)
         write_manifest(manifest, folder)
-    for part in PARTS:
+    for part in EXPORTED:
         sweep(folder / part)
     forms, files = mni(material.protocol.lattice.affine), dict[str, str]()
     write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), forms)
@@ -112,7 +112,7 @@ def _require_ours(folder: Path, manifest: Manifest) -> None:
 
 def _require_room(folder: Path, material: Material, manifest: Manifest) -> None:
     """Raises InputError if the files that are not there yet would not fit on the disk."""
-    there = sum(1 for part in PARTS for _ in (folder / part).glob(f"*{manifest.suffix}"))
+    there = sum(1 for part in EXPORTED for _ in (folder / part).glob(f"*{manifest.suffix}"))
     left = 1 - there / sum(counted(material).values())
     disk = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     needed, free = math.ceil(export_size(material) * left), shutil.disk_usage(disk).free

@@ -14,10 +14,10 @@ from uadbench.store import content_hash
 from uadbench.testset import SimulatedCases
 from uadbench.types import Scan, Volume
 
-PARTS = ("train", "validation", "test")
+EXPORTED = ("train", "validation", "test")
 """Folders of an export; `test` holds healthy scans, their altered versions and patients' scans, mixed."""
 
-ANSWERED = PARTS[1:]
+ANSWERED = EXPORTED[1:]
 """Parts that a tool answers: validation scans calibrate, test scans are scored."""
 
 NAME_DIGITS = 16
@@ -50,7 +50,7 @@ class Shown:
 
 
 def shown_scans(material: Material, part: str) -> list[Shown]:
-    """The scans of one of PARTS, in the order of their names, which is as good as shuffled."""
+    """The scans of one of EXPORTED, in the order of their names, which is as good as shuffled."""
     protocol = material.protocol
     if part == "test":
         count = 1 + cases_per_scan(protocol)
@@ -71,7 +71,7 @@ def cases_per_scan(protocol: Protocol) -> int:
 
 
 def counted(material: Material) -> dict[str, int]:
-    """How many images each of PARTS has; needs no scan."""
+    """How many images each of EXPORTED has; needs no scan."""
     count = {part: len(rows) for part, rows in material.rows.items()}
     tested = count["test"] * (1 + cases_per_scan(material.protocol)) + count["patients"]
     return {"train": count["train"], "validation": count["validation"], "test": tested}

@@ -17,7 +17,7 @@ from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.nifti import read_volume
 from uadbench.errors import InputError
 from uadbench.exchange.answers import find_answers, some
-from uadbench.exchange.inputs import ANSWERED, PARTS, Shown, shown_scans, voxel_digest
+from uadbench.exchange.inputs import ANSWERED, EXPORTED, Shown, shown_scans, voxel_digest
 from uadbench.exchange.manifest import Manifest, material_of, read_manifest
 from uadbench.exchange.model import AnswerBook, Tool, model_class
 from uadbench.material import TRAINING
@@ -112,7 +112,7 @@ def answered_cell(
     names = [file.partition("/")[2].removesuffix(manifest.suffix) for file in answered]
     answers = find_answers(folder, names, manifest.protocol.lattice, manifest.suffix)
     material = material_of(folder, manifest, cohort, progress)
-    shown = {part: shown_scans(material, part) for part in PARTS}
+    shown = {part: shown_scans(material, part) for part in EXPORTED}
     files = {_file(part, name, manifest) for part, scans in shown.items() for scan in scans for name in scan.names}
     if files != manifest.files.keys():
         raise InputError(f"{folder}: its {len(manifest.files)} images are not those of {manifest.label}; export again")

@@ -14,14 +14,15 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
+from uadbench.model_scores import ModelScores, by_model
 from uadbench.protocol import load_protocol, protocol_names
 from uadbench.reading import read_json
-from uadbench.resampling import Interval, Values, mean_intervals
-from uadbench.results import ModelCard, Result
+from uadbench.resampling import Interval, mean_intervals
+from uadbench.results import Result
 from uadbench.scores import ranking_scores
 from uadbench.statistics import rank_intervals, tie_groups
-from uadbench.store import LARGEST_SEALED, canonical, file_name
-from uadbench.types import PATIENTS
+from uadbench.store import LARGEST_SEALED, file_name
+from uadbench.types import PATIENTS, Values
 
 BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")
 """Models that learn nothing that deserves the name; a deep model that does not beat them has shown nothing."""
@@ -169,42 +170,19 @@ def read_reproduced(root: Path) -> dict[str, Any]:
 
 def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
     """A row for every model and its options."""
-    by_model: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        model = entry.result.model
-        by_model.setdefault((_called(model), canonical(model.options)), []).append(entry)
-    names = [name for name, _ in by_model]
     rows = []
-    for (name, _), own in by_model.items():
+    for name, own in by_model(entries, lambda entry: entry.result, lambda entry: entry.file.parent).items():
         own.sort(key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
-        cells = [(entry.result.fold, entry.result.seed) for entry in own]
-        if len(set(cells)) != len(cells):
-            twice = next(cell for cell in cells if cells.count(cell) > 1)
-            raise InputError(f"{own[0].file.parent}: two results of fold {twice[0]}, seed {twice[1]}; remove one")
-        label = name if names.count(name) == 1 else f"{name} ({_telling(own[0].result, name, by_model)})"
-        parts, people = _parts(own)
+        parts = _parts(name, own)
         confirmed = all(entry.result.score_hash in reproduced for entry in own)
-        intervals = {part: _interval(values) for part, values in parts.items()}
-        rows.append(Row(label, tuple(own), parts["both"], intervals, confirmed, people=people))
+        intervals = {part: mean_intervals(scores.values[..., None])[0] for part, scores in parts.items()}
+        ranked = parts["both"]
+        rows.append(Row(name, tuple(own), ranked.values, intervals, confirmed, people=ranked.participants))
     return rows
 
 
-def _called(model: ModelCard) -> str:
-    """What a row is called: a tool that ran elsewhere bears a mark wherever its name stands."""
-    return model.name if model.answers is None else f"{model.name} (answers in files)"
-
-
-def _telling(result: Result, name: str, models: dict[tuple[str, str], list[Entry]]) -> str:
-    """The options by which a row differs from others of its model."""
-    others = [entries[0].result.model.options for (other, _), entries in models.items() if other == name]
-    keys = dict.fromkeys(key for options in others for key in options)
-    differing = [key for key in keys if len({canonical([o.get(key), key in o]) for o in others}) > 1]
-    own = result.model.options
-    return ", ".join(f"{key}={own[key]}" if key in own else f"no {key}" for key in differing)
-
-
-def _parts(entries: Sequence[Entry]) -> tuple[dict[str, Values], tuple[str, ...]]:
-    """Per seed and participant: what ranks, its halves, and the native map, folds averaged; and the participants."""
+def _parts(name: str, entries: Sequence[Entry]) -> dict[str, ModelScores]:
+    """What ranks, its halves, and the native map."""
     columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
     found: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
     for entry in entries:
@@ -221,16 +199,7 @@ def _parts(entries: Sequence[Entry]) -> tuple[dict[str, Values], tuple[str, ...]
             sound = False
         if not sound:
             raise InputError(f"{entry.scores_file}: lacks scores that rank; run 'uadbench leaderboard verify'")
-    parts, people = {}, tuple[str, ...]()
-    for name, cells in found.items():
-        frame = pd.DataFrame(cells).sort_index()
-        people = tuple(map(str, frame.index))
-        parts[name] = frame.T.groupby(level=0).mean().to_numpy(dtype=np.float64)
-    return parts, people
-
-
-def _interval(values: Values) -> Interval:
-    return mean_intervals(values[..., None])[0]
+    return {part: ModelScores.of(name, cells) for part, cells in found.items()}
 
 
 def _ranked(rows: list[Row]) -> tuple[Row, ...]:

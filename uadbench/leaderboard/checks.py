@@ -35,7 +35,7 @@ PSEUDONYM = re.compile(r"anon-[0-9a-f]{16}")
 EXACT = 2e-5
 """Relative: aggregates are sums that are the same on every machine, rounded to six digits."""
 
-PARTS = ("headline", "detection", "strata", "scores")
+DERIVED = ("headline", "detection", "strata", "scores")
 
 
 def protocol_file(root: Path, result: Result) -> Path:
@@ -84,7 +84,7 @@ def require_honest(label: str, result: Result, table: pd.DataFrame, protocol: Pr
     again = recomputed(result, table, protocol)
     if result.scores == slim_means(result).scores:
         again = slim_means(again)
-    told, found = (each.model_dump(mode="json", include=set(PARTS)) for each in (result, again))
+    told, found = (each.model_dump(mode="json", include=set(DERIVED)) for each in (result, again))
     for where, one, other in _differences(told, found, ""):
         raise InputError(f"{label}: {where} is {one}, but its cases give {other}: forged, or of another version")
     if again.score_hash != result.score_hash:

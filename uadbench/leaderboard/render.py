@@ -1,4 +1,8 @@
-"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes."""
+"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes.
+
+The page's script, `templates/board.js`, is written here because a page loads nothing from elsewhere, and a chart
+library would be copied into each.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 
 HEAD_ROWS = 25
 
-Values = dict[str, Any]
+Fields = dict[str, Any]
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:
@@ -64,7 +68,7 @@ def head(boards: Sequence[Board]) -> str:
     return "\n".join([*lines, "", f"{more}every column, plots and pages: [leaderboard](leaderboard/README.md)."])
 
 
-def _described(board: Board) -> Values:
+def _described(board: Board) -> Fields:
     """A board as it is told to programs and to the page."""
     result = board.result
     severities = result.severities
@@ -101,7 +105,7 @@ def _described(board: Board) -> Values:
     return {**told, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
 
 
-def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Values:
+def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Fields:
     result = row.result
     at = max(result.headline.severities)
     lowest = lowest_ranked(result)
@@ -204,7 +208,7 @@ COLUMNS = (
 )
 
 
-def _table(board: Values, rows: Sequence[Values]) -> list[str]:
+def _table(board: Fields, rows: Sequence[Fields]) -> list[str]:
     """Rows as a table of Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
@@ -232,7 +236,7 @@ def _fixed(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def markdown(boards: Sequence[Board], described: Sequence[Values]) -> str:
+def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
     """The board as GitHub shows it."""
     lines = [
         "# Leaderboard",
@@ -257,7 +261,7 @@ def _escaped_about(text: str) -> str:
     return html.escape(text)
 
 
-def _csv(described: Sequence[Values]) -> str:
+def _csv(described: Sequence[Fields]) -> str:
     """One row a model and board."""
     buffer = io.StringIO()
     names = [
@@ -288,12 +292,12 @@ def _csv(described: Sequence[Values]) -> str:
     return buffer.getvalue()
 
 
-def _index(described: Sequence[Values]) -> str:
+def _index(described: Sequence[Fields]) -> str:
     columns = {key: shown.to_json() for key, shown in BOARD.items()}
     return _page("index.html", boards=described, data=_inlined({"boards": described, "columns": columns}))
 
 
-def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
+def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
     result = row.result
     alone = {**content, "rows": [values]}
     first, last = row.rank
@@ -314,7 +318,7 @@ def _model_page(board: Board, row: Row, content: Values, values: Values) -> str:
     )
 
 
-def _training(row: Row) -> list[Values]:
+def _training(row: Row) -> list[Fields]:
     """The healthy validation error of every cell that learnt by gradients, by epoch."""
     return [
         {"fold": r.fold, "seed": r.seed, "errors": [_rounded(error) for error in r.training.validation_mse]}
@@ -323,7 +327,7 @@ def _training(row: Row) -> list[Values]:
     ]
 
 
-def _facts(result: Result, content: Values, values: Values) -> list[tuple[str, str]]:
+def _facts(result: Result, content: Fields, values: Fields) -> list[tuple[str, str]]:
     """The card of a model: what it is, what it scored, what it cost, and by what it can be known again."""
     mean, low, high = values["ap"]
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"

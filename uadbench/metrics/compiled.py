@@ -1,4 +1,7 @@
-"""How loops over voxels become machine code: numba, without Python's lock, kept between runs."""
+"""How loops over voxels become machine code: numba, without Python's lock, kept between runs.
+
+Written here because libraries take 16 times as long for the metrics of a case (`benchmarks/README.md`).
+"""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from uadbench.report import paper
 from uadbench.report.figures import new_figure
-from uadbench.resampling import Values, mean_intervals
+from uadbench.resampling import mean_intervals
 from uadbench.results import Result
-from uadbench.types import HEALTHY, UNSEEN
+from uadbench.types import HEALTHY, UNSEEN, Values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -30,7 +30,7 @@ ALIKE = 5e-3
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShownRun:
     """A run in the picture: what it kept of the case, and the average precision of its standard map there.
 
     `telling` is what tells it from other runs of its model: seed, fold, options.
@@ -42,12 +42,12 @@ class Entry:
     average_precision: float | None
 
 
-def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Entry]:
+def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ShownRun]:
     """The runs of comparable results with the case that each of them keeps, in the order given.
 
     Raises InputError for a run without pictures, or with those of another scan.
     """
-    entries: list[Entry] = []
+    entries: list[ShownRun] = []
     for run, result, telling, table in zip(runs, results, _telling(results), tables, strict=True):
         file = (run if run.is_dir() else run.parent) / EXAMPLES
         if not has_examples(file.parent):
@@ -61,11 +61,11 @@ def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequen
         # rows are in the order of the test scans, and the case is of the first of them
         rows = table[(table["anomaly"] == result.dementias[0]) & (table["severity"] == near(result, 0.3))]
         precision = float(rows["ap.standard"].iloc[0])
-        entries.append(Entry(result, telling, examples, None if np.isnan(precision) else precision))
+        entries.append(ShownRun(result, telling, examples, None if np.isnan(precision) else precision))
     return entries
 
 
-def draw_lineup(entries: Sequence[Entry], file: Path) -> None:
+def draw_lineup(entries: Sequence[ShownRun], file: Path) -> None:
     """Draw all rows into one tall PNG or SVG, or into the pages of a PDF."""
     from matplotlib.backends.backend_pdf import PdfPages
 
@@ -78,7 +78,7 @@ def draw_lineup(entries: Sequence[Entry], file: Path) -> None:
                 pages.savefig(lineup(entries[start : start + ROWS_A_PAGE], entries), dpi=DPI)
 
 
-def lineup(shown: Sequence[Entry], scaled_on: Sequence[Entry]) -> Figure:
+def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
     """Reconstruction, difference and standard map of each entry, in three planes through the largest reduction.
 
     Above them stand what a perfect model would give, and the altered scan. Red is missing uptake; the outline is half
@@ -141,7 +141,7 @@ def _alike(one: dict[str, Volume], other: dict[str, Volume]) -> bool:
     )
 
 
-def _common_limit(entries: Sequence[Entry]) -> float:
+def _common_limit(entries: Sequence[ShownRun]) -> float:
     """Where the colours of standard maps end: the median over models, so that one wild map does not fade the others."""
     tops = [
         float(np.percentile(np.abs(entry.examples.volumes["case"]["standard_map"][entry.examples.brain]), 99.8))

@@ -16,7 +16,7 @@ and tells whatever else comes out of a model in words, too.
 
 from __future__ import annotations
 
-from uadbench.testing.examining import CHECKS, Check, Finding, attempt, examine
+from uadbench.testing.examining import CHECKS, Check, CheckOutcome, attempt, examine
 from uadbench.testing.examples import RECIPE, SMALL, example_batches, example_scans, fitted
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "RECIPE",
     "SMALL",
     "Check",
-    "Finding",
+    "CheckOutcome",
     "attempt",
     "examine",
     "example_batches",

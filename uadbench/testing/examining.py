@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from uadbench.errors import UadbenchError
 from uadbench.models.base import Model
@@ -35,6 +33,7 @@ from uadbench.testing.learning import (
     check_seed,
     check_weights_are_declared,
 )
+from uadbench.timelimit import interrupted
 
 Check = Callable[[type[Model]], None]
 
@@ -69,7 +68,7 @@ LONGEST = 300
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckOutcome:
     """What came of one check: `wrong` says in words what is wrong, "" if nothing is; `ended`: in time."""
 
     check: str
@@ -83,7 +82,7 @@ class TooSlow(BaseException):
     """A check that has not ended; no `except Exception` of a model catches it."""
 
 
-def examine(model_class: type[Model], limit_s: float = LIMIT_S) -> Iterator[Finding]:
+def examine(model_class: type[Model], limit_s: float = LIMIT_S) -> Iterator[CheckOutcome]:
     """Run every check on a model; one that fails, raises, hangs or exits is told, and the others go on.
 
     Once a check has run out of its `limit_s`, the others get less, for what hangs once hangs again.
@@ -95,7 +94,7 @@ def examine(model_class: type[Model], limit_s: float = LIMIT_S) -> Iterator[Find
         started = time.monotonic()
         wrong = attempt(lambda check=check: check(model_class), model_class, limit_s)  # type: ignore[misc]
         seconds = time.monotonic() - started
-        yield Finding(name, about, wrong, round(seconds, 2), ended=seconds < limit_s)
+        yield CheckOutcome(name, about, wrong, round(seconds, 2), ended=seconds < limit_s)
         if seconds >= limit_s:
             limit_s = min(limit_s, ONCE_MORE_S)
 
@@ -105,32 +104,15 @@ def attempt(work: Callable[[], object], model_class: type[Model], limit_s: float
 
     The time limit needs the main thread of a POSIX system, and a call into compiled code ends first.
     """
+    too_slow = partial(TooSlow, f"is still running after {limit_s:g} s")
     try:
-        with _limit(limit_s), contextlib.redirect_stdout(io.StringIO()):
+        with interrupted(limit_s, too_slow), contextlib.redirect_stdout(io.StringIO()):
             work()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # anybody's code: it may even call sys.exit
         return _told(error, model_class)
     return ""
-
-
-@contextlib.contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TooSlow(f"is still running after {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _told(error: BaseException, model_class: type[Model]) -> str:
