@@ -85,7 +85,7 @@ def identity(cohort: _Named) -> str:
 
 def salt_folder() -> Path:
     """Where secrets are kept: in the user's data folder, or in UADBENCH_SALTS."""
-    return own_folder("UADBENCH_SALTS", f"{platformdirs.user_data_dir('uadbench', appauthor=False)}/salts")
+    return own_folder("UADBENCH_SALTS", lambda: f"{platformdirs.user_data_dir('uadbench', appauthor=False)}/salts")
 
 
 def salt_file(identity: str) -> Path:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,22 @@ CACHE = "UADBENCH_CACHE"
 
 def cache_folder() -> Path:
     """The user's cache folder for uadbench; the environment variable UADBENCH_CACHE overrides it."""
-    return own_folder(CACHE, platformdirs.user_cache_dir("uadbench", appauthor=False))
+    return own_folder(CACHE, lambda: platformdirs.user_cache_dir("uadbench", appauthor=False))
 
 
-def own_folder(variable: str, usual: str) -> Path:
+def own_folder(variable: str, usual: Callable[[], str]) -> Path:
     """A folder of the user's own: what an environment variable says, or the usual one in the home folder.
 
     Raises InputError, naming the variable, where this user has no home folder.
     """
-    folder = Path(os.environ.get(variable) or usual)
-    if folder.parts[:1] == ("~",):
-        raise InputError(f"{folder}: HOME is not set, and the system knows no home folder; set {variable} to a folder")
+    if chosen := os.environ.get(variable):
+        return Path(chosen)
+    try:
+        folder = Path(usual())
+    except RuntimeError:  # newer versions of platformdirs; older ones leave the `~`
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise InputError(f"HOME is not set, and the system knows no home folder of this user; set {variable}")
     return folder
 
 

@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.faults.conftest import SMOKE, hashes_of, one_error, require_whole, run_of
-from tests.launch import waiting
+from tests.faults.conftest import MINE, SMOKE, hashes_of, one_error, require_whole
 from uadbench.claims import claim
 
-WAITING = f"{waiting.__file__}:Waiting"
-RUN = (*SMOKE, "--model", WAITING)
+FOLDER = "WAITS_IN"
+RUN = (*SMOKE, "--model", f"{MINE}:Waits")
 DASK = ("--launcher", "dask", "--workers", "2", "--threads", "1")
 HEEDED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """What a shell runs in the background ignores Ctrl-C."""
@@ -28,54 +28,57 @@ LONG = 600.0
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder in which `Waiting` says that it learns, and waits for `go`."""
+    """The folder in which `Waits` says that it learns, and waits for `go`."""
     folder = tmp_path / "held"
     folder.mkdir()
-    monkeypatch.setenv(waiting.FOLDER, str(folder))
+    monkeypatch.setenv(FOLDER, str(folder))
     return folder
 
 
 def until_it_learns(held: Path, ended: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONG
-    while not any(file.name.isdecimal() for file in held.iterdir()):
+    while not (held / "learns").exists():
         assert not ended() and time.monotonic() < deadline
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.fault("{number.name} during a run; the same command")
-def test_stopped(number: signal.Signals, nursery, held: Path, tmp_path: Path, outcome) -> None:
-    def start(output: str):
-        child = nursery.start(*RUN, "--output", tmp_path / output, before=HEEDED, **{waiting.FOLDER: held})
-        if not (held / waiting.GO).exists():
-            until_it_learns(held, lambda: child.ends_within(0))
-        return child
+def claim_of(output: Path) -> AbstractContextManager[None]:
+    """Hold the cell that a stopped run was at."""
+    (lock,) = (output / "phantom" / "smoke" / "Waits").glob(".*.lock")
+    return claim(lock.with_name(lock.stem.removeprefix(".")))
 
-    child = start("stopped")
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.fault("signal {number} during a run")
+def test_stopped(number: signal.Signals, nursery, held: Path, tmp_path: Path, outcome) -> None:
+    output = tmp_path / "runs"
+    command = (*RUN, "--output", output)
+    child = nursery.start(*command, before=HEEDED, **{FOLDER: held})
+    until_it_learns(held, lambda: child.ends_within(0))
     os.kill(child.pid, number)
     code, _, err = child.ended()
     assert code == 128 + number, err
     assert one_error(err).startswith(f"error: stopped by {number.name}; give the same command again")
-    require_whole(tmp_path / "stopped")
-    with claim(run_of(tmp_path / "stopped", "Waiting")):  # nobody holds it
+    require_whole(output)
+    with claim_of(output):  # which nobody holds
         pass
-    (held / waiting.GO).touch()
-    for output in ("stopped", "whole"):
-        assert start(output).wait() == 0
-    assert hashes_of(tmp_path / "stopped") == hashes_of(tmp_path / "whole") != {}
-    outcome(f"one line, exit code {128 + number}, no lock left; it continues, scores equal to an undisturbed run")
+    if number == signal.SIGTERM:
+        (held / "go").touch()
+        code, _, err = nursery.start(*command, **{FOLDER: held}).ended()
+        assert code == 0 and hashes_of(output).keys() == {"Waits"}, err
+    outcome(f"{number.name}: one line, exit code {128 + number}, no lock left, and the same command continues")
 
 
 @pytest.mark.fault("SIGHUP under nohup")
 def test_nohup(nursery, held: Path, tmp_path: Path, outcome) -> None:
     ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
-    child = nursery.start(*RUN, "--output", tmp_path / "runs", before=ignored, **{waiting.FOLDER: held})
+    child = nursery.start(*RUN, "--output", tmp_path, before=ignored, **{FOLDER: held})
     until_it_learns(held, lambda: child.ends_within(0))
     os.kill(child.pid, signal.SIGHUP)
-    (held / waiting.GO).touch()
+    (held / "go").touch()
     code, _, err = child.ended()
     assert code == 0, err
-    assert hashes_of(tmp_path / "runs").keys() == {"Waiting"}
+    assert hashes_of(tmp_path).keys() == {"Waits"}
     outcome("ignored: the run goes on to its end")
 
 

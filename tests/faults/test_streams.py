@@ -38,7 +38,6 @@ def test_a_stream_that_cannot_be_used(line: str, code: int, err: str, tmp_path: 
 
 STREAMS = {
     "<&- >&- 2>&-": "for n in (0, 1, 2): os.close(n)\nsys.stdin = sys.stdout = sys.stderr = None",
-    "2>/dev/full": "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)",
     "2>&1 | true": "read, write = os.pipe(); os.close(read); os.dup2(write, 1); os.dup2(write, 2)",
 }
 
