@@ -30,6 +30,7 @@ ROWS = {
     "timelimit": 1,
     "commands": 1,
     "plurals": 1,
+    "locks": 1,
     "claims": 1,
     "failures": 1,
     "resampling": 1,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uadbench.errors import Unfinished
+from uadbench.locks import lock_at
 
 
 class Claimed(Unfinished):
@@ -22,10 +23,9 @@ def claim(folder: Path) -> Iterator[None]:
 
     Raises Claimed if another process holds it.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    # not the other kind of lock, a marker, which stays where its process was killed
-    lock = FileLock(folder.parent / f".{folder.name}.lock", fallback_to_soft=False)
+    lock = lock_at(folder.parent / f".{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

@@ -26,3 +26,11 @@ class Unfinished(UadbenchError):
     """The work was sound but could not be finished (training diverged, disk full)."""
 
     exit_code = 3
+
+
+class Stopped(UadbenchError):
+    """A signal ended the command; the exit code is 128 and the signal's number, as a shell has it."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number

@@ -15,7 +15,7 @@ import platformdirs
 
 from uadbench.errors import InputError, Unfinished
 from uadbench.parts import part_folder, sweep
-from uadbench.store import file_name, write_text
+from uadbench.store import file_name, own_folder, write_text
 
 SALT_BYTES = 32
 
@@ -85,8 +85,7 @@ def identity(cohort: _Named) -> str:
 
 def salt_folder() -> Path:
     """Where secrets are kept: in the user's data folder, or in UADBENCH_SALTS."""
-    chosen = os.environ.get("UADBENCH_SALTS")
-    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("uadbench", appauthor=False)) / "salts"
+    return own_folder("UADBENCH_SALTS", lambda: f"{platformdirs.user_data_dir('uadbench', appauthor=False)}/salts")
 
 
 def salt_file(identity: str) -> Path:

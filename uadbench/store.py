@@ -28,10 +28,29 @@ class Unwritable(Unfinished, OSError):
     """A file could not be written: the disk is full, or may only be read."""
 
 
+CACHE = "UADBENCH_CACHE"
+"""The environment variable that overrides where the cache is."""
+
+
 def cache_folder() -> Path:
     """The user's cache folder for uadbench; the environment variable UADBENCH_CACHE overrides it."""
-    chosen = os.environ.get("UADBENCH_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("uadbench", appauthor=False))
+    return own_folder(CACHE, lambda: platformdirs.user_cache_dir("uadbench", appauthor=False))
+
+
+def own_folder(variable: str, usual: Callable[[], str]) -> Path:
+    """A folder of the user's own: what an environment variable says, or the usual one in the home folder.
+
+    Raises InputError, naming the variable, where this user has no home folder.
+    """
+    if chosen := os.environ.get(variable):
+        return Path(chosen)
+    try:
+        folder = Path(usual())
+    except RuntimeError:  # newer versions of platformdirs; older ones leave the `~`
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise InputError(f"HOME is not set, and the system knows no home folder of this user; set {variable}")
+    return folder
 
 
 @contextmanager
@@ -246,7 +265,7 @@ def make_folder(folder: Path, *, private: bool = False) -> None:
         folder.chmod(0o700)
 
 
-def require_writable(folder: Path, *, private: bool = False) -> None:
+def require_writable(folder: Path, *, private: bool = False, advice: str = "choose another folder") -> None:
     """Make `folder`, see `make_folder`, and prove that a file can be written in it.
 
     Raises InputError, naming the folder, where it cannot.
@@ -257,4 +276,4 @@ def require_writable(folder: Path, *, private: bool = False) -> None:
             probe.write(b"?")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{folder}: cannot write here ({reason}); choose another folder") from None
+        raise InputError(f"{folder}: cannot write here ({reason}); {advice}") from None

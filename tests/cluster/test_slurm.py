@@ -170,7 +170,7 @@ def test_a_sweep_that_is_stopped_leaves_no_job_behind(home: Path) -> None:
     with on_slurm(home, "stopped", WAITING) as process:
         wait(process, lambda: len(working(told)) > 0)
         process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 3
+        assert process.wait(WAIT_S) == 130
     assert "give the same command again" in (told / "printed.log").read_text()
     assert left_in_the_queue() == []
 

@@ -108,6 +108,22 @@ def test_names_that_everybody_knows_need_no_option(folder):
     assert row == ["a", "ses-M000", "CN", 65.0, "F", "12", "", "", 29.0]
 
 
+@pytest.mark.parametrize("other", ["\u00c4nne", "a\u0308NNE"])
+def test_one_name_in_two_spellings_of_unicode(other, folder):
+    one = "A\u0308nne"
+    write(folder / "scans.csv", f"participant_id,path,diagnosis\n{one},a0.nii,CN\n{other},b.nii,AD\n")
+    with pytest.raises(InputError, match=re.escape(f"{one!a} and {other!a}")):
+        open_cohort(str(folder / "scans.csv"))
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u202e", "\u00ad", "\x1b"])
+def test_ids_with_signs_that_nobody_sees(sign, folder):
+    write(folder / "scans.csv", f"participant_id,path,diagnosis\na{sign},a0.nii,CN\nb,b.nii,AD\n")
+    with pytest.raises(InputError, match="has the id") as refused:
+        open_cohort(str(folder / "scans.csv"))
+    assert sign not in str(refused.value)
+
+
 def test_without_sessions_everything_is_baseline(folder):
     write(folder / "scans.csv", "participant_id,path,diagnosis\nb,b.nii,AD\na,a0.nii,CN\n")
     people = open_cohort(str(folder / "scans.csv")).participants

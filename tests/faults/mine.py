@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -95,6 +97,16 @@ class EatsMemoryOfNumpy(ReconstructionModel):
 class Hangs(ReconstructionModel):
     def fit(self, batches):
         while True:
+            time.sleep(0.01)
+
+
+class Waits(Half):
+    """Says that it learns by a file in the folder WAITS_IN, and goes on once there is a file `go`."""
+
+    def fit(self, batches):
+        folder = Path(os.environ["WAITS_IN"])
+        (folder / "learns").touch()
+        while not (folder / "go").exists():
             time.sleep(0.01)
 
 

@@ -184,7 +184,9 @@ def test_stopped_by_the_keyboard_and_resumed(undisturbed: dict[str, str], held: 
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LONG)
     told = (tmp_path / "told").read_text().strip().splitlines()
-    assert process.returncode == 3 and told[-1].startswith("error: stopped; give the same command again"), told
+    assert process.returncode == 130 and told[-1].startswith("error: stopped by SIGINT; give the same command again"), (
+        told
+    )
     assert not any("Traceback" in line for line in told), told
     psutil.wait_procs(workers, timeout=LONG)
     assert not [worker for worker in workers if worker.is_running()]

@@ -26,6 +26,8 @@ from uadbench.cli import (
     track,
     usage,
 )
+from uadbench.cli.stopping import stoppable
+from uadbench.cli.streams import mended, require_text, require_utf8
 from uadbench.errors import UadbenchError, Unfinished
 
 app = typer.Typer(
@@ -71,12 +73,18 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 good, 2 wrong use or bad input, 3 could not finish."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and exit: 0 good, 2 wrong use or bad input, 3 could not finish, 128 + n by signal n."""
+    if arguments is None:
+        require_utf8()
+    with mended(), stoppable():
+        _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(given: list[str]) -> None:
     debug = "--debug" in given
     warnings.showwarning = _show_warning
     try:
-        app([argument for argument in given if argument != "--debug"], standalone_mode=True)
+        _call([argument for argument in given if argument != "--debug"])
     except UadbenchError as error:
         if debug:
             raise
@@ -89,8 +97,20 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{reason(error)} (add --debug for the traceback)", Unfinished.exit_code)
 
 
+def _call(arguments: list[str]) -> None:
+    """Run a command, and say so if its last words could not be printed."""
+    for argument in arguments:
+        require_text(argument)
+    try:
+        app(arguments, standalone_mode=True)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+
+
 def _fail(text: str, code: int) -> None:
-    print(f"error: {text}", file=sys.stderr)
+    if text:
+        print(f"error: {text}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uadbench.cli.stopping import stopped
 from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
 from uadbench.timing import clock, phase
@@ -158,12 +159,12 @@ def run(
 
 
 def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
-    """Run all cells, with a line for each that ends. Raises Unfinished where the user stops it."""
+    """Run all cells, with a line for each that ends. Raises Stopped where a signal stops it."""
     try:
         return launch(on_result=lambda outcome: progress.notice(_one_line(outcome)))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as request:
         how = "the same command again, without --fresh," if fresh else "the same command again"
-        raise Unfinished(f"stopped; give {how} to continue where it was") from None
+        raise stopped(request, f"; give {how} to continue where it was") from None
 
 
 def _place(

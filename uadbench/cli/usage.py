@@ -7,6 +7,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from uadbench.cli.stopping import stopped
 from uadbench.commands import command
 from uadbench.errors import InputError
 
@@ -50,6 +51,8 @@ class Group(TyperGroup):
         """Read the command's own options, and run it."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as request:
+            raise stopped(request) from None
         except Exception as error:
             raise _plain(error, self.given) from None
 

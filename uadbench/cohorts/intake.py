@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from uadbench.cohorts.base import COLUMNS, Cohort, keys_of, scan_of
 from uadbench.cohorts.cache import CachedScan, ImageCache, Writer
 from uadbench.cohorts.findings import ScanError, collecting, in_lines
 from uadbench.errors import InputError, Unfinished
+from uadbench.locks import cannot_lock, lock_at
 from uadbench.progress import Progress
 from uadbench.secrecy import identity
 from uadbench.types import Grid, Scan
@@ -68,19 +70,21 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
     changed is read again, and an image that is damaged (its hash tells) is made again. Two processes may gather at
     once; one waits.
 
-    Raises InputError for scans that cannot be used, after the others were stored, and Unfinished when the disk is full.
+    Raises InputError for scans that cannot be used, after the others were stored, and Unfinished when the disk is full
+    or has no locks: two processes that store at once would overwrite each other's scans.
     """
     rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"{cohort.name}: no scans were asked for; check the selection")
     keys = cohort.scan_keys(rows)
     cache = ImageCache(cache_folder(cohort, grid), grid, private=not cohort.public)
+    advice = f"set {store.CACHE} to another folder"
     try:
         if cache.private and cache.folder.is_dir():
             store.make_folder(cache.folder, private=True)  # earlier versions let others read it
         known, _ = _known(cache, keys)
         if len(known) < len({*keys}):
-            store.require_writable(cache.folder, private=cache.private)
+            store.require_writable(cache.folder, private=cache.private, advice=advice)
             with _locked(cache, progress):
                 known, damaged = _known(cache, keys)  # somebody else may have been at work
                 if damaged:
@@ -90,8 +94,7 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
             known = cache.entries()
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = "set UADBENCH_CACHE to another folder; what is stored is kept"
-        raise Unfinished(f"{cache.folder}: cannot store scans ({reason}); {advice}") from None
+        raise Unfinished(f"{cache.folder}: cannot store scans ({reason}); {advice}; what is stored is kept") from None
     stored = [known[key] for key in keys]
     for position, name in enumerate(("slot", "minimum", "maximum", "digest")):
         rows[name] = [entry[position] for entry in stored]
@@ -114,15 +117,20 @@ def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, CachedScan
 
 @contextmanager
 def _locked(cache: ImageCache, progress: Progress) -> Iterator[None]:
-    """Nobody else adds to the cache inside. A process that dies lets go."""
-    from filelock import FileLock, Timeout
+    """Nobody else adds to the cache inside. A process that dies lets go. Raises OSError where nothing can be locked."""
+    from filelock import Timeout
 
-    lock = FileLock(cache.folder / "lock", mode=cache.mode)
+    lock = lock_at(cache.folder / "lock", cache.mode)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.notice(f"{cache.folder}: another process is storing scans; waiting for it")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.notice(f"{cache.folder}: another process is storing scans; waiting for it")
+            lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        if not cannot_lock(error):
+            raise
+        raise OSError(errno.ENOLCK, "its file system cannot lock files") from None
     try:
         yield
     finally:

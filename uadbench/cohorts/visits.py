@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -182,13 +183,16 @@ def _same(ours: str, one: str, other: str) -> bool:
 
 
 def tell_spellings(where: Path, participants: Iterable[str]) -> None:
-    """Report ids that seem to be one person's in two spellings, such as 0001 and 1: people would train and test."""
+    """Report ids that seem to be one person's in two spellings, such as 0001 and 1: people would train and test.
+
+    Letters that Unicode spells in two ways, such as ä in one sign or in two, look the same: ids are shown in ASCII.
+    """
     known: dict[str, str] = {}
     for name in participants:
-        plain = name.lower().removeprefix("sub-")
+        plain = normalize("NFKC", normalize("NFKC", name).casefold()).removeprefix("sub-")
         other = known.setdefault(plain.lstrip("0") if plain.isdecimal() else plain, name)
         if other != name:
-            value = f"'{other}' and '{name}' seem to be the same participant"
+            value = f"{other!a} and {name!a} seem to be the same participant"
             tell(Finding("two spellings", str(where), value, "spell every id in one way"))
 
 

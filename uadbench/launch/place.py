@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,20 @@ def _local(place: Place, most: int, scratch: Path) -> Any:
             options["resources"] = {GPU: 1}
         workers[number] = {"cls": Nanny, "options": options | {"env": environment}}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    _start_tracker()
     return SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL)
+
+
+def _start_tracker() -> None:
+    """Start the process that counts what Python's processes share, with SIGHUP ignored, as it ignores SIGTERM itself.
+
+    A terminal that closes signals all processes; this one must outlive the others, or it ends in a traceback.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        return
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    resource_tracker.ensure_running()
+    signal.signal(signal.SIGHUP, former)
 
 
 def _visible(gpus: int) -> list[str]:
