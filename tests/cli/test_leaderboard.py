@@ -180,7 +180,7 @@ def test_verify_names_every_fault(root, capsys) -> None:
     )
     entry = the(root, "mean")
     text = entry.file.read_text()
-    entry.file.write_text(text.replace(f'"ap_standard": {entry.result.headline.ap_standard}', '"ap_standard": 0.99'))
+    entry.file.write_text(text.replace(f'"ap_standard":{entry.result.headline.ap_standard}', '"ap_standard":0.99'))
     (entry.file.parents[1] / "zscore").glob("*.parquet").__next__().write_bytes(b"")
     code, out, _ = call(capsys, "leaderboard", "verify", "--root", root)
     assert code == 1 and out.count("not sound: ") == 2

@@ -267,7 +267,7 @@ def many(root: Path, mean: Entry, models: int, seeds: int) -> None:
     text, table = mean.file.read_text(encoding="utf-8"), mean.scores()
     for number, seed in product(range(models), range(seeds)):
         name, key = f"model-{number:03d}", content_hash(number, seed)
-        own = text.replace('"name": "mean"', f'"name": "{name}"').replace('"seed": 0', f'"seed": {seed}')
+        own = text.replace('"name":"mean"', f'"name":"{name}"').replace('"seed":0', f'"seed":{seed}')
         result = mean.result.model_copy(
             update={"model": mean.result.model.model_copy(update={"name": name}), "seed": seed, "fit_key": key}
         )

@@ -1,6 +1,7 @@
-"""A transposed convolution to one channel, computed at half resolution: the same numbers in less time.
+"""A transposed convolution that doubles the size, computed at half of it: the same numbers as torch's layer.
 
-Written here because torch's layer takes 1.2 to 1.3 times as long on one thread (AVX-512, forward and backward).
+Which of the two is faster depends on the processor, the threads and the batch. It stays because weights trained with
+torch's layer would differ in rounding.
 """
 
 from __future__ import annotations
