@@ -14,12 +14,12 @@ import torch
 
 from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation.evaluator import Evaluator, score_scans
-from uadbench.material import plan_material
 from uadbench.models.checkpoint import load_model
-from uadbench.precision import computing_in, lay_out
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
-from uadbench.results import read_result
+from uadbench.models.precision import computing_in, lay_out
+from uadbench.protocols.schema import load_protocol
+from uadbench.results.schema import read_result
+from uadbench.runs.fold_data import plan_material
+from uadbench.runtime.progress import Silent
 from uadbench.types import Batch, Precision
 
 CPU = torch.device("cpu")

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from uadbench import atlas
-from uadbench.allocator import keep_freed_memory
-from uadbench.batches import Batches
+from uadbench.cohorts.batches import Batches
 from uadbench.evaluation.chunks import chunks_of
 from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.models.checkpoint import build_model
-from uadbench.protocol import Protocol, load_protocol
+from uadbench.protocols.schema import Protocol, load_protocol
 from uadbench.registry import options_of
-from uadbench.testset import SimulatedCases
+from uadbench.runtime.memory import keep_freed_memory
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.space import atlas
 from uadbench.types import Scan
 
 CPU = torch.device("cpu")

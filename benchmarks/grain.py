@@ -97,11 +97,11 @@ def measure(model: str, device: str, protocol: str, precision: Any, scans: int, 
     """Train some steps on noise in this process, which must be new."""
     import torch
 
-    from uadbench.allocator import keep_freed_memory
     from uadbench.models.checkpoint import build_model
-    from uadbench.precision import available, computing_in
-    from uadbench.protocol import load_protocol
+    from uadbench.models.precision import available, computing_in
+    from uadbench.protocols.schema import load_protocol
     from uadbench.registry import models
+    from uadbench.runtime.memory import keep_freed_memory
     from uadbench.types import Batch, Grid
 
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -221,9 +221,9 @@ def conclusions(found: list[Grain], card: float, gpus: int, link: float) -> list
 def _enough(paper: Grain, gpus: int) -> str:
     """How many cells a whole board has, and how long one of this model takes."""
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.material import plan_material
-    from uadbench.protocol import load_protocol
+    from uadbench.protocols.schema import load_protocol
     from uadbench.registry import models
+    from uadbench.runs.fold_data import plan_material
 
     board = load_protocol("paper-cv")
     count, folds, seeds = len(models.names()), len(board.cells.folds), len(board.cells.seeds)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from uadbench.cohorts.nifti import write_volume
-from uadbench.cohorts.nifti_forms import mni
+from uadbench.cohorts.io.forms import mni
+from uadbench.cohorts.io.nifti import write_volume
 from uadbench.cohorts.phantom import Phantom
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 
 PARTICIPANTS, SESSIONS, DIFFERENT = 301, 10, 64
 

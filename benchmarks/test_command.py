@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.timing import MODEL
+from uadbench.runtime.profiling import MODEL
 
 UADBENCH = Path(sys.executable).with_name("uadbench")
 

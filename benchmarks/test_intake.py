@@ -8,10 +8,10 @@ import nibabel
 import pytest
 
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import export_caps
+from uadbench.cohorts.io.export import export_caps
 from uadbench.cohorts.phantom import Phantom
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
+from uadbench.runtime.progress import Silent
 
 SCANS = 6
 GRID = load_protocol("paper").lattice

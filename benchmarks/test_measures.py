@@ -11,15 +11,15 @@ from scipy import ndimage, stats
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from uadbench.batches import Batches
+from uadbench.cohorts.batches import Batches
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.evaluation.inference import observe
 from uadbench.metrics import reconstruction
 from uadbench.metrics.pooled import PooledRanking
 from uadbench.models.mean import Mean
-from uadbench.protocol import load_protocol
-from uadbench.resampling import mean_intervals, subject_resamples
-from uadbench.testset import SimulatedCases
+from uadbench.protocols.schema import load_protocol
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.stats.bootstrap import mean_intervals, subject_resamples
 from uadbench.types import Scan
 
 SHAPE = (80, 96, 80)

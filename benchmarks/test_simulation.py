@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from uadbench.anomalies import hypometabolism
+from uadbench.simulation import hypometabolism
 from uadbench.types import Grid
 
 DEMENTIAS = ("ad", "bvftd", "lvppa", "svppa", "nfvppa", "pca")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from uadbench.precision import available
+from uadbench.models.precision import available
 
 WORKER = Path(__file__).parent / "training_worker.py"
 

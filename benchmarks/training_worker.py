@@ -11,10 +11,10 @@ import time
 import torch
 from torch import Tensor, nn
 
-from uadbench.allocator import keep_freed_memory
-from uadbench.models.depth_to_space import DoublingConvTranspose3d
+from uadbench.models.layers.depth_to_space import DoublingConvTranspose3d
+from uadbench.models.precision import available, computing_in, lay_out
 from uadbench.models.vae3d import VAE3D
-from uadbench.precision import available, computing_in, lay_out
+from uadbench.runtime.memory import keep_freed_memory
 from uadbench.types import Batch, Grid
 
 CPU = torch.device("cpu")

@@ -30,9 +30,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def material():
     """The scans of the smoke protocol, on the phantom."""
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.material import plan_material
-    from uadbench.progress import Silent
-    from uadbench.protocol import load_protocol
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import plan_material
+    from uadbench.runtime.progress import Silent
 
     return plan_material(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
 
@@ -40,9 +40,9 @@ def material():
 @pytest.fixture(scope="session")
 def trained(material, tmp_path_factory: pytest.TempPathFactory):
     """vae3d under the smoke protocol: (outcome, output folder)."""
-    from uadbench.progress import Silent
     from uadbench.runs.keys import Cell
     from uadbench.runs.run import run_cell
+    from uadbench.runtime.progress import Silent
 
     output = tmp_path_factory.mktemp("trained")
     return run_cell(Cell("vae3d", material, 0), output, torch.device("cpu"), Silent()), output

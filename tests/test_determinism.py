@@ -6,7 +6,7 @@ allows: no score moves further than it does where every voxel of the model's ans
 `python tests/test_determinism.py --protocol quick vae3d` prints what another number of threads changes in a training.
 
 That a scan's answer is its own stands in `models/test_contract.py`, for every model; what a kill, a resume and another
-folder must not change in `test_cells.py`.
+folder must not change in `runs/test_run.py`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation import chunks
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.leaderboard.tolerance import changes
-from uadbench.material import Material, plan_material
 from uadbench.models.base import Model
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
+from uadbench.results.scores import KEYS, TRAITS, read_scores, score_hash
 from uadbench.runs.fit import fitted_model
+from uadbench.runs.fold_data import Material, plan_material
 from uadbench.runs.keys import Cell, Outcome
 from uadbench.runs.run import run_cell
-from uadbench.scores import KEYS, TRAITS, read_scores, score_hash
+from uadbench.runtime.progress import Silent
 from uadbench.types import Batch
 
 CPU = torch.device("cpu")

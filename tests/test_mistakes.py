@@ -15,17 +15,17 @@ import pytest
 import torch
 from scipy import stats
 
-from uadbench import analysis
-from uadbench.anomalies.hypometabolism import mask, smoothed_mask
-from uadbench.anomalies.regions import DEMENTIAS
 from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.metrics import localisation, restoration
 from uadbench.models.identity import Identity
 from uadbench.models.maxcheck import MaxCheck
 from uadbench.models.vae3d import VAE3D
-from uadbench.protocol import load_protocol
-from uadbench.statistics import compare_paired
-from uadbench.testset import SimulatedCases
+from uadbench.protocols.schema import load_protocol
+from uadbench.results import aggregate
+from uadbench.simulation.hypometabolism import mask, smoothed_mask
+from uadbench.simulation.regions import DEMENTIAS
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.stats.paired import compare_paired
 
 CPU = torch.device("cpu")
 
@@ -103,7 +103,7 @@ def test_the_range_of_intensities_betrays_altered_scans_and_maxcheck_shows_it(ma
         cases = SimulatedCases(protocol, material.cases.scans)
         evaluator = Evaluator.calibrated(MaxCheck(protocol.lattice), cases, validation, CPU)
         rows = [*score_scans(evaluator, []), evaluator.validation_rows()]
-        detection = analysis.detection(pd.concat(rows, ignore_index=True), protocol, evaluator.calibration.thresholds)
+        detection = aggregate.detection(pd.concat(rows, ignore_index=True), protocol, evaluator.calibration.thresholds)
         found[name] = max(d.auroc.value for d in detection.testsets if d.anomaly == "pca")
     assert found["minmax"] > found["suvr"] + 0.1, found
 

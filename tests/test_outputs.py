@@ -11,8 +11,8 @@ import pytest
 
 from uadbench.cli.main import main
 from uadbench.errors import InputError
-from uadbench.protocol import load_protocol
-from uadbench.store import require_apart, require_not_read
+from uadbench.protocols.schema import load_protocol
+from uadbench.runtime.files import require_apart, require_not_read
 
 LATTICE = load_protocol("smoke").lattice
 

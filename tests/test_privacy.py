@@ -20,27 +20,27 @@ import pandas as pd
 import pytest
 import torch
 
-from uadbench.cohorts.given_split import Fold, GivenSplit
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
-from uadbench.cohorts.splits import baseline, split_participants
-from uadbench.examples import EXAMPLES
+from uadbench.cohorts.splits.listed import Fold, GivenSplit
+from uadbench.cohorts.splits.split import baseline, split_participants
 from uadbench.exchange.inputs import shown_scans
 from uadbench.exchange.manifest import manifest_of
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.facts import facts
-from uadbench.material import Material, Selection, plan_material
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 from uadbench.report.figures import draw_figures
 from uadbench.report.page import write_report
-from uadbench.results import read_result
+from uadbench.results.anonymise import share, share_aggregates
+from uadbench.results.examples import EXAMPLES
+from uadbench.results.schema import read_result
+from uadbench.results.scores import KEYS, SCORES, read_scores
+from uadbench.runs.fold_data import Material, Selection, plan_material
 from uadbench.runs.keys import Cell
 from uadbench.runs.run import run_cell
-from uadbench.scores import KEYS, SCORES, read_scores
-from uadbench.sharing import share, share_aggregates
-from uadbench.store import content_hash
-from uadbench.testset import draw
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.progress import Silent
+from uadbench.simulation.testset import draw
 from uadbench.tracking import Tracker, _client, title_of
 from uadbench.types import VARIED, Scan
 
@@ -178,7 +178,7 @@ def named(table: pd.DataFrame) -> Mapping[str, str]:
 def severities(name: str) -> tuple[float, ...]:
     """What public code draws for an id; blobs, which take long, are not looked at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("uadbench.testset.blobs.draw_blob", lambda *_: None)
+        patch.setattr("uadbench.simulation.testset.blobs.draw_blob", lambda *_: None)
         return tuple(sorted(round(each.severity, 6) for each in draw(PROTOCOL, (name, SESSION)).variations))
 
 

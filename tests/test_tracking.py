@@ -11,10 +11,10 @@ import torch
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.local import run_cells
-from uadbench.progress import Silent
 from uadbench.report.figures import draw_figures
 from uadbench.runs.keys import Cell
-from uadbench.timing import clock
+from uadbench.runtime.profiling import clock
+from uadbench.runtime.progress import Silent
 from uadbench.tracking import (
     ANSWER_S,
     EXPERIMENT,

@@ -15,9 +15,9 @@ _PUBLIC = {
     "Model": "uadbench.models.base",
     "ReconstructionModel": "uadbench.models.base",
     "Scan": "uadbench.types",
-    "load_protocol": "uadbench.protocol",
+    "load_protocol": "uadbench.protocols.schema",
     "open_cohort": "uadbench.cohorts.opening",
-    "read_result": "uadbench.results",
+    "read_result": "uadbench.results.schema",
     "register_cohort": "uadbench.registry",
     "register_model": "uadbench.registry",
 }

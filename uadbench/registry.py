@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from uadbench.errors import InputError
-from uadbench.modulefile import imported_from, module_file
+from uadbench.runtime.modules import imported_from, module_file
 
 Plugin = TypeVar("Plugin", bound=type)
 

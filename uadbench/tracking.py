@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.parts import part_folder, sweep
-from uadbench.progress import Silent
-from uadbench.reading import read_bytes, read_json
 from uadbench.report.figures import FIGURES, figures_of
 from uadbench.report.page import Report, write_report
-from uadbench.results import RESULT, Result
-from uadbench.scores import SCORES, read_scores, read_scores_of, write_scored
-from uadbench.sharing import share
-from uadbench.store import content_hash, require_inside, write_json
+from uadbench.results.anonymise import share
+from uadbench.results.schema import RESULT, Result
+from uadbench.results.scores import SCORES, read_scores, read_scores_of, write_scored
+from uadbench.runtime.files import content_hash, require_inside, write_json
+from uadbench.runtime.parts import part_folder, sweep
+from uadbench.runtime.progress import Silent
+from uadbench.runtime.reading import read_bytes, read_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

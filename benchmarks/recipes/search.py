@@ -25,21 +25,21 @@ import pandas as pd
 import torch
 
 from uadbench import registry
-from uadbench.allocator import keep_freed_memory
-from uadbench.batches import Batches
 from uadbench.cli.display import TerminalProgress
+from uadbench.cohorts.batches import Batches
 from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.evaluation.inference import observe
-from uadbench.material import Material, plan_material
 from uadbench.metrics import localisation
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model
-from uadbench.protocol import load_protocol
-from uadbench.source import source_digest
-from uadbench.store import content_hash, keyed_seed, write_json, write_text
-from uadbench.testset import SimulatedCases
-from uadbench.training import train
+from uadbench.models.source import source_digest
+from uadbench.protocols.schema import load_protocol
+from uadbench.runs.fold_data import Material, plan_material
+from uadbench.runtime.files import content_hash, keyed_seed, write_json, write_text
+from uadbench.runtime.memory import keep_freed_memory
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.training.loop import train
 from uadbench.types import VARIED
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from uadbench.cli.main import main
 from uadbench.errors import InputError
-from uadbench.results import RESULT, read_result
+from uadbench.results.schema import RESULT, read_result
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

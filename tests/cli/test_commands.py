@@ -242,9 +242,9 @@ def test_simulate_and_export(material, tmp_path: Path, capsys) -> None:
 
 
 def test_an_unforeseen_error_is_one_line(monkeypatch, capsys) -> None:
-    import uadbench.protocol
+    import uadbench.protocols.schema
 
-    monkeypatch.setattr(uadbench.protocol, "load_protocol", lambda *a, **k: np.zeros(1)[5])
+    monkeypatch.setattr(uadbench.protocols.schema, "load_protocol", lambda *a, **k: np.zeros(1)[5])
     code, _, err = call(capsys, "run", "--model", "mean")
     assert code == 3
     assert err.strip().splitlines()[-1].startswith("error: IndexError")
@@ -275,7 +275,7 @@ def test_the_console_script_runs() -> None:
 
 
 def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("uadbench.cohorts.card_figures.AGE_PEOPLE", 60)
+    monkeypatch.setattr("uadbench.cohorts.card.figures.AGE_PEOPLE", 60)
     arguments = ["cohort", "info", "phantom:participants=14,patients=2", "--output", str(tmp_path)]
     code, out, err = call(capsys, *arguments, "--json")
     assert code == 0, err

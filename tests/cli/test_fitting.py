@@ -38,9 +38,9 @@ def at(width: int, monkeypatch: pytest.MonkeyPatch, capsys, *arguments: str) -> 
 @pytest.fixture(scope="module")
 def output(trained, material) -> Path:
     """Run folders of three models."""
-    from uadbench.progress import Silent
     from uadbench.runs.keys import Cell
     from uadbench.runs.run import run_cell
+    from uadbench.runtime.progress import Silent
 
     for name in ("mean", "zscore"):
         run_cell(Cell(name, material, 0), trained[1], torch.device("cpu"), Silent())

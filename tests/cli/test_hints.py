@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import call
-from uadbench.commands import command, spelled
+from uadbench.runtime.commands import command, spelled
 
 FOLDER = "L'été à la mer"
 

@@ -21,12 +21,12 @@ from tests.leaderboard.builder import (
     the,
 )
 from uadbench.cli.main import main
-from uadbench.commands import command
 from uadbench.leaderboard import render
 from uadbench.leaderboard.entries import RESULTS
 from uadbench.leaderboard.tolerance import metrics_of, tolerance
-from uadbench.results import RESULT, Result, read_result, write_result
-from uadbench.scores import SCORES
+from uadbench.results.schema import RESULT, Result, read_result, write_result
+from uadbench.results.scores import SCORES
+from uadbench.runtime.commands import command
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

@@ -11,8 +11,8 @@ import pytest
 
 from uadbench.cli.verdicts import places_line, summaries, verdict_line
 from uadbench.report.words import signed
-from uadbench.verdicts import gather, places
-from uadbench.verdicts import verdicts as verdicts_of
+from uadbench.results.verdicts import gather, places
+from uadbench.results.verdicts import verdicts as verdicts_of
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm_node import NoSlurm, jobs, slurm_node
-from uadbench.results import read_result
+from uadbench.results.schema import read_result
 
 pytestmark = pytest.mark.slow
 Sweep = AbstractContextManager[subprocess.Popen[str]]

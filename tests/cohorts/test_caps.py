@@ -15,16 +15,16 @@ import pytest
 
 from uadbench.cohorts.base import COLUMNS, Cohort, content_key
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import CAPS_GRID, export_caps, scan_path
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.intake import gather
-from uadbench.cohorts.nifti import write_volume
-from uadbench.cohorts.nifti_forms import mni
+from uadbench.cohorts.io.export import CAPS_GRID, export_caps, scan_path
+from uadbench.cohorts.io.forms import mni
+from uadbench.cohorts.io.nifti import write_volume
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
-from uadbench.cohorts.roles import Roles
+from uadbench.cohorts.splits.roles import Roles
 from uadbench.errors import InputError
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 from uadbench.types import Grid
 
 PAPER = Grid((80, 96, 80), 2.0, (-80.0, -111.0, -70.0))
@@ -126,8 +126,8 @@ def test_las_file_is_put_right(exported, phantom, tmp_path):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real average is not here")
 def test_real_average_lies_where_the_phantom_lies(phantom):
-    from uadbench import atlas
-    from uadbench.cohorts.nifti import read_volume
+    from uadbench.cohorts.io.nifti import read_volume
+    from uadbench.space import atlas
 
     real = read_volume(REAL)
     moved = atlas.resample(real.data, real.affine, PAPER.affine, PAPER.shape)

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort
 from uadbench.cohorts.cache import FLUSHED, IMAGES, INDEX, ImageCache, Writer, digest
 from uadbench.cohorts.findings import Finding, ScanError
 from uadbench.cohorts.intake import MOST_BAD, ScanStack, cache_folder, gather
 from uadbench.errors import InputError, Unfinished
-from uadbench.progress import Silent
+from uadbench.runtime import files
+from uadbench.runtime.progress import Silent
 from uadbench.types import Grid, Scan
 
 GRID = Grid((6, 7, 8), 4.0, (0.0, 0.0, 0.0))
@@ -48,7 +48,7 @@ class Numbers:
         self.participants = pd.DataFrame(rows, columns=list(COLUMNS))
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
-        return [store.content_hash(self.version, name, self.edited.get(name, "")) for name in rows.participant_id]
+        return [files.content_hash(self.version, name, self.edited.get(name, "")) for name in rows.participant_id]
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         for row in rows.itertuples():

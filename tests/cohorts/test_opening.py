@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import export_caps
+from uadbench.cohorts.io.export import export_caps
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The phantom: the same person always, healthy or ill, young or old. (test_card.py measures the crowd.)"""
+"""The phantom: the same person always, healthy or ill, young or old. (card/test_card.py measures the crowd.)"""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_mutual_info_score
 
-from uadbench import atlas
-from uadbench.cohorts import norms, phantom_disease, phantom_maps, phantom_recipe
 from uadbench.cohorts.base import COLUMNS, Cohort, content_key
 from uadbench.cohorts.phantom import Phantom
-from uadbench.cohorts.splits import baseline
+from uadbench.cohorts.splits.split import baseline
+from uadbench.cohorts.synthetic import disease, maps, norms, recipe
 from uadbench.errors import InputError
+from uadbench.space import atlas
 from uadbench.types import Grid
 
 PAPER = Grid((80, 96, 80), 2.0, (-80.0, -111.0, -70.0))
@@ -174,10 +174,10 @@ def test_images_change_with_the_version_only(phantom, first, participant, sketch
 def test_shapes_are_invertible(phantom):
     """The Jacobian of the deformation is positive in the brain, for old people and advanced patients too."""
     brain = atlas.brain_mask(norms.BASE)
-    people = [phantom_recipe.Person(phantom.seed, index, 90.0, "F", 1) for index in range(3)]
-    people.append(phantom_recipe.Person(phantom.seed, 0, 90.0, "M", 1, "patient", 1.0))
+    people = [recipe.Person(phantom.seed, index, 90.0, "F", 1) for index in range(3)]
+    people.append(recipe.Person(phantom.seed, 0, 90.0, "M", 1, "patient", 1.0))
     for person in people:
-        points = phantom_recipe.sampling_points(phantom_recipe.draw_brain(person), phantom_maps.maps()).numpy()
+        points = recipe.sampling_points(recipe.draw_brain(person), maps.maps()).numpy()
         slopes = np.stack([np.stack(np.gradient(points[..., axis], 2.0), -1) for axis in range(3)], -2)
         assert np.linalg.det(slopes)[brain].min() > 0.05
 
@@ -186,26 +186,26 @@ def test_the_disease_spares_what_it_should():
     """A patient beside the same brain without the disease: sensorimotor, visual and cerebellar cortex keep theirs."""
     ratios = []
     for index in range(6):
-        course = phantom_disease.draw_course(np.random.default_rng(index))
-        lost = phantom_disease.lost_uptake(course, 0.6).numpy()
+        course = disease.draw_course(np.random.default_rng(index))
+        lost = disease.lost_uptake(course, 0.6).numpy()
         assert lost.min() == 0 and lost.max() <= 0.85
         ratios.append([lost[norms.region_of_voxel() == norms.ROWS[name]].mean() for name in norms.ROWS])
     mean = dict(zip(norms.ROWS, np.mean(ratios, axis=0), strict=True))
     assert min(mean["precuneus"], mean["posterior cingulate"]) > 0.2 and mean["lateral temporal"] > 0.1
     assert max(mean["sensorimotor"], mean["pericalcarine"], mean["cerebellum"], mean["putamen"]) < 0.06
-    assert not phantom_disease.lost_uptake(course, 0.0).any()
+    assert not disease.lost_uptake(course, 0.0).any()
 
 
 def test_parcels_are_not_the_atlas():
     """To know a voxel's parcel is not to know its label, and the right half mirrors the left."""
-    parcels = phantom_maps.maps().parcels.numpy()
-    inside = norms.measured() & (parcels < 2 * phantom_maps.PARCELS)
+    parcels = maps.maps().parcels.numpy()
+    inside = norms.measured() & (parcels < 2 * maps.PARCELS)
     both = np.stack([parcels[inside], norms.labels()[inside]])
-    assert len(np.unique(both[0])) > 1.9 * phantom_maps.PARCELS
+    assert len(np.unique(both[0])) > 1.9 * maps.PARCELS
     assert adjusted_mutual_info_score(*both) < 0.7
     left, right = parcels[:42], parcels[:42:-1]
-    pairs = (left < 2 * phantom_maps.PARCELS) & (right < 2 * phantom_maps.PARCELS)
-    assert pairs.mean() > 0.2 and (right[pairs] - left[pairs] == phantom_maps.PARCELS).all()
+    pairs = (left < 2 * maps.PARCELS) & (right < 2 * maps.PARCELS)
+    assert pairs.mean() > 0.2 and (right[pairs] - left[pairs] == maps.PARCELS).all()
 
 
 def test_regional_values_without_images_are_those_of_images(phantom, first, crowd):

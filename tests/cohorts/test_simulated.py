@@ -11,21 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench import atlas
-from uadbench.anomalies import hypometabolism
 from uadbench.cli.main import main
 from uadbench.cohorts.base import keys_of
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import CAPS_GRID, scan_path
+from uadbench.cohorts.io.export import CAPS_GRID, scan_path
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.simulated import AlteredScans, named_simulation
 from uadbench.errors import InputError
-from uadbench.material import Selection, plan_material
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
-from uadbench.scores import read_scores
-from uadbench.simulation import simulate
-from uadbench.testset import SimulatedCases
+from uadbench.protocols.schema import load_protocol
+from uadbench.results.scores import read_scores
+from uadbench.runs.fold_data import Selection, plan_material
+from uadbench.runtime.progress import Silent
+from uadbench.simulation import hypometabolism
+from uadbench.simulation.files import simulate
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.space import atlas
 from uadbench.types import GIVEN, Case
 
 SMOKE = load_protocol("smoke")

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from uadbench.cohorts.base import COLUMNS, Cohort
-from uadbench.cohorts.export import CAPS_GRID
 from uadbench.cohorts.intake import gather
+from uadbench.cohorts.io.export import CAPS_GRID
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.table import Table
 from uadbench.errors import InputError
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 from uadbench.types import Grid
 
 PAPER = Grid((80, 96, 80), 2.0, (-80.0, -111.0, -70.0))

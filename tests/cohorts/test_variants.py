@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench import atlas
 from uadbench.cohorts.base import COLUMNS
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import CAPS_GRID, export_caps
-from uadbench.cohorts.nifti import write_volume
-from uadbench.cohorts.nifti_forms import mni
+from uadbench.cohorts.io.export import CAPS_GRID, export_caps
+from uadbench.cohorts.io.forms import mni
+from uadbench.cohorts.io.nifti import write_volume
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
-from uadbench.testset import SimulatedCases
+from uadbench.protocols.schema import load_protocol
+from uadbench.runtime.progress import Silent
+from uadbench.simulation.testset import SimulatedCases
+from uadbench.space import atlas
 from uadbench.types import Grid
 
 PAPER = Grid((80, 96, 80), 2.0, (-80.0, -111.0, -70.0))

@@ -44,7 +44,7 @@ def exported(material, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of the smoke protocol. Not to be changed."""
     from uadbench.exchange.export import export_testset
     from uadbench.exchange.manifest import manifest_of
-    from uadbench.progress import Silent
+    from uadbench.runtime.progress import Silent
 
     folder = tmp_path_factory.mktemp("exported") / "phantom"
     export_testset(material, manifest_of(material, "phantom", ".nii.gz"), folder, Silent())

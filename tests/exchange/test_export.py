@@ -24,7 +24,7 @@ from uadbench.exchange.export import export_testset
 from uadbench.exchange.inputs import EXPORTED, shown_scans, voxel_digest
 from uadbench.exchange.manifest import manifest_of, read_manifest
 from uadbench.models.base import Model
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 
 
 def voxels(file: Path) -> np.ndarray:

@@ -25,12 +25,12 @@ from uadbench.leaderboard.boards import boards
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.render import command
 from uadbench.leaderboard.rerun import rerun
-from uadbench.progress import Silent
 from uadbench.report.page import _page
+from uadbench.results.scores import KEYS, read_scores
 from uadbench.runs import keys
 from uadbench.runs.keys import Cell, Outcome
 from uadbench.runs.run import run_cell
-from uadbench.scores import KEYS, read_scores
+from uadbench.runtime.progress import Silent
 
 CPU = torch.device("cpu")
 

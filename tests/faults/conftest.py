@@ -20,8 +20,8 @@ from rich.table import Table
 from tests.faults.given import Given, make_given
 from tests.faults.processes import Nursery
 from uadbench.cli.main import main
-from uadbench.results import read_result
-from uadbench.scores import has_scores
+from uadbench.results.schema import read_result
+from uadbench.results.scores import has_scores
 
 MINE = Path(__file__).with_name("mine.py")
 GAIN = f"{MINE}:Gain"

@@ -13,8 +13,8 @@ import pytest
 from tests.leaderboard.builder import committed_folder, consistent, run_folder, shifted, the
 from uadbench.cli.main import main
 from uadbench.leaderboard.checks import keep_protocol
-from uadbench.material import Material
-from uadbench.protocol import FOLDER, stored_protocol
+from uadbench.protocols.schema import FOLDER, stored_protocol
+from uadbench.runs.fold_data import Material
 
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SMALLEST = {

@@ -90,10 +90,9 @@ def serve() -> None:
     import uadbench.cli.main
     import uadbench.cli.tables
     import uadbench.cli.verdicts
-    import uadbench.cohorts.card
-    import uadbench.cohorts.check
-    import uadbench.cohorts.export
-    import uadbench.comparison
+    import uadbench.cohorts.card.card
+    import uadbench.cohorts.checks.cohort
+    import uadbench.cohorts.io.export
     import uadbench.exchange.export
     import uadbench.exchange.scoring
     import uadbench.launch.local
@@ -105,7 +104,8 @@ def serve() -> None:
     import uadbench.report.lineup
     import uadbench.report.page
     import uadbench.report.portrait
-    import uadbench.simulation  # noqa: F401
+    import uadbench.results.compare
+    import uadbench.simulation.files  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import GAIN, hashes_of, run_of
-from uadbench.results import read_result
+from uadbench.results.schema import read_result
 from uadbench.tracking import LOGGED
 
 DAY_S = 86400.0

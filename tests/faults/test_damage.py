@@ -19,17 +19,17 @@ from tests.faults.conftest import GAIN, SMOKE, Call, hashes_of, run_of
 from uadbench.cohorts.cache import IMAGES, INDEX
 from uadbench.cohorts.intake import cache_folder
 from uadbench.errors import InputError
-from uadbench.examples import EXAMPLES
-from uadbench.material import PARTS
 from uadbench.models.checkpoint import CARD, CURVE, WEIGHTS, build_model, has_model
-from uadbench.progress import Silent
-from uadbench.results import RESULT, Result, read_result
+from uadbench.results.examples import EXAMPLES
+from uadbench.results.schema import RESULT, Result, read_result
+from uadbench.results.scores import SCORES, has_scores, read_scores
+from uadbench.runs.fold_data import PARTS
 from uadbench.runs.keys import STATE
-from uadbench.scores import SCORES, has_scores, read_scores
-from uadbench.store import content_hash, read_sealed
+from uadbench.runtime.files import content_hash, read_sealed
+from uadbench.runtime.progress import Silent
 from uadbench.testing import SMALL, example_batches
 from uadbench.tracking import LOGGED
-from uadbench.training import _State, train
+from uadbench.training.loop import _State, train
 
 
 def truncated(raw: bytes) -> bytes:
@@ -150,7 +150,7 @@ def begun(nursery, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("begun")
     dies = (
         "import os, signal\n"
-        "from uadbench import training\n"
+        "from uadbench.training import loop as training\n"
         "from uadbench.runs import keys\n"
         "keys.SAVE_EVERY_S = 0.0\n"
         "plain = training._State.save\n"

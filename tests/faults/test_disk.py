@@ -10,14 +10,14 @@ import pytest
 from safetensors import safe_open
 
 from tests.faults.conftest import SAVE_AT_ONCE, SMOKE, Call, Disk, hashes_of, one_error, require_whole, run_of
-from uadbench.examples import EXAMPLES
 from uadbench.leaderboard.entries import RESULTS
 from uadbench.models.checkpoint import CARD, CURVE, WEIGHTS
-from uadbench.protocol import STORED
-from uadbench.results import PEOPLE, RESULT, read_result
+from uadbench.protocols.schema import STORED
+from uadbench.results.examples import EXAMPLES
+from uadbench.results.schema import PEOPLE, RESULT, read_result
+from uadbench.results.scores import SCORES
 from uadbench.runs.evaluate import DRAWS
 from uadbench.runs.keys import STATE
-from uadbench.scores import SCORES
 
 FULL = "No space left on device"
 ROOM_KIB = 64 << 10

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import MINE, SMOKE, hashes_of, one_error, run_of
-from uadbench.results import read_result
+from uadbench.results.schema import read_result
 
 REASONS = {
     "Raises": "RuntimeError: the model's own words, in two lines",

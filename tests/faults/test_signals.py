@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.faults.conftest import MINE, SMOKE, hashes_of, one_error, require_whole
-from uadbench.claims import claim
+from uadbench.runtime.claims import claim
 
 FOLDER = "WAITS_IN"
 RUN = (*SMOKE, "--model", f"{MINE}:Waits")

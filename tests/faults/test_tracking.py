@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.conftest import Call, hashes_of, run_of
 from uadbench import tracking
-from uadbench.timing import clock
+from uadbench.runtime.profiling import clock
 
 
 @pytest.fixture

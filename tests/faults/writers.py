@@ -14,14 +14,14 @@ from tests.faults.conftest import Call, require_whole
 from tests.faults.given import Given
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import RESULTS, read_entries
-from uadbench.results import read_result
-from uadbench.scores import SCORES, read_scores_of
+from uadbench.results.schema import read_result
+from uadbench.results.scores import SCORES, read_scores_of
 
 TIMED = frozenset({"result.json", "curve.json", "model.json"})
 """What holds times, or a hash of them, in a run folder."""
 FAILED = frozenset({"failure.json"})
 LOGGED = frozenset({"mlflow.json"})
-COARSE = "from uadbench.cohorts import export; from uadbench.types import Grid; "
+COARSE = "from uadbench.cohorts.io import export; from uadbench.types import Grid; "
 COARSE += "export.CAPS_GRID = Grid((24, 32, 24), 7.0, (-81.5, -124.5, -71.5))"
 """A tree at 1 mm takes a second a scan."""
 
@@ -118,7 +118,7 @@ def _read_run(home: Path, given: Given, call: Call) -> None:
 
 
 def _read_split(home: Path, given: Given, call: Call) -> None:
-    from uadbench.cohorts.given_split import read_split
+    from uadbench.cohorts.splits.listed import read_split
 
     try:
         read_split(home / "split.json")

@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from tests.launch import waiting
-from uadbench.results import read_result
+from uadbench.results.schema import read_result
 
 WAITING = f"{waiting.__file__}:Waiting"
 MAIN = "from uadbench.cli.main import main; main()"

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from uadbench import claims, failures
 from uadbench.errors import Unfinished
 from uadbench.launch.local import run_cells
 from uadbench.models.mean import Mean
-from uadbench.progress import Silent
-from uadbench.runs import fit
+from uadbench.runs import failures, fit
 from uadbench.runs.keys import Cell
+from uadbench.runtime import claims
+from uadbench.runtime.progress import Silent
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(material, tmp_path: 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom uadbench.claims import claim\n"
+        "import sys, time\nfrom pathlib import Path\nfrom uadbench.runtime.claims import claim\n"
         f"with claim(Path({str(tmp_path / 'run')!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -11,7 +11,7 @@ from uadbench.errors import InputError
 from uadbench.launch import place
 from uadbench.launch.place import Place, threads_of, workers_of
 from uadbench.launch.slurm import parse_slurm
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 
 
 def test_options_of_a_job() -> None:

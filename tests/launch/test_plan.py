@@ -14,9 +14,9 @@ from uadbench.launch.cluster import _blank_order
 from uadbench.launch.estimates import Estimator
 from uadbench.launch.plan import Request
 from uadbench.launch.worker import Answer, Order
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 from uadbench.runs.keys import Cell
+from uadbench.runtime.progress import Silent
 
 
 def request_of(**more) -> Request:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from uadbench import failures
-from uadbench.claims import claim
 from uadbench.errors import Unfinished
 from uadbench.launch import cluster
 from uadbench.launch.cluster import _blank_order, _Job, _Watch
@@ -16,10 +14,12 @@ from uadbench.launch.place import Place
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep
 from uadbench.launch.worker import Answer
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
+from uadbench.runs import failures
 from uadbench.runs.fit import ANEW
 from uadbench.runs.keys import Cell
+from uadbench.runtime.claims import claim
+from uadbench.runtime.progress import Silent
 
 
 class Future:

@@ -14,13 +14,13 @@ import torch
 
 from uadbench.leaderboard import checks, committing
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_lines
-from uadbench.material import Material
-from uadbench.progress import Silent
-from uadbench.results import Result
+from uadbench.results.schema import Result
+from uadbench.results.scores import score_hash
+from uadbench.runs.fold_data import Material
 from uadbench.runs.keys import Cell
 from uadbench.runs.run import run_cell
-from uadbench.scores import score_hash
-from uadbench.store import content_hash, keyed_seed
+from uadbench.runtime.files import content_hash, keyed_seed
+from uadbench.runtime.progress import Silent
 from uadbench.types import UNSEEN, is_dementia
 
 CPU = torch.device("cpu")

@@ -13,21 +13,21 @@ import pandas as pd
 import pytest
 
 from tests.leaderboard.builder import CPU, copied_run, edited
-from uadbench.cohorts.given_split import Fold, GivenSplit
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
-from uadbench.cohorts.splits import baseline
+from uadbench.cohorts.splits.listed import Fold, GivenSplit
+from uadbench.cohorts.splits.split import baseline
 from uadbench.errors import InputError
 from uadbench.leaderboard.checks import protocol_file, recomputed, require_sound
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.entries import RESULTS, place, read_entries, slim
-from uadbench.material import Material, Selection, plan_material
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
-from uadbench.results import PEOPLE, RESULT, read_result, write_result
+from uadbench.protocols.schema import load_protocol
+from uadbench.results.schema import PEOPLE, RESULT, read_result, write_result
+from uadbench.results.scores import SCORES, read_scores, score_hash, write_table
+from uadbench.runs.fold_data import Material, Selection, plan_material
 from uadbench.runs.keys import Cell
 from uadbench.runs.run import run_cell
-from uadbench.scores import SCORES, read_scores, score_hash, write_table
+from uadbench.runtime.progress import Silent
 
 SITES = ("Paris-Salpetriere", "Rouen")
 SESSION = "ses-20150317"

@@ -18,9 +18,9 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import REPRODUCED, Board, boards, over_cells, read_reproduced
 from uadbench.leaderboard.entries import Entry, read_entries
-from uadbench.resampling import mean_intervals
-from uadbench.scores import ranking_scores
-from uadbench.statistics import rank_intervals, tie_groups
+from uadbench.results.scores import ranking_scores
+from uadbench.stats.bootstrap import mean_intervals
+from uadbench.stats.paired import rank_intervals, tie_groups
 
 
 def all_boards(root: Path) -> list[Board]:

@@ -13,7 +13,7 @@ from uadbench.cli.tables import models_table
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import boards
 from uadbench.leaderboard.entries import read_entries
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 
 
 def test_a_real_cell_tells_its_cost_and_its_budget(mean) -> None:

@@ -25,9 +25,9 @@ from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.committing import GENERATED, differences, generated, stale, with_head
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries
-from uadbench.parts import PART
-from uadbench.scores import score_hash
-from uadbench.store import content_hash
+from uadbench.results.scores import score_hash
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.parts import PART
 
 MARKS = f"# Title\n\n{render.BEGIN}\nold\n{render.END}\n\nThe rest.\n"
 

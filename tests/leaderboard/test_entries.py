@@ -29,7 +29,7 @@ from uadbench.leaderboard.entries import (
     write_lines,
 )
 from uadbench.leaderboard.tolerance import changes
-from uadbench.scores import KEYS, TRAITS, read_scores, read_table, score_hash, write_table
+from uadbench.results.scores import KEYS, TRAITS, read_scores, read_table, score_hash, write_table
 
 
 def test_slim_keeps_what_boards_and_exhibits_need(mean_run) -> None:

@@ -18,8 +18,8 @@ from uadbench.errors import InputError
 from uadbench.leaderboard.checks import PROTOCOLS, protocol_file, protocol_of, require_sound
 from uadbench.leaderboard.committing import generated
 from uadbench.leaderboard.entries import LARGEST_TABLE, Entry, read_untrusted
-from uadbench.protocol import Protocol
-from uadbench.store import write_json
+from uadbench.protocols.schema import Protocol
+from uadbench.runtime.files import write_json
 
 Table = pd.DataFrame
 

@@ -19,7 +19,7 @@ from uadbench.cli.main import main
 from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.committing import generated
-from uadbench.text import plain as readable
+from uadbench.runtime.text import plain as readable
 
 HARMLESS = "text"
 NASTY = [

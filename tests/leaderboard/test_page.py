@@ -15,8 +15,8 @@ import pytest
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, Row
 from uadbench.leaderboard.entries import Entry
-from uadbench.resampling import Interval
-from uadbench.results import Result
+from uadbench.results.schema import Result
+from uadbench.stats.bootstrap import Interval
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 

@@ -28,7 +28,7 @@ from uadbench.leaderboard.committing import add
 from uadbench.leaderboard.entries import RESULTS, read_entries
 from uadbench.leaderboard.rerun import Rerun, keep, rerun
 from uadbench.leaderboard.tolerance import changes
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 
 
 @pytest.fixture(scope="module")

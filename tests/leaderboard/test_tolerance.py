@@ -12,7 +12,7 @@ from tests.leaderboard.builder import edited
 from uadbench.errors import InputError
 from uadbench.leaderboard.tolerance import Change, Watched, changes, incomparable, metrics_of, tolerance
 from uadbench.metrics.catalogue import metric_of
-from uadbench.results import Result
+from uadbench.results.schema import Result
 
 T_TWO_SIDED = {2: 12.7062, 3: 4.30265, 5: 2.77645}
 """Student's t at 97.5 % by the number of trainings, from a printed table."""

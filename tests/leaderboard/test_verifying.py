@@ -13,7 +13,7 @@ from tests.leaderboard.builder import commit_text, made_up, the
 from uadbench.leaderboard import verifying
 from uadbench.leaderboard.entries import result_files
 from uadbench.leaderboard.verifying import faults_of
-from uadbench.progress import Silent
+from uadbench.runtime.progress import Silent
 
 
 class Counting(Silent):

@@ -17,8 +17,8 @@ from uadbench.leaderboard.columns import BOARD
 from uadbench.metrics.catalogue import METRICS, metric_of
 from uadbench.metrics.metric import PLACEHOLDERS
 from uadbench.metrics.score_columns import SCORES
-from uadbench.results import Result
-from uadbench.scores import KEYS, TRAITS, read_scores
+from uadbench.results.schema import Result
+from uadbench.results.scores import KEYS, TRAITS, read_scores
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VALIDATION, VARIED
 
 REPOSITORY = Path(__file__).parents[2]

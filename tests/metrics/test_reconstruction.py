@@ -11,7 +11,6 @@ from monai.metrics.regression import SSIMMetric
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from uadbench.gaussian import gaussian_matrix, gaussian_taps
 from uadbench.metrics import reconstruction
 from uadbench.metrics.reconstruction import (
     compiled_means,
@@ -19,6 +18,7 @@ from uadbench.metrics.reconstruction import (
     separable,
     ssim_map,
 )
+from uadbench.space.gaussian import gaussian_matrix, gaussian_taps
 
 SHAPE = (22, 27, 24)
 INTERIOR = (slice(5, -5),) * 3  # where no window of 11 voxels reaches padding

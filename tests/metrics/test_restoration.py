@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from uadbench.metrics import localisation, restoration, standard
+from uadbench.metrics import localisation, postprocessing, restoration
 
 VOXELS = 120
 
@@ -177,7 +177,7 @@ def test_mean_inside_is_the_mean_of_what_is_inside(cases: int, voxels: int, seed
 @pytest.mark.parametrize("shape", [(VOXELS,), (5, 6, 4)])
 def test_voxel_variance_is_that_of_all_scans_together(shape: tuple[int, ...]) -> None:
     scans = torch.randn(7, *shape)
-    found = standard.voxel_variance(iter([scans[:3], scans[3:]]))
+    found = postprocessing.voxel_variance(iter([scans[:3], scans[3:]]))
     assert found.shape == shape and found.dtype == torch.float64
     np.testing.assert_allclose(found, np.var(scans.numpy().astype(float), axis=0, ddof=1), rtol=1e-6)
-    assert not standard.voxel_variance(iter([scans[:1]])).any()
+    assert not postprocessing.voxel_variance(iter([scans[:1]])).any()

@@ -9,28 +9,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench import atlas, registry
+from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.models import extras
-from uadbench.models.autoregressive import InverseAutoregressiveFlow
 from uadbench.models.base import Model, cosine
 from uadbench.models.beta_vae3d import BetaVAE3D
-from uadbench.models.blocks import to_blocks, to_voxels
-from uadbench.models.centring import Centring
 from uadbench.models.dae3d import DAE3D
-from uadbench.models.diffusion import PartialDiffusion, Prediction
 from uadbench.models.ensemble import Ensemble
 from uadbench.models.fanogan3d import FAnoGAN3D
-from uadbench.models.noise import coarse_noise
+from uadbench.models.layers.autoregressive import InverseAutoregressiveFlow
+from uadbench.models.layers.blocks import to_blocks, to_voxels
+from uadbench.models.layers.centring import Centring
+from uadbench.models.layers.diffusion import PartialDiffusion, Prediction
+from uadbench.models.layers.noise import coarse_noise
 from uadbench.models.pca_recon import PCARecon
+from uadbench.models.source import source_digest
 from uadbench.models.vae3d import VAE3D
 from uadbench.models.vqvae3d import VQVAE3D
 from uadbench.models.zscore import ZScore
 from uadbench.models.zscore_glm import ZScoreGLM
-from uadbench.progress import Silent
-from uadbench.source import source_digest
+from uadbench.runtime.progress import Silent
+from uadbench.space import atlas
 from uadbench.testing import SMALL, example_batches, fitted
-from uadbench.training import train
+from uadbench.training.loop import train
 from uadbench.types import Batch, Grid
 
 

@@ -12,11 +12,11 @@ from uadbench.models import vae3d
 from uadbench.models.aae3d import AAE3D
 from uadbench.models.ae3d import AE3D
 from uadbench.models.checkpoint import build_model, load_model, load_weights, parameter_count, save_model
-from uadbench.models.convolutional import Decoder
-from uadbench.models.depth_to_space import DoublingConvTranspose3d
+from uadbench.models.layers.convolutional import Decoder
+from uadbench.models.layers.depth_to_space import DoublingConvTranspose3d
 from uadbench.models.vae3d import VAE3D
 from uadbench.models.zscore import ZScore
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 from uadbench.testing import SMALL, example_batches, fitted
 from uadbench.types import Grid
 

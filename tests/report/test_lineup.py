@@ -15,10 +15,10 @@ from PIL import Image
 
 from tests.leaderboard.builder import run_folder
 from uadbench.cli.main import main
-from uadbench.examples import EXAMPLES, read_examples, write_examples
 from uadbench.report.lineup import ShownRun, lineup, read_entries
-from uadbench.results import read_result
-from uadbench.scores import read_scores
+from uadbench.results.examples import EXAMPLES, read_examples, write_examples
+from uadbench.results.schema import read_result
+from uadbench.results.scores import read_scores
 
 
 @pytest.fixture(scope="module")

@@ -15,20 +15,20 @@ import torch
 from mlflow.tracking import MlflowClient
 from scipy import stats
 
-from uadbench.anomalies.regions import DEMENTIAS
 from uadbench.cli.main import main
 from uadbench.errors import Unfinished
-from uadbench.examples import EXAMPLES, read_examples
-from uadbench.material import plan_material
-from uadbench.progress import Silent
-from uadbench.protocol import load_protocol
+from uadbench.protocols.schema import load_protocol
 from uadbench.report import paper
 from uadbench.report.exhibits import exhibits
 from uadbench.report.page import Report, bibtex, methods, write_report
-from uadbench.results import read_result
+from uadbench.results.examples import EXAMPLES, read_examples
+from uadbench.results.schema import read_result
+from uadbench.results.scores import read_scores
+from uadbench.runs.fold_data import plan_material
 from uadbench.runs.keys import Cell
 from uadbench.runs.run import run_cell
-from uadbench.scores import read_scores
+from uadbench.runtime.progress import Silent
+from uadbench.simulation.regions import DEMENTIAS
 from uadbench.tracking import Tracker, attach
 
 EXHIBITS_OF_PAPER = {"figure1", "table1", "consistency", "table2", "figure2"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uadbench.report.figures import training_figure
-from uadbench.results import Result
+from uadbench.results.schema import Result
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ import pyarrow.parquet
 import pytest
 
 from tests.security.limits import GIB, STEPS, address_space, measured, processor_time
-from uadbench.cohorts.nifti import read_volume
-from uadbench.cohorts.text_tables import MOST_ROWS, read_table
+from uadbench.cohorts.io.nifti import read_volume
+from uadbench.cohorts.io.text_tables import MOST_ROWS, read_table
 from uadbench.errors import InputError
-from uadbench.examples import EXAMPLES, read_examples
 from uadbench.leaderboard.entries import read_cases
-from uadbench.protocol import FOLDER, load_protocol
-from uadbench.scores import read_scores
+from uadbench.protocols.schema import FOLDER, load_protocol
+from uadbench.results.examples import EXAMPLES, read_examples
+from uadbench.results.scores import read_scores
 
 REPOSITORY = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -166,7 +166,7 @@ import gzip, resource, sys
 from pathlib import Path
 from tests.security.limits import address_space
 from uadbench.cohorts.findings import ScanError
-from uadbench.cohorts.nifti import read_volume
+from uadbench.cohorts.io.nifti import read_volume
 
 folder = Path(sys.argv[1])
 with address_space():

@@ -16,9 +16,9 @@ from uadbench.errors import InputError
 from uadbench.exchange.manifest import manifest_of, material_of
 from uadbench.leaderboard.entries import read_untrusted
 from uadbench.models.checkpoint import load_weights
-from uadbench.models.given_weights import find_weights, load_given
 from uadbench.models.vae3d import VAE3D
-from uadbench.progress import Silent
+from uadbench.models.weights_file import find_weights, load_given
+from uadbench.runtime.progress import Silent
 from uadbench.testing import SMALL
 
 REPOSITORY = Path(__file__).parents[2]

@@ -26,23 +26,23 @@ from safetensors.torch import save
 from tests.security import mutations
 from tests.security.limits import GIB, STEPS, Hang, address_space, processor_time
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import scan_path
-from uadbench.cohorts.given_split import FORMAT, VERSION, read_split
-from uadbench.cohorts.nifti import read_volume
+from uadbench.cohorts.io.export import scan_path
+from uadbench.cohorts.io.nifti import read_volume
 from uadbench.cohorts.opening import open_cohort
+from uadbench.cohorts.splits.listed import FORMAT, VERSION, read_split
 from uadbench.errors import InputError
-from uadbench.examples import EXAMPLES as EXAMPLES_FILE
-from uadbench.examples import Examples, read_examples, write_examples
 from uadbench.exchange.manifest import MANIFEST, manifest_of, read_manifest
 from uadbench.leaderboard.entries import read_untrusted
-from uadbench.models.given_weights import find_weights, load_given
+from uadbench.models.weights_file import find_weights, load_given
 from uadbench.models.zscore import ZScore
-from uadbench.progress import Silent
-from uadbench.protocol import FOLDER, STORED, load_protocol, protocol_names, stored_protocol
-from uadbench.results import RESULT, read_result
-from uadbench.scores import SCORES, TEXTS, read_scores, score_hash, write_table
-from uadbench.simulation import _inputs
-from uadbench.store import write_sealed
+from uadbench.protocols.schema import FOLDER, STORED, load_protocol, protocol_names, stored_protocol
+from uadbench.results.examples import EXAMPLES as EXAMPLES_FILE
+from uadbench.results.examples import Examples, read_examples, write_examples
+from uadbench.results.schema import RESULT, read_result
+from uadbench.results.scores import SCORES, TEXTS, read_scores, score_hash, write_table
+from uadbench.runtime.files import write_sealed
+from uadbench.runtime.progress import Silent
+from uadbench.simulation.files import _inputs
 from uadbench.testing import SMALL
 
 REPOSITORY = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import pytest
 from tests.leaderboard.builder import run_folder
 from uadbench.cli.main import main
 from uadbench.cohorts.caps import Caps
-from uadbench.cohorts.export import DESCRIPTION, export_caps, scan_path
+from uadbench.cohorts.io.export import DESCRIPTION, export_caps, scan_path
 from uadbench.cohorts.opening import open_cohort
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
@@ -26,14 +26,14 @@ from uadbench.exchange.manifest import manifest_of, write_manifest
 from uadbench.exchange.scoring import answered_cell
 from uadbench.leaderboard import committing
 from uadbench.leaderboard.entries import RESULTS, place
-from uadbench.progress import Silent
 from uadbench.report.exhibits import exhibits
 from uadbench.report.figures import draw_figures
-from uadbench.results import RESULT, read_result
-from uadbench.scores import SCORES, read_scores
-from uadbench.sharing import share
-from uadbench.simulation import simulate
-from uadbench.store import require_inside, write_json, write_sealed
+from uadbench.results.anonymise import share
+from uadbench.results.schema import RESULT, read_result
+from uadbench.results.scores import SCORES, read_scores
+from uadbench.runtime.files import require_inside, write_json, write_sealed
+from uadbench.runtime.progress import Silent
+from uadbench.simulation.files import simulate
 
 AFFINE = np.array([[8.0, 0, 0, -90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1]])
 HOSTILE = [

@@ -21,10 +21,10 @@ import pytest
 from tests.faults.processes import Nursery
 from tests.leaderboard.builder import committed_folder, run_folder
 from tests.security import hostile
-from uadbench.examples import EXAMPLES
-from uadbench.results import RESULT, read_result
-from uadbench.scores import SCORES, read_scores, score_hash, write_table
-from uadbench.store import write_sealed
+from uadbench.results.examples import EXAMPLES
+from uadbench.results.schema import RESULT, read_result
+from uadbench.results.scores import SCORES, read_scores, score_hash, write_table
+from uadbench.runtime.files import write_sealed
 from uadbench.tracking import LOGGED
 
 SECONDS = 120.0

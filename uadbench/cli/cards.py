@@ -6,8 +6,8 @@ from rich.console import Group
 from rich.text import Text
 
 from uadbench.cli.fitting import Column, Fitted
-from uadbench.cohorts.card import Card
-from uadbench.cohorts.card_figures import Figure
+from uadbench.cohorts.card.card import Card
+from uadbench.cohorts.card.figures import Figure
 
 STYLES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 

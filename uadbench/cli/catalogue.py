@@ -53,7 +53,7 @@ def show(
         print_columns(as_json)
         return
     from uadbench import registry
-    from uadbench.protocol import load_protocol, protocol_file, protocol_names
+    from uadbench.protocols.schema import load_protocol, protocol_file, protocol_names
 
     if name in protocol_names() or name.endswith(".toml"):
         shown = load_protocol(name)
@@ -89,7 +89,7 @@ def _plugins(kind: str) -> list[dict[str, str]]:
 
 
 def _protocols() -> list[dict[str, str]]:
-    from uadbench.protocol import load_protocol, protocol_names
+    from uadbench.protocols.schema import load_protocol, protocol_names
 
     rows = []
     for name in protocol_names():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uadbench.leaderboard.tolerance import Change
-from uadbench.plurals import counted
-from uadbench.results import Result
-from uadbench.text import in_markdown
+from uadbench.results.schema import Result
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.text import in_markdown
 
 MARKS = {"worse": "worse", "gone": "gone", "better": "better", "same": "same", "new": "new"}
 

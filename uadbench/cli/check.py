@@ -12,7 +12,7 @@ import typer
 from uadbench.errors import InputError, UadbenchError
 
 if TYPE_CHECKING:
-    from uadbench.results import Result
+    from uadbench.results.schema import Result
 
 SAME, WORSE, NOT_RUN = 0, 1, 3
 
@@ -33,7 +33,7 @@ def check(
     from uadbench.cli.changes import markdown_table, print_changes
     from uadbench.leaderboard.entries import read_untrusted
     from uadbench.leaderboard.tolerance import changes
-    from uadbench.results import RESULT
+    from uadbench.results.schema import RESULT
 
     try:
         baselines = {file: read_untrusted(file) for file in _files(against, RESULT)}
@@ -65,7 +65,7 @@ def check(
 def _require_scores(file: Path, result: Result) -> None:
     """Raise InputError where other scores lie beside a result than those that it vouches for."""
     from uadbench.leaderboard.entries import LARGEST_TABLE
-    from uadbench.scores import read_scores_of, scores_beside
+    from uadbench.results.scores import read_scores_of, scores_beside
 
     if os.path.lexists(scores := scores_beside(file)):
         read_scores_of(result, scores, LARGEST_TABLE)
@@ -74,7 +74,7 @@ def _require_scores(file: Path, result: Result) -> None:
 def _files(reference: Path, name: str) -> list[Path]:
     """A result file, that of a run folder, or all in a folder, such as that of a leaderboard."""
     from uadbench.leaderboard.entries import RESULTS
-    from uadbench.parts import is_part
+    from uadbench.runtime.parts import is_part
 
     if reference.is_file():
         return [reference]

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from uadbench.commands import command, spelled
 from uadbench.errors import InputError
-from uadbench.plurals import counted
+from uadbench.runtime.commands import command, spelled
+from uadbench.runtime.plurals import counted
 
 app = typer.Typer(help="Cohorts of scans.", no_args_is_help=True)
 
@@ -35,10 +35,10 @@ def info(
     from uadbench.cli.cards import card_table
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.fitting import terminal
-    from uadbench.cohorts.card import draw_card
+    from uadbench.cohorts.card.card import draw_card
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.report.portrait import draw_portrait
-    from uadbench.store import file_name, require_folder, write_json
+    from uadbench.runtime.files import file_name, require_folder, write_json
 
     progress = TerminalProgress()
     source = open_and_warn(cohort, progress)
@@ -80,8 +80,8 @@ def check(
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.findings import print_check_up
     from uadbench.cli.words import words
-    from uadbench.cohorts.check import check_cohort
-    from uadbench.cohorts.roles import Roles
+    from uadbench.cohorts.checks.cohort import check_cohort
+    from uadbench.cohorts.splits.roles import Roles
 
     roles = Roles(words("--healthy", healthy), words("--patients", patients))
     found = check_cohort(cohort, roles, TerminalProgress(), split)
@@ -107,11 +107,11 @@ def split(
     """
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.words import words
-    from uadbench.cohorts.given_split import read_split
     from uadbench.cohorts.opening import open_and_warn
-    from uadbench.material import Selection, split_manifest
-    from uadbench.protocol import load_protocol
-    from uadbench.store import require_not_read, write_json
+    from uadbench.cohorts.splits.listed import read_split
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import Selection, split_manifest
+    from uadbench.runtime.files import require_not_read, write_json
 
     selection = Selection(
         healthy=words("--healthy", healthy),
@@ -145,10 +145,10 @@ def export(
 ) -> None:
     """Write a cohort as a CAPS tree: 169 x 208 x 179 at 1 mm, the names of Clinica's pet-linear, and its TSVs."""
     from uadbench.cli.display import TerminalProgress
-    from uadbench.cohorts.export import export_caps
+    from uadbench.cohorts.io.export import export_caps
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.cohorts.splits import baseline
-    from uadbench.store import require_folder
+    from uadbench.cohorts.splits.split import baseline
+    from uadbench.runtime.files import require_folder
 
     source = open_cohort(cohort)
     rows = source.participants
@@ -166,8 +166,8 @@ def export(
 def _use_of(folder: Path) -> str:
     """What can be done with an exported tree: run a model, or, where there are too few people for that, check it."""
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.material import plan_material
-    from uadbench.protocol import load_protocol
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import plan_material
 
     try:
         plan_material(open_cohort(spelled(folder)), load_protocol("smoke"), fold=0)

@@ -12,7 +12,7 @@ from uadbench.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from uadbench.results import Result
+    from uadbench.results.schema import Result
 
 
 def compare(
@@ -31,11 +31,11 @@ def compare(
     import json
 
     from uadbench.cli.runs import require_run
-    from uadbench.comparison import compare as compare_models
-    from uadbench.comparison import contenders
     from uadbench.leaderboard.tolerance import incomparable
-    from uadbench.results import read_result
-    from uadbench.store import atomic_path, require_place
+    from uadbench.results.compare import compare as compare_models
+    from uadbench.results.compare import contenders
+    from uadbench.results.schema import read_result
+    from uadbench.runtime.files import atomic_path, require_place
 
     _require_suffix("--figure", figure, ".png", ".svg")
     _require_suffix("--pictures", pictures, ".png", ".svg", ".pdf")
@@ -78,6 +78,6 @@ def _require_suffix(option: str, file: Path | None, *suffixes: str) -> None:
 
 def _cases(run: Path, result: Result) -> pd.DataFrame:
     """The cases of a run folder, or those that lie beside a result file under its name or in its folder."""
-    from uadbench.scores import read_scores_of, scores_beside
+    from uadbench.results.scores import read_scores_of, scores_beside
 
     return read_scores_of(result, scores_beside(run))

@@ -14,9 +14,9 @@ from rich.progress import Progress as RichBars
 from rich.segment import Segment
 from rich.table import Column
 
-from uadbench.commands import command
-from uadbench.progress import Progress, Task
-from uadbench.text import plain
+from uadbench.runtime.commands import command
+from uadbench.runtime.progress import Progress, Task
+from uadbench.runtime.text import plain
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 16

@@ -103,8 +103,8 @@ def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
     from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.opening import open_cohort
     from uadbench.launch.local import choose_device
-    from uadbench.material import plan_material
-    from uadbench.protocol import load_protocol
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import plan_material
     from uadbench.runs.keys import Cell
     from uadbench.runs.run import run_cell
 

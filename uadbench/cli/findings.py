@@ -7,8 +7,8 @@ from itertools import groupby
 from rich.text import Text
 
 from uadbench.cli.display import Terminal
-from uadbench.cohorts.check import CheckUp
-from uadbench.plurals import counted
+from uadbench.cohorts.checks.cohort import CheckUp
+from uadbench.runtime.plurals import counted
 
 SHOWN = 20
 """So many findings of a kind are shown; `--json` has all."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uadbench.commands import command
 from uadbench.errors import InputError
-from uadbench.plurals import counted
+from uadbench.runtime.commands import command
+from uadbench.runtime.plurals import counted
 
 if TYPE_CHECKING:
     from uadbench.leaderboard.entries import Entry
@@ -39,9 +39,9 @@ def build(
     """Make pages and tables from the committed results alone; the same results give the same bytes."""
     from uadbench.leaderboard.committing import DIFF_LINES, differences, generated, stale, with_head
     from uadbench.leaderboard.entries import RESULTS
-    from uadbench.parts import sweep, sweep_tree
-    from uadbench.store import write_text
-    from uadbench.text import plain
+    from uadbench.runtime.files import write_text
+    from uadbench.runtime.parts import sweep, sweep_tree
+    from uadbench.runtime.text import plain
 
     boards, wanted = generated(root)
     home = readme or root.parent / "README.md"
@@ -113,7 +113,7 @@ def verify(
     from uadbench.leaderboard.entries import read_entries, result_files
     from uadbench.leaderboard.rerun import keep, require_runnable, to_json
     from uadbench.leaderboard.verifying import faults_of
-    from uadbench.store import require_folder
+    from uadbench.runtime.files import require_folder
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
         raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")

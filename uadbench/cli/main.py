@@ -92,7 +92,7 @@ def _run(given: list[str]) -> None:
     except Exception as error:  # the last net: a one-line error even for what nobody foresaw
         if debug:
             raise
-        from uadbench.failures import reason
+        from uadbench.runs.failures import reason
 
         _fail(f"{reason(error)} (add --debug for the traceback)", Unfinished.exit_code)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from uadbench.protocol import Protocol
+from uadbench.protocols.schema import Protocol
 
 LEADERBOARD = Path("leaderboard")
 OWN_LINES = ("reference", "recipes", "extra", "registered_name")
@@ -19,11 +19,11 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
 
     `standings` is None where there is no leaderboard to look in.
     """
-    from uadbench import modelcard
     from uadbench.errors import UadbenchError
     from uadbench.leaderboard.standing import BOARDS, standings
+    from uadbench.models import card as modelcard
     from uadbench.models.extras import missing_packages
-    from uadbench.protocol import load_protocol, protocol_names
+    from uadbench.protocols.schema import load_protocol, protocol_names
 
     plugin = modelcard.model_class(name)
     size, fault = None, ""

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from uadbench.commands import command, spelled
 from uadbench.errors import InputError
+from uadbench.runtime.commands import command, spelled
 
 app = typer.Typer(help="Files to begin with.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def model(
 ) -> None:
     """Write NAME.py, a small model that learns and runs as it is, and test_NAME.py, the contract checks on it."""
     from uadbench.registry import did_you_mean
-    from uadbench.store import require_writable, write_text
+    from uadbench.runtime.files import require_writable, write_text
 
     if kind not in KINDS:
         raise InputError(f"--kind {kind}: there is no such kind; {did_you_mean(kind, list(KINDS))}")

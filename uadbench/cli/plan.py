@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from uadbench.failures import recorded
 from uadbench.launch.estimates import Estimate, Estimator
 from uadbench.launch.place import Place, workers_of
-from uadbench.plurals import counted
+from uadbench.runs.failures import recorded
 from uadbench.runs.keys import Cell
-from uadbench.timelimit import told
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.timeouts import told
 
 BOARD = Path("leaderboard")
 

@@ -28,9 +28,9 @@ def report(
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.runs import require_run
     from uadbench.report.page import write_report
-    from uadbench.results import read_result
-    from uadbench.scores import SCORES, read_scores_of
-    from uadbench.store import require_folder, require_inside
+    from uadbench.results.schema import read_result
+    from uadbench.results.scores import SCORES, read_scores_of
+    from uadbench.runtime.files import require_folder, require_inside
     from uadbench.tracking import attach, require_address, was_logged
 
     progress = TerminalProgress()

@@ -10,7 +10,7 @@ from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.rerun import Rerun, rerun, rerun_elsewhere
 from uadbench.registry import did_you_mean
-from uadbench.store import canonical
+from uadbench.runtime.files import canonical
 
 if TYPE_CHECKING:
     import torch

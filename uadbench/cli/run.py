@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uadbench.cli.stopping import stopped
-from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
-from uadbench.timing import clock, phase
+from uadbench.runtime.commands import command
+from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
     from uadbench.launch.place import Place
     from uadbench.launch.sweep import Sweep
-    from uadbench.models.given_weights import GivenWeights
-    from uadbench.progress import Progress
+    from uadbench.models.weights_file import GivenWeights
     from uadbench.runs.keys import Cell
+    from uadbench.runtime.progress import Progress
 
 
 def run(
@@ -95,15 +95,15 @@ def run(
     with phase("start"):
         from uadbench.cli.display import TerminalProgress, announce
         from uadbench.cli.words import words
-        from uadbench.cohorts.given_split import read_split
+        from uadbench.cohorts.splits.listed import read_split
         from uadbench.launch.cluster import run_on_cluster
         from uadbench.launch.local import choose_device, run_cells
         from uadbench.launch.plan import Request
         from uadbench.launch.ready import require_models
-        from uadbench.models.given_weights import find_weights
-        from uadbench.protocol import load_protocol
-        from uadbench.store import require_folder, require_writable
-        from uadbench.timelimit import seconds_of
+        from uadbench.models.weights_file import find_weights
+        from uadbench.protocols.schema import load_protocol
+        from uadbench.runtime.files import require_folder, require_writable
+        from uadbench.runtime.timeouts import seconds_of
         from uadbench.tracking import Tracker, chosen_uri, title_of
 
         progress = TerminalProgress()
@@ -255,7 +255,7 @@ def _only_one(
 def _require_fit(cell: Cell, weights: GivenWeights) -> None:
     """Raises InputError for given weights that are not those of a cell's model."""
     from uadbench.models.checkpoint import build_model
-    from uadbench.models.given_weights import load_given
+    from uadbench.models.weights_file import load_given
 
     with redirect_stdout(sys.stderr):  # what a constructor prints is no part of the output
         model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
@@ -344,8 +344,8 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
         severity_table,
     )
     from uadbench.cli.verdicts import places_line, summaries, verdict_line
-    from uadbench.scores import read_scores
-    from uadbench.verdicts import places, ranking_of, verdicts
+    from uadbench.results.scores import read_scores
+    from uadbench.results.verdicts import places, ranking_of, verdicts
 
     models = ranking_of([o.result for o in sweep.outcomes], [read_scores(o.folder) for o in sweep.outcomes])
     if as_json:

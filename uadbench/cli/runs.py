@@ -6,8 +6,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from uadbench.commands import command
 from uadbench.errors import InputError
+from uadbench.runtime.commands import command
 
 BELOW = ("*/*/*/fold*", "*/*/fold*", "*/fold*", "fold*")
 """Where run folders lie below a folder for results, of a cohort, of a protocol, of a model."""
@@ -24,7 +24,7 @@ def require_run(run: Path, *words: str) -> None:
     Raises:
         InputError: With the command for the first run folder that lies below.
     """
-    from uadbench.results import RESULT
+    from uadbench.results.schema import RESULT
 
     if not run.is_dir() or os.path.lexists(run / RESULT):  # whether it can be read is the reader's question
         return

@@ -41,7 +41,7 @@ def score(
     from uadbench.cli.display import TerminalProgress, announce
     from uadbench.exchange.scoring import answered_cell
     from uadbench.launch.local import run_cells
-    from uadbench.store import require_folder
+    from uadbench.runtime.files import require_folder
     from uadbench.tracking import Tracker, chosen_uri
 
     progress = TerminalProgress()

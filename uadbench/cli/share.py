@@ -24,10 +24,10 @@ def share(
     says what that protects against and what it does not. A result that holds an id is refused.
     """
     from uadbench.cli.runs import require_run
-    from uadbench.results import PEOPLE
-    from uadbench.sharing import AGGREGATES, share_aggregates
-    from uadbench.sharing import share as write
-    from uadbench.store import require_folder
+    from uadbench.results.anonymise import AGGREGATES, share_aggregates
+    from uadbench.results.anonymise import share as write
+    from uadbench.results.schema import PEOPLE
+    from uadbench.runtime.files import require_folder
 
     require_run(run, "uadbench", "share")
     require_folder(output)

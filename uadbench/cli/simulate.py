@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from uadbench.plurals import counted
+from uadbench.runtime.plurals import counted
 
 
 def simulate(
@@ -23,10 +23,10 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Write altered scan x', smoothed mask and reduction map, each on the scan's own lattice, and a table."""
-    from uadbench import simulation
     from uadbench.cli.display import TerminalProgress
+    from uadbench.simulation import files
 
-    table = simulation.simulate(source, anomaly, severity, output, TerminalProgress(), nan=nan)
+    table = files.simulate(source, anomaly, severity, output, TerminalProgress(), nan=nan)
     if as_json:
         print(table.to_json(orient="records", indent=2))
         return

@@ -10,17 +10,17 @@ from rich.text import Text
 
 from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
-from uadbench.plurals import counted
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number, signed
-from uadbench.timing import MODEL, share_in_model
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.profiling import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from uadbench.comparison import Pair
-    from uadbench.results import Detection, Result, SeverityResponse
+    from uadbench.results.compare import Pair
+    from uadbench.results.schema import Detection, Result, SeverityResponse
 
 RESTORED = ("recovered", "damage", "identified")
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uadbench.commands import command
 from uadbench.errors import InputError, Unfinished
+from uadbench.runtime.commands import command
 
 app = typer.Typer(help="The test set as files, for a tool in any language.", no_args_is_help=True)
 
@@ -55,9 +55,9 @@ def export(
     from uadbench.exchange.export import export_size, export_testset
     from uadbench.exchange.inputs import counted
     from uadbench.exchange.manifest import manifest_of
-    from uadbench.material import Selection, plan_material
-    from uadbench.protocol import load_protocol
-    from uadbench.store import require_folder
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import Selection, plan_material
+    from uadbench.runtime.files import require_folder
 
     progress = TerminalProgress()
     if not dry_run:
@@ -85,7 +85,7 @@ def export(
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:
     """The changes of a protocol that make a smaller test set of it."""
-    from uadbench.protocol import load_protocol
+    from uadbench.protocols.schema import load_protocol
     from uadbench.registry import did_you_mean
     from uadbench.types import UNSEEN
 

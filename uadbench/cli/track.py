@@ -21,9 +21,9 @@ def track(
     from uadbench.cli.display import TerminalProgress
     from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
-    from uadbench.results import read_result
+    from uadbench.results.schema import read_result
+    from uadbench.results.scores import SCORES, read_scores_of
     from uadbench.runs.keys import Outcome
-    from uadbench.scores import SCORES, read_scores_of
     from uadbench.tracking import Tracker, chosen_by, chosen_uri
 
     require_run(run, "uadbench", "track")

@@ -8,8 +8,8 @@ from typing import Any
 from typer.core import TyperGroup
 
 from uadbench.cli.stopping import stopped
-from uadbench.commands import command
 from uadbench.errors import InputError
+from uadbench.runtime.commands import command
 
 EXAMPLES = {
     "run": "uadbench run --model vae3d --protocol smoke",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uadbench.model_scores import ModelScores
 from uadbench.report.words import signed
-from uadbench.resampling import mean_intervals
-from uadbench.statistics import ranking_stability, too_few
-from uadbench.verdicts import BASELINE, Verdict, places
+from uadbench.results.model_scores import ModelScores
+from uadbench.results.verdicts import BASELINE, Verdict, places
+from uadbench.stats.bootstrap import mean_intervals
+from uadbench.stats.paired import ranking_stability, too_few
 
 
 def verdict_line(verdict: Verdict) -> str:

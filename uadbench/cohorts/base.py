@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from uadbench.secrecy import secret_of
-from uadbench.store import content_hash
+from uadbench.cohorts.secrecy import secret_of
+from uadbench.runtime.files import content_hash
 from uadbench.types import Grid, Scan
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from uadbench.store import make_folder
+from uadbench.runtime.files import make_folder
 from uadbench.types import Grid, Volume
 
 IMAGES, INDEX = "images.f32", "index.jsonl"

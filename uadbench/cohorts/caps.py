@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from uadbench.cohorts.base import is_id
-from uadbench.cohorts.caps_tables import describe
-from uadbench.cohorts.files import FileCohort, tell_another
+from uadbench.cohorts.file_cohort import FileCohort, tell_another
 from uadbench.cohorts.findings import Finding, tell
-from uadbench.cohorts.sessions import canonical
+from uadbench.cohorts.io.caps_tables import describe
+from uadbench.cohorts.io.sessions import canonical
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 

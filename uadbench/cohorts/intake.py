@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from uadbench import store
 from uadbench.cohorts.base import COLUMNS, Cohort, keys_of, scan_of
 from uadbench.cohorts.cache import CachedScan, ImageCache, Writer
 from uadbench.cohorts.findings import ScanError, collecting, in_lines
+from uadbench.cohorts.secrecy import identity
 from uadbench.errors import InputError, Unfinished
-from uadbench.locks import cannot_lock, lock_at
-from uadbench.progress import Progress
-from uadbench.secrecy import identity
+from uadbench.runtime import files as store
+from uadbench.runtime.locks import cannot_lock, lock_at
+from uadbench.runtime.progress import Progress
 from uadbench.types import Grid, Scan
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ScanStack:
         return len(self.rows)
 
     def scan(self, index: int) -> Scan:
-        """Row `index` as a Scan; its data is a read-only view, from which `allocator.release_pages` frees memory."""
+        """Row `index` as a Scan; its data is a read-only view, from which `memory.release_pages` frees memory."""
         row = self.rows.iloc[index]
         extent = float(row.minimum), float(row.maximum)
         return scan_of(row, self.grid, np.asarray(self._images[int(row.slot)]), extent)

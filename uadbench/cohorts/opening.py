@@ -10,7 +10,7 @@ from uadbench import registry
 from uadbench.cohorts.base import Cohort
 from uadbench.cohorts.findings import collecting, in_lines
 from uadbench.errors import InputError
-from uadbench.progress import Progress
+from uadbench.runtime.progress import Progress
 
 TABLES = (".tsv", ".csv")
 FORMS = "give the folder of a CAPS tree, or a table of scans with tabs (.tsv) or commas (.csv)"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from uadbench import store
 from uadbench.cohorts.base import COLUMNS, keys_of
-from uadbench.cohorts.norms import BASE
+from uadbench.cohorts.synthetic.norms import BASE
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
+from uadbench.runtime import files
 from uadbench.types import Grid, Scan, Volume
 
 if TYPE_CHECKING:
-    from uadbench.cohorts.phantom_people import Visit
+    from uadbench.cohorts.synthetic.people import Visit
 
 DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 401, 80
 _KNOWN = ("age", "sex", "site", "group", "mmse")
@@ -31,7 +31,7 @@ class Phantom:
     seed : draws other people
     participants : how many healthy ones (sub-P0001 ...); participant k is the same person whatever the number
     patients : how many with Alzheimer's disease (sub-Q0001 ..., group "AD"), by a process of its own
-        (`phantom_disease`) and not by the simulator of the test sets
+        (`synthetic.disease`) and not by the simulator of the test sets
 
     Everybody has 1 to 5 sessions, a year or more apart: the same brain, older, on another day.
     Scans are made at 2 mm on `norms.BASE` and sampled on the grid that is asked for, so that a 2 mm grid
@@ -43,8 +43,8 @@ class Phantom:
     def __init__(
         self, seed: int = DEFAULT_SEED, participants: int = DEFAULT_PARTICIPANTS, patients: int = DEFAULT_PATIENTS
     ) -> None:
-        from uadbench.cohorts.phantom_people import healthy_visits, patient_visits
-        from uadbench.cohorts.phantom_recipe import REVISION
+        from uadbench.cohorts.synthetic.people import healthy_visits, patient_visits
+        from uadbench.cohorts.synthetic.recipe import REVISION
 
         options = {
             "seed": (seed, DEFAULT_SEED),
@@ -66,15 +66,15 @@ class Phantom:
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
         """Of each row recipe, seed and who it is; the image follows from these."""
-        return [store.content_hash("phantom", self.version, self.seed, *key) for key in keys_of(rows)]
+        return [files.content_hash("phantom", self.version, self.seed, *key) for key in keys_of(rows)]
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         """Make the scans of these rows, as many side by side as torch has threads (about 0.1 s each and thread).
 
         `Scan.extent` is the range on the base lattice. Raises InputError for a row that is no scan of this cohort.
         """
-        from uadbench.cohorts.phantom_recipe import render
-        from uadbench.sidebyside import SideBySide
+        from uadbench.cohorts.synthetic.recipe import render
+        from uadbench.runtime.threads import SideBySide
 
         visits = [self._visit(*key) for key in keys_of(rows)]
 
@@ -92,9 +92,9 @@ class Phantom:
 
         For questions that take more people than one wants images of; `count` may exceed the cohort's participants.
         """
-        from uadbench.cohorts.phantom_people import healthy_visits
-        from uadbench.cohorts.phantom_recipe import regional_values
-        from uadbench.sidebyside import SideBySide
+        from uadbench.cohorts.synthetic.people import healthy_visits
+        from uadbench.cohorts.synthetic.recipe import regional_values
+        from uadbench.runtime.threads import SideBySide
 
         def measure(index: int) -> tuple[float, str, Sequence[float]]:
             visit = next(healthy_visits(self.seed, index))

@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from uadbench import atlas
 from uadbench.cohorts.caps import FDG, PATTERN, is_of, require_tree
-from uadbench.cohorts.nifti import read_volume
-from uadbench.cohorts.sessions import canonical
+from uadbench.cohorts.io.nifti import read_volume
+from uadbench.cohorts.io.sessions import canonical
 from uadbench.errors import InputError
-from uadbench.plurals import counted
-from uadbench.store import content_hash
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.plurals import counted
+from uadbench.space import atlas
 from uadbench.types import GIVEN, Grid, Scan, Volume
 
 REVISION = 1

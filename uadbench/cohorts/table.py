@@ -9,12 +9,12 @@ from typing import Literal
 import pandas as pd
 
 from uadbench.cohorts.base import is_id
-from uadbench.cohorts.clinical import columns_of, no_diagnoses
-from uadbench.cohorts.files import FileCohort, tell_another
+from uadbench.cohorts.file_cohort import FileCohort, tell_another
 from uadbench.cohorts.findings import Finding, tell
-from uadbench.cohorts.sessions import BASELINE, canonical
-from uadbench.cohorts.text_tables import column, read_table, rows_of
-from uadbench.cohorts.visits import Key, Records, count_scans, tell_spellings
+from uadbench.cohorts.io.clinical_tables import columns_of, no_diagnoses
+from uadbench.cohorts.io.sessions import BASELINE, canonical
+from uadbench.cohorts.io.text_tables import column, read_table, rows_of
+from uadbench.cohorts.io.visits import Key, Records, count_scans, tell_spellings
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 

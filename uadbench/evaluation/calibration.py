@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from uadbench.batches import Batches
+from uadbench.cohorts.batches import Batches
 from uadbench.evaluation.inference import observe
-from uadbench.metrics import standard, subject
+from uadbench.metrics import postprocessing, scan_score
 from uadbench.models.base import Model
-from uadbench.protocol import Protocol
+from uadbench.protocols.schema import Protocol
 from uadbench.types import Truth
 
-REVISIONS = {"standard": standard.REVISION, "subject": subject.REVISION}
+REVISIONS = {"standard": postprocessing.REVISION, "subject": scan_score.REVISION}
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class ModelCalibration:
         variance: (V,) float64, voxelwise variance of the images between validation scans, normalised units squared.
     """
 
-    smooth: standard.BrainSmoothing
-    normal_maps: standard.Calibration
-    thresholds: Mapping[float, subject.Threshold]
+    smooth: postprocessing.BrainSmoothing
+    normal_maps: postprocessing.Calibration
+    thresholds: Mapping[float, scan_score.Threshold]
     top: float
     validation_scores: Tensor
     variance: Tensor
@@ -47,7 +47,7 @@ class ModelCalibration:
 
     def standard_map(self, native: Tensor) -> Tensor:
         """The post-processing of all models: native maps (N, X, Y, Z) to standard maps (N, V), float32."""
-        return standard.standardise(self.smooth(native), self.normal_maps)
+        return postprocessing.standardise(self.smooth(native), self.normal_maps)
 
     def in_brain(self, volumes: Tensor) -> Tensor:
         """The brain's voxels, (N, V), of volumes (N, X, Y, Z) or (X, Y, Z)."""
@@ -82,14 +82,14 @@ def calibrate_model(model: Model, validation: Batches, brain: Tensor, protocol: 
         Unfinished: If an answer of the model has another shape than the images or is not finite.
     """
     section, detection = protocol.standard_map, protocol.detection
-    smooth = standard.BrainSmoothing(brain, section.fwhm_mm, protocol.grid.voxel_mm)
+    smooth = postprocessing.BrainSmoothing(brain, section.fwhm_mm, protocol.grid.voxel_mm)
     smoothed = torch.cat([smooth(observe(model, batch).anomaly_map) for batch in validation])  # (S, V)
-    held_out = standard.held_out(smoothed, section.sd_floor)  # each scan standardised with the others
+    held_out = postprocessing.held_out(smoothed, section.sd_floor)  # each scan standardised with the others
     return ModelCalibration(
         smooth=smooth,
-        normal_maps=standard.calibrate([smoothed], section.sd_floor),
-        thresholds={rate: subject.voxel_threshold(held_out, rate) for rate in detection.false_positive_rates},
+        normal_maps=postprocessing.calibrate([smoothed], section.sd_floor),
+        thresholds={rate: scan_score.voxel_threshold(held_out, rate) for rate in detection.false_positive_rates},
         top=detection.top,
-        validation_scores=subject.top_mean(held_out, detection.top),
-        variance=standard.voxel_variance(smooth.voxels(batch.images) for batch in validation),
+        validation_scores=scan_score.top_mean(held_out, detection.top),
+        variance=postprocessing.voxel_variance(smooth.voxels(batch.images) for batch in validation),
     )

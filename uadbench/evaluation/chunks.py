@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from uadbench.timing import phase
+from uadbench.runtime.profiling import phase
 from uadbench.types import Case
 
 Column = list[str] | list[float] | npt.NDArray[np.float64]

@@ -10,8 +10,7 @@ from functools import partial
 import pandas as pd
 import torch
 
-from uadbench.allocator import release_pages
-from uadbench.batches import Batches, make_batch
+from uadbench.cohorts.batches import Batches, make_batch
 from uadbench.evaluation import localisation_scores, restoration_scores, scan_scores
 from uadbench.evaluation.calibration import REVISIONS as CALIBRATION_REVISIONS
 from uadbench.evaluation.calibration import ModelCalibration, calibrate_model
@@ -20,11 +19,12 @@ from uadbench.evaluation.inference import Observation, Stopwatch, observe
 from uadbench.evaluation.localisation_scores import LocalisationScorer
 from uadbench.evaluation.restoration_scores import RestorationScorer
 from uadbench.models.base import Model
-from uadbench.protocol import Protocol
-from uadbench.sidebyside import SideBySide, numpy_on_one_thread
-from uadbench.store import keyed_seed
-from uadbench.testset import SimulatedCases
-from uadbench.timing import phase
+from uadbench.protocols.schema import Protocol
+from uadbench.runtime.files import keyed_seed
+from uadbench.runtime.memory import release_pages
+from uadbench.runtime.profiling import phase
+from uadbench.runtime.threads import SideBySide, numpy_on_one_thread
+from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import HEALTHY, PATIENTS, Batch, Case, Scan, Volume
 
 REVISIONS = {

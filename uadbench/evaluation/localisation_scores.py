@@ -11,11 +11,11 @@ from torch import Tensor
 
 from uadbench.evaluation.calibration import ModelCalibration
 from uadbench.evaluation.chunks import Columns
-from uadbench.metrics import localisation, subject
-from uadbench.testset import SimulatedCases
+from uadbench.metrics import localisation, scan_score
+from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import Case, Truth, Volume
 
-REVISIONS = {"localisation": localisation.REVISION, "subject": subject.REVISION}
+REVISIONS = {"localisation": localisation.REVISION, "subject": scan_score.REVISION}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class LocalisationScorer:
         for index, rate in enumerate(thresholds):
             columns[f"recall.fpr{rate:g}"] = _array(ranking.recall[:, index])
             columns[f"dice.fpr{rate:g}"] = _array(ranking.dice[:, index])
-        columns["subject.score"] = _array(subject.top_mean(maps["standard"], self.calibration.top))
+        columns["subject.score"] = _array(scan_score.top_mean(maps["standard"], self.calibration.top))
         columns["ap.ceiling"] = np.full(len(cases), self._ceiling_of(cases[0]))
         return columns
 

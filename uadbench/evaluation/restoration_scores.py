@@ -14,8 +14,8 @@ from uadbench.evaluation.calibration import ModelCalibration
 from uadbench.evaluation.chunks import Columns
 from uadbench.evaluation.inference import Observation
 from uadbench.metrics import reconstruction, restoration
-from uadbench.store import keyed_seed
-from uadbench.testset import SimulatedCases
+from uadbench.runtime.files import keyed_seed
+from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import NO_DEMENTIA, Case
 
 REVISIONS = {"reconstruction": reconstruction.REVISION, "restoration": restoration.REVISION}

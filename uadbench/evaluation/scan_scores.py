@@ -10,10 +10,10 @@ import torch
 from uadbench.cohorts.base import STRATA
 from uadbench.evaluation.calibration import ModelCalibration
 from uadbench.evaluation.inference import Observation
-from uadbench.metrics import reconstruction, subject
+from uadbench.metrics import reconstruction, scan_score
 from uadbench.types import VALIDATION, Scan
 
-REVISIONS = {"reconstruction": reconstruction.REVISION, "subject": subject.REVISION}
+REVISIONS = {"reconstruction": reconstruction.REVISION, "subject": scan_score.REVISION}
 
 SCAN_PAIRS = {"residual": ("reconstruction", "scan")}
 """(x̂, x), of a scan in which nothing is simulated."""
@@ -36,7 +36,7 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
     row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse}
     row |= {trait: getattr(scan, trait) for trait in STRATA}
     standard_map = calibration.standard_map(seen.anomaly_map)  # (1, V)
-    row["subject.score"] = float(subject.top_mean(standard_map, calibration.top)[0])
+    row["subject.score"] = float(scan_score.top_mean(standard_map, calibration.top)[0])
     for rate, threshold in calibration.thresholds.items():
         row[f"exceeding.fpr{rate:g}"] = float((standard_map > threshold.value).double().mean())
     if seen.reconstruction is not None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from uadbench.cohorts.findings import ScanError
-from uadbench.cohorts.nifti import read_volume
+from uadbench.cohorts.io.nifti import read_volume
 from uadbench.errors import InputError
 from uadbench.exchange.inputs import voxel_digest
-from uadbench.progress import Progress
-from uadbench.store import content_hash
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.progress import Progress
 from uadbench.types import Grid, Volume
 
 RECONSTRUCTIONS, MAPS = "reconstructions", "maps"

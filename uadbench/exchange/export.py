@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 
 from uadbench.cohorts.findings import ScanError
-from uadbench.cohorts.nifti import HEADER_BYTES, read_volume, write_volume
-from uadbench.cohorts.nifti_forms import Forms, mni
+from uadbench.cohorts.io.forms import Forms, mni
+from uadbench.cohorts.io.nifti import HEADER_BYTES, read_volume, write_volume
 from uadbench.errors import InputError
 from uadbench.exchange.inputs import EXPORTED, Shown, counted, shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from uadbench.exchange.readme import readme
-from uadbench.material import Material
-from uadbench.parts import is_bare, sweep
-from uadbench.progress import Progress
-from uadbench.store import require_inside, require_writable, write_text
+from uadbench.runs.fold_data import Material
+from uadbench.runtime.files import require_inside, require_writable, write_text
+from uadbench.runtime.parts import is_bare, sweep
+from uadbench.runtime.progress import Progress
 from uadbench.types import Volume
 
 README = "README.md"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uadbench.material import Material
-from uadbench.protocol import Protocol
-from uadbench.store import content_hash
-from uadbench.testset import SimulatedCases
+from uadbench.protocols.schema import Protocol
+from uadbench.runs.fold_data import Material
+from uadbench.runtime.files import content_hash
+from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import Scan, Volume
 
 EXPORTED = ("train", "validation", "test")

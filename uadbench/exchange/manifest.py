@@ -9,14 +9,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.cohorts.opening import open_cohort
-from uadbench.commands import command
 from uadbench.errors import InputError
-from uadbench.material import Material, Selection, plan_material
-from uadbench.progress import Progress
-from uadbench.protocol import Protocol
-from uadbench.reading import first_fault, read_document
+from uadbench.protocols.schema import Protocol
 from uadbench.registry import names_code
-from uadbench.store import write_text
+from uadbench.runs.fold_data import Material, Selection, plan_material
+from uadbench.runtime.commands import command
+from uadbench.runtime.files import write_text
+from uadbench.runtime.progress import Progress
+from uadbench.runtime.reading import first_fault, read_document
 
 MANIFEST = "manifest.json"
 LARGEST = 64 << 20

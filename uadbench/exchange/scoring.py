@@ -14,19 +14,19 @@ import torch
 
 from uadbench import registry
 from uadbench.cohorts.findings import ScanError
-from uadbench.cohorts.nifti import read_volume
+from uadbench.cohorts.io.nifti import read_volume
 from uadbench.errors import InputError
 from uadbench.exchange.answers import find_answers, some
 from uadbench.exchange.inputs import ANSWERED, EXPORTED, Shown, shown_scans, voxel_digest
 from uadbench.exchange.manifest import Manifest, material_of, read_manifest
 from uadbench.exchange.model import AnswerBook, Tool, model_class
-from uadbench.material import TRAINING
 from uadbench.models.base import Model
-from uadbench.progress import Progress
-from uadbench.results import Result
+from uadbench.results.schema import Result
+from uadbench.runs.fold_data import TRAINING
 from uadbench.runs.keys import Cell
-from uadbench.store import content_hash
-from uadbench.training import Curve
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.progress import Progress
+from uadbench.training.loop import Curve
 from uadbench.types import Volume
 
 REVISION = 1

@@ -13,19 +13,19 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from uadbench.claims import Claimed
+from uadbench.cohorts.secrecy import salt_folder
 from uadbench.errors import Unfinished
 from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
-from uadbench.plurals import counted
-from uadbench.progress import Progress, Task
 from uadbench.runs.keys import Cell, Outcome, finished
 from uadbench.runs.run import forget
-from uadbench.secrecy import salt_folder
-from uadbench.store import cache_folder
-from uadbench.timelimit import told
+from uadbench.runtime.claims import Claimed
+from uadbench.runtime.files import cache_folder
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.progress import Progress, Task
+from uadbench.runtime.timeouts import told
 from uadbench.tracking import Tracker
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from uadbench.errors import InputError
 from uadbench.leaderboard.checks import protocol_of
 from uadbench.leaderboard.entries import RESULTS, result_files
-from uadbench.protocol import Protocol, stored_protocol
-from uadbench.results import RESULT, Result, read_result
+from uadbench.protocols.schema import Protocol, stored_protocol
+from uadbench.results.schema import RESULT, Result, read_result
 from uadbench.runs.keys import Cell
 
 MOST = 3

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import torch
 
-from uadbench import failures
-from uadbench.allocator import keep_freed_memory
-from uadbench.claims import Claimed
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
-from uadbench.progress import Progress
 from uadbench.registry import did_you_mean
+from uadbench.runs import failures
 from uadbench.runs.keys import Cell, Outcome
 from uadbench.runs.run import run_cell
-from uadbench.timelimit import time_limit, told
-from uadbench.timing import phase
+from uadbench.runtime.claims import Claimed
+from uadbench.runtime.memory import keep_freed_memory
+from uadbench.runtime.profiling import phase
+from uadbench.runtime.progress import Progress
+from uadbench.runtime.timeouts import time_limit, told
 from uadbench.tracking import Tracker
 
 DAY_S = 86400.0

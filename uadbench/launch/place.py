@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from uadbench.errors import InputError
 from uadbench.launch.slurm import asks_for_memory, directives, has_gpu
-from uadbench.plurals import counted
-from uadbench.progress import Progress, Silent
-from uadbench.timelimit import seconds_of
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.progress import Progress, Silent
+from uadbench.runtime.timeouts import seconds_of
 
 if TYPE_CHECKING:
     from distributed import Client

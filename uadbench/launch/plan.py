@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.given_split import read_split
 from uadbench.cohorts.opening import open_and_warn
-from uadbench.material import Selection, plan_material
-from uadbench.models.given_weights import GivenWeights, find_weights
-from uadbench.progress import Progress
-from uadbench.protocol import Protocol
+from uadbench.cohorts.splits.listed import read_split
+from uadbench.models.weights_file import GivenWeights, find_weights
+from uadbench.protocols.schema import Protocol
+from uadbench.runs.fold_data import Selection, plan_material
 from uadbench.runs.keys import Cell
+from uadbench.runtime.progress import Progress
 
 
 class Request(BaseModel):

@@ -11,7 +11,7 @@ from uadbench.errors import InputError
 from uadbench.models.checkpoint import build_model
 from uadbench.models.extras import require_extra
 from uadbench.runs.keys import Cell
-from uadbench.timing import phase
+from uadbench.runtime.profiling import phase
 
 
 @phase("start")

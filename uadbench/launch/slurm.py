@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
-from uadbench.timelimit import seconds_of
+from uadbench.runtime.timeouts import seconds_of
 
 SLURM_KEYS = (
     *("partition", "time", "cpus", "gpus", "gres", "memory", "mem-per-cpu"),

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from uadbench import failures
-from uadbench.commands import command
+from uadbench.cohorts.secrecy import require_same_secrets
 from uadbench.errors import Unfinished
-from uadbench.progress import Progress
 from uadbench.report.figures import FIGURES, draw_figures
+from uadbench.runs import failures
 from uadbench.runs.keys import Cell, Outcome
 from uadbench.runs.run import tidy
-from uadbench.secrecy import require_same_secrets
-from uadbench.timing import phase
+from uadbench.runtime.commands import command
+from uadbench.runtime.profiling import phase
+from uadbench.runtime.progress import Progress
 from uadbench.tracking import Tracker
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from uadbench.errors import InputError, UadbenchError
-from uadbench.progress import Task
+from uadbench.runtime.progress import Task
 
 TOLD_EVERY_S = 1.0
 
@@ -70,8 +70,8 @@ class Answer(BaseModel):
 
 def perform(order: str) -> str:
     """Work on the cell of an Order, given and answered as JSON. Raises nothing: an error is an answer."""
-    from uadbench.claims import Claimed
-    from uadbench.failures import reason
+    from uadbench.runs.failures import reason
+    from uadbench.runtime.claims import Claimed
 
     asked = Order.model_validate_json(order)
     try:

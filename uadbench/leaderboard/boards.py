@@ -14,14 +14,14 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
-from uadbench.model_scores import ModelScores, by_model
-from uadbench.protocol import load_protocol, protocol_names
-from uadbench.reading import read_json
-from uadbench.resampling import Interval, mean_intervals
-from uadbench.results import Result
-from uadbench.scores import ranking_scores
-from uadbench.statistics import rank_intervals, tie_groups
-from uadbench.store import LARGEST_SEALED, file_name
+from uadbench.protocols.schema import load_protocol, protocol_names
+from uadbench.results.model_scores import ModelScores, by_model
+from uadbench.results.schema import Result
+from uadbench.results.scores import ranking_scores
+from uadbench.runtime.files import LARGEST_SEALED, file_name
+from uadbench.runtime.reading import read_json
+from uadbench.stats.bootstrap import Interval, mean_intervals
+from uadbench.stats.paired import rank_intervals, tie_groups
 from uadbench.types import PATIENTS, Values
 
 BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")

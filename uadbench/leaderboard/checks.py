@@ -16,11 +16,11 @@ from uadbench.leaderboard.boards import version_key
 from uadbench.leaderboard.entries import Entry, check_cases, read_cases, slim_means
 from uadbench.leaderboard.facts import FACTS
 from uadbench.leaderboard.tolerance import SKETCH
-from uadbench.protocol import LARGEST, Protocol, has_shipped
-from uadbench.reading import first_fault, read_document
-from uadbench.results import Result
-from uadbench.scores import KEYS
-from uadbench.store import write_json
+from uadbench.protocols.schema import LARGEST, Protocol, has_shipped
+from uadbench.results.schema import Result
+from uadbench.results.scores import KEYS
+from uadbench.runtime.files import write_json
+from uadbench.runtime.reading import first_fault, read_document
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VALIDATION, VARIED
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def protocol_of(root: Path, result: Result) -> Protocol:
 
 def recomputed(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
     """The result with everything that follows from its cases computed again."""
-    from uadbench import analysis
-    from uadbench.metrics.subject import Threshold
+    from uadbench.metrics.scan_score import Threshold
+    from uadbench.results import aggregate
 
     limits = result.detection.voxel_thresholds
     thresholds = {limit.false_positive_rate: Threshold(limit.value, limit.low, limit.high) for limit in limits}
-    parts = analysis.aggregates(table, protocol, result.headline.validation_mse, thresholds)
+    parts = aggregate.aggregates(table, protocol, result.headline.validation_mse, thresholds)
     return result.model_copy(update=vars(parts))
 
 
@@ -145,7 +145,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
         return
     from uadbench.cohorts.base import keys_of
     from uadbench.leaderboard.facts import facts
-    from uadbench.material import PARTS, Selection, plan_material
+    from uadbench.runs.fold_data import PARTS, Selection, plan_material
 
     cohort = _public(result.cohort.name)
     other = None if result.cohort.tested_on is None else _public(result.cohort.tested_on)
@@ -180,7 +180,7 @@ def require_private_cohort(label: str, result: Result, table: pd.DataFrame, prot
     if result.cohort.public:
         return
     from uadbench.leaderboard.facts import facts
-    from uadbench.sharing import require_irreversible
+    from uadbench.results.anonymise import require_irreversible
 
     require_irreversible(label, result)
     validating = table["anomaly"] == VALIDATION

@@ -9,8 +9,8 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_cases, read_entries
-from uadbench.parts import is_part, sweep_tree
-from uadbench.store import require_apart, require_inside, write_together
+from uadbench.runtime.files import require_apart, require_inside, write_together
+from uadbench.runtime.parts import is_part, sweep_tree
 
 GENERATED = ("index.html", "README.md", "leaderboard.csv", "leaderboard.json")
 MODELS = "models"
@@ -25,10 +25,10 @@ def add(run: Path, root: Path) -> Entry:
     """
     from uadbench.leaderboard import checks
     from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim, slim_means
-    from uadbench.protocol import stored_protocol
-    from uadbench.results import RESULT
-    from uadbench.scores import SCORES, put_table
-    from uadbench.sharing import refuse_private, require_irreversible, shareable
+    from uadbench.protocols.schema import stored_protocol
+    from uadbench.results.anonymise import refuse_private, require_irreversible, shareable
+    from uadbench.results.schema import RESULT
+    from uadbench.results.scores import SCORES, put_table
 
     folder = run if run.is_dir() else run.parent
     told = Entry(folder / RESULT, read_untrusted(folder / RESULT))

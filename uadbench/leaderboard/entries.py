@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from uadbench.commands import command
-from uadbench.decimals import DIGITS
 from uadbench.errors import InputError
-from uadbench.parts import is_part
 from uadbench.registry import names_code
-from uadbench.results import Result, names_of, read_result
-from uadbench.scores import KEYS, TRAITS, read_scores_of, read_table
-from uadbench.store import file_name, write_text
+from uadbench.results.schema import Result, names_of, read_result
+from uadbench.results.scores import KEYS, TRAITS, read_scores_of, read_table
+from uadbench.runtime.commands import command
+from uadbench.runtime.files import file_name, write_text
+from uadbench.runtime.parts import is_part
+from uadbench.stats.decimals import DIGITS
 from uadbench.types import GIVEN
 
 RESULTS = "results"

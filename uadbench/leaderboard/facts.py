@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from uadbench.protocol import Protocol
-from uadbench.scores import KEYS
+from uadbench.protocols.schema import Protocol
+from uadbench.results.scores import KEYS
 from uadbench.types import Case, Scan
 
 FACTS = ("prevalence", "effective_reduction", "ap.ceiling")
@@ -29,8 +29,8 @@ def _facts(stored: str, keys: tuple[Key, ...]) -> pd.DataFrame:
     import torch
 
     from uadbench.metrics import localisation
-    from uadbench.metrics.standard import BrainSmoothing
-    from uadbench.testset import SimulatedCases
+    from uadbench.metrics.postprocessing import BrainSmoothing
+    from uadbench.simulation.testset import SimulatedCases
 
     protocol = Protocol.model_validate_json(stored)
     empty = np.zeros(protocol.lattice.shape, dtype=np.float32)

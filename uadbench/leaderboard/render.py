@@ -25,10 +25,10 @@ from uadbench.leaderboard.boards import (
     patients,
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
-from uadbench.resampling import Interval
-from uadbench.results import Result
-from uadbench.statistics import too_few
-from uadbench.text import in_csv, in_markdown, on_page
+from uadbench.results.schema import Result
+from uadbench.runtime.text import in_csv, in_markdown, on_page
+from uadbench.stats.bootstrap import Interval
+from uadbench.stats.paired import too_few
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:

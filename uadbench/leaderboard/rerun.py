@@ -12,9 +12,9 @@ from uadbench.leaderboard.boards import REPRODUCED, read_reproduced
 from uadbench.leaderboard.checks import protocol_of, recomputed
 from uadbench.leaderboard.entries import Entry, slim
 from uadbench.leaderboard.tolerance import Change, changes, incomparable, metrics_of, tolerance
-from uadbench.progress import Progress
-from uadbench.results import RESULT, Result
-from uadbench.store import write_json
+from uadbench.results.schema import RESULT, Result
+from uadbench.runtime.files import write_json
+from uadbench.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -118,10 +118,10 @@ def keep(reruns: list[Rerun], root: Path) -> None:
 def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.device, progress: Progress) -> Result:
     """One cell as committed, on a cohort; its result as it would be committed."""
     from uadbench.cohorts.opening import open_cohort
-    from uadbench.material import Selection, plan_material
+    from uadbench.results.scores import read_scores
+    from uadbench.runs.fold_data import Selection, plan_material
     from uadbench.runs.keys import Cell
     from uadbench.runs.run import run_cell
-    from uadbench.scores import read_scores
 
     committed = entry.result
     require_runnable(entry)

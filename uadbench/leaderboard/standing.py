@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from uadbench.commands import command
 from uadbench.errors import InputError
-from uadbench.reading import read_json
-from uadbench.store import LARGEST_SEALED
+from uadbench.runtime.commands import command
+from uadbench.runtime.files import LARGEST_SEALED
+from uadbench.runtime.reading import read_json
 
 BOARDS = "leaderboard.json"
 

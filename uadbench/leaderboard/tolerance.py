@@ -11,7 +11,7 @@ from scipy import stats
 from uadbench.errors import InputError
 from uadbench.metrics.catalogue import metric_of
 from uadbench.metrics.metric import Metric
-from uadbench.results import Bounded, Estimate, Result
+from uadbench.results.schema import Bounded, Estimate, Result
 from uadbench.types import HEALTHY, PATIENTS, UNSEEN
 
 SHARE_OF_INTERVAL = 0.1

@@ -14,7 +14,7 @@ from pathlib import Path
 from uadbench.errors import InputError
 from uadbench.leaderboard.checks import require_sound
 from uadbench.leaderboard.entries import read_entry, result_files
-from uadbench.progress import Progress
+from uadbench.runtime.progress import Progress
 
 WORTH_A_PROCESS = 6
 """So many results take longer than it takes to start a process and to draw the cases that they must have."""

@@ -36,7 +36,7 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
     Average precision is the sum over distinct thresholds of (R_n - R_(n-1)) P_n, without interpolation; AUROC is
     the Mann-Whitney statistic, in which a tie counts half. Both are scikit-learn's definitions
     (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch. On a CPU
-    this is compiled code (`compiled_ranking`), elsewhere torch, with equal results.
+    this is compiled code (`compiled.ranking`), elsewhere torch, with equal results.
 
     Parameters
     ----------
@@ -89,10 +89,10 @@ def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
 
     """
     if scores.device.type == "cpu":
-        from uadbench.metrics import compiled_sums
+        from uadbench.metrics.compiled import sums
 
         rows = zip(scores.float().contiguous(), reduction.float().contiguous(), strict=True)
-        found = [compiled_sums.correlation(one.numpy(), other.numpy()) for one, other in rows]
+        found = [sums.correlation(one.numpy(), other.numpy()) for one, other in rows]
         return torch.tensor(found, dtype=torch.float64)
     a, b = scores.double(), reduction.double()
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
@@ -108,10 +108,10 @@ def mean_inside(values: Tensor, where: Tensor) -> Tensor:
 def sum_where(values: Tensor, where: Tensor) -> Tensor:
     """Sums of values (N, V) float32 over the voxels `where` (V,) bool, (N,) float64."""
     if values.device.type == "cpu":
-        from uadbench.metrics import compiled_sums
+        from uadbench.metrics.compiled import sums
 
         rows, mask = values.float().contiguous(), where.numpy()
-        return torch.tensor([compiled_sums.sum_where(row.numpy(), mask) for row in rows], dtype=torch.float64)
+        return torch.tensor([sums.sum_where(row.numpy(), mask) for row in rows], dtype=torch.float64)
     return values.double() @ where.double()
 
 
@@ -128,7 +128,7 @@ def _refuse_nan(scores: Tensor, truth: Tensor) -> None:
 
 def compiled_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
     """The row of a case on a CPU, from (V,) scores: four numbers, recall and Dice at each level."""
-    from uadbench.metrics.compiled_ranking import rank_case
+    from uadbench.metrics.compiled.ranking import rank_case
 
     if len(positives) == 0:
         return _without_positives(len(negatives), len(levels))

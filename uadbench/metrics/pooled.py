@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from uadbench.metrics.compiled_ranking import BUCKETS, count_in_buckets
+from uadbench.metrics.compiled.ranking import BUCKETS, count_in_buckets
 
 Counts = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uadbench.gaussian import gaussian_matrix, gaussian_taps
+from uadbench.space.gaussian import gaussian_matrix, gaussian_taps
 
 REVISION = 2
 """Raise it whenever the same images get other numbers."""
@@ -28,7 +28,7 @@ def compare(
 
     Each case is computed from its own voxels alone, one after the other: its scores are bit-equal whatever stands
     beside it in the batch, and memory does not grow with the batch. On a CPU this is compiled code
-    (`compiled_similarity`), elsewhere torch; the two agree to 1e-6 where images have texture.
+    (`compiled.similarity`), elsewhere torch; the two agree to 1e-6 where images have texture.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def compiled_means(
     regions: Mapping[str, Tensor],
 ) -> Tensor:
     """Means over regions of squared error, absolute error and SSIM, (cases, pairs, regions, 3) float64, on a CPU."""
-    from uadbench.metrics.compiled_similarity import padded, region_sums, window
+    from uadbench.metrics.compiled.similarity import padded, region_sums, window
 
     cases = _count(images, regions)
     taps = gaussian_taps(SSIM_SIGMA, SSIM_RADIUS).astype(np.float32)

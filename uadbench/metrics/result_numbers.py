@@ -6,9 +6,9 @@ from math import inf
 
 from uadbench.metrics.metric import MELBA, PAPER, Metric
 
-_ANALYSIS = "uadbench.analysis"
-_SUBJECT = "uadbench.metrics.subject"
-_PROPORTIONS = "uadbench.proportions"
+_ANALYSIS = "uadbench.results.aggregate"
+_SUBJECT = "uadbench.metrics.scan_score"
+_PROPORTIONS = "uadbench.stats.detection"
 _RUN = "uadbench.runs.run:run_cell"
 
 HEADLINE = (
@@ -25,7 +25,7 @@ HEADLINE = (
         "headline.ap_interval",
         "95 %",
         "95 % interval of the ranking AP over test participants",
-        "uadbench.resampling:mean_intervals",
+        "uadbench.stats.bootstrap:mean_intervals",
         high=1,
     ),
     Metric(
@@ -86,7 +86,7 @@ HEADLINE = (
         "headline.validation_mse",
         "validation MSE",
         "mean squared error between healthy validation scans and their reconstructions, over the whole volume",
-        "uadbench.training:validation_mse",
+        "uadbench.training.loop:validation_mse",
         better="lower",
         unit="intensity²",
     ),
@@ -234,7 +234,7 @@ BOARD = (
         "board.group",
         "group",
         "no model in a group can be told apart from the best of it (paired tests over participants, Holm-adjusted)",
-        "uadbench.statistics:tie_groups",
+        "uadbench.stats.paired:tie_groups",
         "lower",
         low=1,
     ),
@@ -242,7 +242,7 @@ BOARD = (
         "board.rank",
         "rank",
         "interval (95 %) of the rank when participants, and seeds, are resampled",
-        "uadbench.statistics:rank_intervals",
+        "uadbench.stats.paired:rank_intervals",
         "lower",
         low=1,
     ),

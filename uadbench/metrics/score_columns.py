@@ -10,7 +10,7 @@ SKLEARN = "scikit-learn"
 
 _LOCALISATION = "uadbench.metrics.localisation"
 _RESTORATION = "uadbench.metrics.restoration"
-_SUBJECT = "uadbench.metrics.subject"
+_SUBJECT = "uadbench.metrics.scan_score"
 
 LOCALISATION = (
     Metric(

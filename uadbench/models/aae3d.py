@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.models.base import ReconstructionModel, adam, seeded_normal
-from uadbench.models.convolutional import Decoder, encoder, features
+from uadbench.models.layers.convolutional import Decoder, encoder, features
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

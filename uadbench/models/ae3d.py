@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.models.base import ReconstructionModel, adam
-from uadbench.models.convolutional import Decoder, encoder, features
+from uadbench.models.layers.convolutional import Decoder, encoder, features
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

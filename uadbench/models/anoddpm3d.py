@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from uadbench.models.base import ReconstructionModel, adam, cosine
-from uadbench.models.blocks import require_divisible, to_blocks, to_voxels
-from uadbench.models.centring import Centring
-from uadbench.models.diffusion import STEPS, PartialDiffusion, Prediction, denoiser
 from uadbench.models.extras import require_extra
-from uadbench.models.noise import coarse_noise
+from uadbench.models.layers.blocks import require_divisible, to_blocks, to_voxels
+from uadbench.models.layers.centring import Centring
+from uadbench.models.layers.diffusion import STEPS, PartialDiffusion, Prediction, denoiser
+from uadbench.models.layers.noise import coarse_noise
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.models.base import Model
-from uadbench.precision import lay_out
-from uadbench.reading import open_regular, parse_json, read_bytes
-from uadbench.store import atomic_path, file_hash, read_sealed, write_sealed
+from uadbench.models.precision import lay_out
+from uadbench.runtime.files import atomic_path, file_hash, read_sealed, write_sealed
+from uadbench.runtime.reading import open_regular, parse_json, read_bytes
 from uadbench.types import Grid
 
 WEIGHTS = "model.safetensors"

@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uadbench.atlas import brain_mask
 from uadbench.models.base import ReconstructionModel, adam, cosine
-from uadbench.models.blocks import require_divisible, to_blocks, to_voxels
-from uadbench.models.centring import Centring
 from uadbench.models.extras import require_extra
-from uadbench.models.noise import coarse_noise
+from uadbench.models.layers.blocks import require_divisible, to_blocks, to_voxels
+from uadbench.models.layers.centring import Centring
+from uadbench.models.layers.noise import coarse_noise
 from uadbench.registry import register_model
+from uadbench.space.atlas import brain_mask
 from uadbench.types import Batch, Grid
 
 PATCH = 2

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from uadbench import registry
-from uadbench.atlas import brain_mask
 from uadbench.errors import InputError
 from uadbench.models.base import Model
 from uadbench.registry import register_model
+from uadbench.space.atlas import brain_mask
 from uadbench.types import Batch, Grid
 
 

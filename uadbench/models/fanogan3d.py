@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.models.base import ReconstructionModel, adam, seeded_normal
-from uadbench.models.blocks import to_blocks
-from uadbench.models.convolutional import SLOPE, STRIDES, Decoder, coarse, encoder, features
+from uadbench.models.layers.blocks import to_blocks
+from uadbench.models.layers.convolutional import SLOPE, STRIDES, Decoder, coarse, encoder, features
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

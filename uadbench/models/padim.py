@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from uadbench.errors import InputError
-from uadbench.models.backbone import Network, Weights
+from uadbench.models.layers.backbone import Network, Weights
 from uadbench.models.patches import PatchModel, chunks
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uadbench.models.backbone import Network, Weights
+from uadbench.models.layers.backbone import Network, Weights
+from uadbench.models.layers.slices import PLANES
 from uadbench.models.patches import PatchModel, chunks
-from uadbench.models.slices import PLANES
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

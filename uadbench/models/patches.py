@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uadbench.errors import InputError
-from uadbench.models.backbone import Backbone, Network, Weights
 from uadbench.models.base import Model
-from uadbench.models.slices import PLANES, Plane
+from uadbench.models.layers.backbone import Backbone, Network, Weights
+from uadbench.models.layers.slices import PLANES, Plane
 from uadbench.types import Batch, Grid
 
 LEVELS = (1, 2)

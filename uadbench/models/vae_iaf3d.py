@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from uadbench.models.autoregressive import InverseAutoregressiveFlow
 from uadbench.models.base import seeded_normal
-from uadbench.models.convolutional import features
+from uadbench.models.layers.autoregressive import InverseAutoregressiveFlow
+from uadbench.models.layers.convolutional import features
 from uadbench.models.vae3d import VAE3D, squares
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.models.base import adam
-from uadbench.models.convolutional import encoder, features
+from uadbench.models.layers.convolutional import encoder, features
 from uadbench.models.vae3d import VAE3D, kl_divergence, sample, squares
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid

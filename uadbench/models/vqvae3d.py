@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.models.base import ReconstructionModel, adam
-from uadbench.models.blocks import to_blocks, to_voxels
-from uadbench.models.centring import Centring
-from uadbench.models.convolutional import coarse
 from uadbench.models.extras import require_extra
+from uadbench.models.layers.blocks import to_blocks, to_voxels
+from uadbench.models.layers.centring import Centring
+from uadbench.models.layers.convolutional import coarse
 from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 

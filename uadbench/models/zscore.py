@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uadbench.atlas import brain_mask
 from uadbench.models.base import Model, mean_image
 from uadbench.registry import register_model
+from uadbench.space.atlas import brain_mask
 from uadbench.types import Batch, Grid
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uadbench.examples import Examples
 from uadbench.report.brains import deepest
 from uadbench.report.figures import new_figure
+from uadbench.results.examples import Examples
 from uadbench.types import Volume
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uadbench import atlas
-from uadbench.examples import Examples
 from uadbench.report.figures import new_figure
+from uadbench.results.examples import Examples
+from uadbench.space import atlas
 from uadbench.types import Affine, Volume
 
 if TYPE_CHECKING:

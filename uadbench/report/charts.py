@@ -10,8 +10,8 @@ import pandas as pd
 
 from uadbench.report import paper
 from uadbench.report.figures import new_figure
-from uadbench.resampling import mean_intervals
-from uadbench.results import Result
+from uadbench.results.schema import Result
+from uadbench.stats.bootstrap import mean_intervals
 from uadbench.types import HEALTHY, UNSEEN, Values
 
 if TYPE_CHECKING:

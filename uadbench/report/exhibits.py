@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from uadbench.examples import Examples
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
-from uadbench.results import Result
+from uadbench.results.examples import Examples
+from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
 
 RESTORED = (

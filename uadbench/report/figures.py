@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from uadbench.examples import EXAMPLES, has_examples, read_examples
-from uadbench.results import Result
-from uadbench.store import atomic_path, require_inside
+from uadbench.results.examples import EXAMPLES, has_examples, read_examples
+from uadbench.results.schema import Result
+from uadbench.runtime.files import atomic_path, require_inside
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from uadbench.comparison import Pair
+from uadbench.results.compare import Pair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

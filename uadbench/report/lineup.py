@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
-from uadbench.examples import EXAMPLES, Examples, has_examples, read_examples
 from uadbench.report.brain_rows import BrainRows, Scale
 from uadbench.report.words import near, number
-from uadbench.results import Result
-from uadbench.store import atomic_path
+from uadbench.results.examples import EXAMPLES, Examples, has_examples, read_examples
+from uadbench.results.schema import Result
+from uadbench.runtime.files import atomic_path
 from uadbench.types import Volume
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from uadbench.examples import EXAMPLES, has_examples, read_examples
 from uadbench.metrics.catalogue import heading_of, metric_of
-from uadbench.progress import Progress
 from uadbench.report import paper
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.exhibits import exhibits
 from uadbench.report.people import about
 from uadbench.report.words import number
-from uadbench.resampling import RESAMPLES
-from uadbench.results import Result
-from uadbench.store import atomic_path, write_text
-from uadbench.text import in_csv, on_page
+from uadbench.results.examples import EXAMPLES, has_examples, read_examples
+from uadbench.results.schema import Result
+from uadbench.runtime.files import atomic_path, write_text
+from uadbench.runtime.progress import Progress
+from uadbench.runtime.text import in_csv, on_page
+from uadbench.stats.bootstrap import RESAMPLES
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:

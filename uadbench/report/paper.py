@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from uadbench.errors import InputError
-from uadbench.protocol import Protocol, load_protocol
-from uadbench.results import PaperTest, Result
+from uadbench.protocols.schema import Protocol, load_protocol
+from uadbench.results.schema import PaperTest, Result
 
 METRICS: Final = ("mse", "mae", "psnr", "ssim")
 

@@ -7,7 +7,7 @@ import pandas as pd
 from uadbench.metrics.catalogue import heading_of, metric_of
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.words import bounded, number, percent
-from uadbench.results import CohortCard, Result
+from uadbench.results.schema import CohortCard, Result
 
 
 def about(cohort: CohortCard) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from uadbench import atlas
-from uadbench.cohorts.card import Card
-from uadbench.cohorts.norms import BASE
+from uadbench.cohorts.card.card import Card
+from uadbench.cohorts.synthetic.norms import BASE
 from uadbench.report.figures import new_figure
-from uadbench.store import atomic_path
+from uadbench.runtime.files import atomic_path
+from uadbench.space import atlas
 from uadbench.types import Volume
 
 CUTS = {"axial": (2, 8.0), "coronal": (1, -30.0), "sagittal": (0, 6.0)}

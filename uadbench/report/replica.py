@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from uadbench.examples import Examples
 from uadbench.metrics.catalogue import heading_of, metric_of
 from uadbench.report import brains, charts, paper
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.words import near, number, percent
-from uadbench.results import Result
+from uadbench.results.examples import Examples
+from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, PATIENTS
 
 UNITS = (

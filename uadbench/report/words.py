@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uadbench.results import Bounded, Result
+from uadbench.results.schema import Bounded, Result
 
 NOT_AVAILABLE = "n/a"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from uadbench import analysis
 from uadbench.evaluation.evaluator import REVISIONS, Evaluator
-from uadbench.material import Material
 from uadbench.models.checkpoint import parameter_count
-from uadbench.protocol import is_shipped
-from uadbench.provenance import peak_memory_mib, provenance
-from uadbench.results import CohortCard, Cost, Fingerprint, ModelCard, ProtocolCard, Result, Training
+from uadbench.protocols.schema import is_shipped
+from uadbench.results import aggregate
+from uadbench.results.schema import CohortCard, Cost, Fingerprint, ModelCard, ProtocolCard, Result, Training
+from uadbench.runs.fold_data import Material
 from uadbench.runs.keys import Cell
-from uadbench.training import Curve, validation_mse
+from uadbench.runs.provenance import peak_memory_mib, provenance
+from uadbench.training.loop import Curve, validation_mse
 
 
 def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, cost: Cost) -> Result:
@@ -27,7 +27,7 @@ def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.D
     """
     material, protocol = cell.material, cell.material.protocol
     error = validation_mse(evaluator.model, evaluator.validation)
-    scored = analysis.aggregates(table, protocol, error, evaluator.calibration.thresholds)
+    scored = aggregate.aggregates(table, protocol, error, evaluator.calibration.thresholds)
     return Result(
         model=_model_part(cell, evaluator),
         cohort=_cohort_part(material),
@@ -50,7 +50,7 @@ def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.D
         score_hash=scored.score_hash,
         training=_training_part(curve),
         cost=cost,
-        provenance=provenance(cell.source, evaluator.device, {**REVISIONS, "analysis": analysis.REVISION}),
+        provenance=provenance(cell.source, evaluator.device, {**REVISIONS, "analysis": aggregate.REVISION}),
     )
 
 

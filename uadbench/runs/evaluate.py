@@ -9,12 +9,12 @@ import pandas as pd
 
 from uadbench.evaluation.evaluator import Evaluator, score_scans
 from uadbench.evaluation.pictures import case_volumes, scan_volumes
-from uadbench.examples import Examples
-from uadbench.progress import Progress
+from uadbench.results.examples import Examples
+from uadbench.results.scores import read_table, scans_put_aside, write_table
 from uadbench.runs import keys
 from uadbench.runs.keys import Cell
-from uadbench.scores import read_table, scans_put_aside, write_table
-from uadbench.store import write_json
+from uadbench.runtime.files import write_json
+from uadbench.runtime.progress import Progress
 from uadbench.types import UNSEEN
 
 PARTIAL = "evaluation"

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from uadbench.batches import Batches
+from uadbench.cohorts.batches import Batches
 from uadbench.errors import InputError
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import CURVE, WEIGHTS, build_model, copy_model, has_model, load_weights, save_model
-from uadbench.models.given_weights import load_given
-from uadbench.progress import Progress
-from uadbench.reading import read_json
+from uadbench.models.weights_file import load_given
 from uadbench.runs import keys
 from uadbench.runs.keys import STATE, Cell
-from uadbench.store import LARGEST_SEALED, atomic_path, keyed_seed, write_json
-from uadbench.training import Curve, train
+from uadbench.runtime.files import LARGEST_SEALED, atomic_path, keyed_seed, write_json
+from uadbench.runtime.progress import Progress
+from uadbench.runtime.reading import read_json
+from uadbench.training.loop import Curve, train
 
 ANEW = "anew"
 """In the folder of a run that was forgotten, until it has its result."""

@@ -11,21 +11,23 @@ from typing import Any
 
 import torch
 
-from uadbench import analysis, failures, registry
+from uadbench import registry
 from uadbench.errors import InputError
 from uadbench.evaluation.evaluator import REVISIONS
-from uadbench.material import TESTING, TRAINING, Material
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model, has_model
-from uadbench.models.given_weights import GivenWeights
-from uadbench.models.initial import Initial, initial_state
-from uadbench.protocol import is_shipped
-from uadbench.results import Result, read_result
-from uadbench.scores import has_scores
-from uadbench.source import source_digest
-from uadbench.store import content_hash, file_name
-from uadbench.training import REVISION as TRAINING_REVISION
-from uadbench.training import Curve
+from uadbench.models.initial_state import Initial, initial_state
+from uadbench.models.source import source_digest
+from uadbench.models.weights_file import GivenWeights
+from uadbench.protocols.schema import is_shipped
+from uadbench.results import aggregate
+from uadbench.results.schema import Result, read_result
+from uadbench.results.scores import has_scores
+from uadbench.runs import failures
+from uadbench.runs.fold_data import TESTING, TRAINING, Material
+from uadbench.runtime.files import content_hash, file_name
+from uadbench.training.loop import REVISION as TRAINING_REVISION
+from uadbench.training.loop import Curve
 
 STATE = "training.safetensors"
 """File in a run folder that an interrupted training continues from."""
@@ -121,7 +123,7 @@ class Cell:
         """What a result depends on: the weights, the test sets, how they are scored, what is known of the people."""
         material = self.material
         how = material.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
-        revisions = [REVISIONS, analysis.REVISION]
+        revisions = [REVISIONS, aggregate.REVISION]
         return content_hash(
             self.fit_key, material.testset_recipe, material.content(TESTING), how, revisions, material.told
         )

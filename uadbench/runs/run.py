@@ -10,22 +10,22 @@ from pathlib import Path
 
 import torch
 
-from uadbench import failures
-from uadbench.claims import claim
 from uadbench.evaluation.evaluator import Evaluator
-from uadbench.examples import EXAMPLES, write_examples
-from uadbench.material import Material
-from uadbench.parts import sweep_tree
-from uadbench.progress import Progress
-from uadbench.protocol import store_protocol
-from uadbench.results import PEOPLE
+from uadbench.protocols.schema import store_protocol
+from uadbench.results.examples import EXAMPLES, write_examples
+from uadbench.results.schema import PEOPLE
+from uadbench.results.scores import write_scored
+from uadbench.runs import failures
 from uadbench.runs.assemble import assembled_result, cost_of
 from uadbench.runs.evaluate import PARTIAL, case_scores, example_pictures, save_draws
 from uadbench.runs.fit import ANEW, fitted_model, take_weights, validation_batches
+from uadbench.runs.fold_data import Material
 from uadbench.runs.keys import Cell, Outcome
-from uadbench.scores import write_scored
-from uadbench.store import atomic_path, write_text
-from uadbench.timing import phase
+from uadbench.runtime.claims import claim
+from uadbench.runtime.files import atomic_path, write_text
+from uadbench.runtime.parts import sweep_tree
+from uadbench.runtime.profiling import phase
+from uadbench.runtime.progress import Progress
 
 
 def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uadbench.errors import UadbenchError
 from uadbench.models.base import Model
+from uadbench.runtime.timeouts import interrupted
 from uadbench.testing.examples import example_batches
 from uadbench.testing.form import check_defines_what_it_needs, check_documented, check_options_are_typed
 from uadbench.testing.inference import (
@@ -33,7 +34,6 @@ from uadbench.testing.learning import (
     check_seed,
     check_weights_are_declared,
 )
-from uadbench.timelimit import interrupted
 
 Check = Callable[[type[Model]], None]
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uadbench import atlas
-from uadbench.batches import Batches, make_batch
+from uadbench.cohorts.batches import Batches, make_batch
 from uadbench.models.base import Model, ReconstructionModel
-from uadbench.progress import Silent
-from uadbench.training import train
+from uadbench.runtime.progress import Silent
+from uadbench.space import atlas
+from uadbench.training.loop import train
 from uadbench.types import Batch, Grid, Intensity, Scan
 
 SMALL = Grid((16, 16, 16), 10.0, (-76.0, -91.0, -66.0))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from uadbench.batches import Batches
+from uadbench.cohorts.batches import Batches
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
-from uadbench.models.initial import initial_state
-from uadbench.progress import Silent
+from uadbench.models.initial_state import initial_state
+from uadbench.runtime.progress import Silent
 from uadbench.testing.examples import (
     answers_of,
     example_batches,
@@ -22,7 +22,7 @@ from uadbench.testing.examples import (
     require_losses,
     unseen_batch,
 )
-from uadbench.training import train
+from uadbench.training.loop import train
 
 STEPS = 12
 """Of training, within which every parameter gets a gradient."""

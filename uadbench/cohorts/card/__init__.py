@@ -1,0 +1,1 @@
+"""A cohort's card: what its scans measure like, beside published values."""

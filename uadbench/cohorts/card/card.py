@@ -1,0 +1,164 @@
+"""A cohort's card: what its scans measure like, beside what is published of healthy FDG PET.
+
+The same figures for any cohort, the phantom or a lab's own, so that the two can be laid side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.cohorts.base import Cohort, content_key, visits_of
+from uadbench.cohorts.card.figures import (
+    Figure,
+    age_figures,
+    patient_figures,
+    regional_figures,
+    reliability,
+    symmetry_figures,
+    template_figure,
+    voxel_figures,
+)
+from uadbench.cohorts.card.statistics import Crowd
+from uadbench.cohorts.findings import ScanError
+from uadbench.cohorts.splits.roles import Roles
+from uadbench.cohorts.splits.split import baseline
+from uadbench.cohorts.synthetic.norms import BASE, REGIONS
+from uadbench.errors import InputError
+from uadbench.runtime.progress import Progress
+from uadbench.space import atlas
+from uadbench.types import Volume
+
+REVISION = "1"
+"""Changes whenever the same scans would get another card."""
+
+RETESTED = 100
+SHOWN = 12
+
+
+@dataclass
+class Portrait:
+    """What the picture of a cohort shows, on `norms.BASE`."""
+
+    scans: list[Volume] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    mean: Volume | None = None
+    variation: Volume | None = None
+    reference: Volume | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A cohort's card.
+
+    Attributes
+    ----------
+    counts : participants, scans and what was measured
+    figures : every number with its band
+    """
+
+    cohort: str
+    version: str
+    fingerprint: str
+    counts: dict[str, int]
+    figures: tuple[Figure, ...]
+    portrait: Portrait = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the pictures."""
+        keys = ("name", "unit", "value", "low", "high", "verdict", "source", "note")
+        figures = [{key: getattr(figure, key) for key in keys} for figure in self.figures]
+        head = {"cohort": self.cohort, "version": self.version, "fingerprint": self.fingerprint}
+        return {**head, "revision": REVISION, "counts": self.counts, "figures": figures}
+
+
+def draw_card(
+    cohort: Cohort,
+    progress: Progress,
+    *,
+    healthy: str = "CN",
+    patients: str = "AD",
+    participants: int | None = None,
+    template: Path | None = None,
+) -> Card:
+    """Measure a cohort, one scan in memory at a time.
+
+    Parameters
+    ----------
+    healthy, patients : the `group` of each
+    participants : at most so many healthy participants (by default all)
+    template : an average FDG PET in MNI space (NIfTI) to lay beside the cohort's mean
+
+    Scans are measured at 2 mm, divided by their mean over cerebellum and pons.
+    Raises InputError for a cohort without two healthy participants, and for a scan that cannot be used.
+    """
+    table, roles = cohort.participants, Roles((healthy,), (patients,))
+    well = roles.healthy_rows(table, visits_of(cohort))
+    for line in (roles.counted(table), *roles.left_out(table, visits_of(cohort))):
+        progress.notice(f"{cohort.name}: {line}")
+    people = baseline(well)[:participants]
+    if len(people) < 2:
+        raise InputError(f"{cohort.name}: has {len(people)} participants of group '{healthy}'; say --healthy GROUP")
+    ill = baseline(roles.patient_rows(table))
+    again = _second_sessions(well, people)
+    rows = {"healthy": people, "again": again, "patients": ill}
+    portrait = Portrait(reference=None if template is None else _read_template(template))
+    crowds: dict[str, Crowd] = {}
+    with progress.task(
+        f"{cohort.name}: measuring {sum(map(len, rows.values()))} scans", sum(map(len, rows.values()))
+    ) as task:
+        for part, some in rows.items():
+            crowd = crowds[part] = Crowd()
+            for scan in cohort.scans(BASE, some.reset_index(drop=True)):
+                image = crowd.add(scan, coarse=part == "healthy")
+                if part == "healthy" and len(portrait.scans) < SHOWN:
+                    portrait.scans.append(image)
+                    portrait.names.append(f"{scan.participant}\n{scan.sex} {scan.age:.0f}")
+                task.advance(1, scan.participant)
+    portrait.mean, portrait.variation = crowds["healthy"].moments()
+    first = crowds["healthy"].values[_positions(people, again), 2] if len(again) else np.empty((0, len(REGIONS)))
+    figures = [
+        *regional_figures(crowds["healthy"]),
+        *symmetry_figures(crowds["healthy"]),
+        *voxel_figures(crowds["healthy"], portrait.variation),
+        reliability(first, crowds["again"]),
+        *age_figures(cohort, crowds["healthy"], progress),
+        *patient_figures(crowds["healthy"], crowds["patients"]),
+        template_figure(portrait.mean, portrait.reference),
+    ]
+    counts = {
+        "participants": int(table["participant_id"].nunique()),
+        "scans": len(table),
+        "healthy measured": len(people),
+        "patients measured": len(ill),
+        "rescans measured": len(again),
+    }
+    return Card(cohort.name, cohort.version, content_key(cohort, table), counts, tuple(figures), portrait)
+
+
+def _second_sessions(healthy: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """The second healthy session of the first participants who have one."""
+    known = healthy[healthy["participant_id"].isin(people["participant_id"])]
+    later = known.sort_values(["participant_id", "session_id"], kind="stable").groupby("participant_id").nth(1)
+    return pd.DataFrame(later.iloc[:RETESTED])
+
+
+def _positions(people: pd.DataFrame, again: pd.DataFrame) -> list[int]:
+    order = {name: position for position, name in enumerate(people["participant_id"])}
+    return [order[name] for name in again["participant_id"]]
+
+
+def _read_template(file: Path) -> Volume:
+    from uadbench.cohorts.io.nifti import read_volume
+
+    try:
+        image = read_volume(file)
+    except ScanError as error:
+        if error.finding.kind != "NaN":
+            raise
+        raise ScanError(replace(error.finding, advice="give a template without them")) from None  # it has no options
+    return atlas.resample(image.data, image.affine, BASE.affine, BASE.shape)

@@ -1,0 +1,194 @@
+"""The numbers of a cohort's card, each with its band and where the band comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from uadbench.cohorts.base import Cohort
+from uadbench.cohorts.card.statistics import SMOOTHING_MM, Crowd
+from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS
+from uadbench.runtime.progress import Progress
+from uadbench.space import atlas
+from uadbench.types import Values, Volume
+
+COMPONENTS, COMPONENT_SCANS = 32, 237
+"""The principal components are those of so many scans: the paper's training participants."""
+
+AGE_PEOPLE = 3000
+TABLE = tuple(name for name, region in REGIONS.items() if region.published)
+FRONT = ("superior frontal", "dorsolateral frontal", "orbitofrontal", "anterior cingulate", "insula")
+TEMPLATE = "correlation of the mean with a real average, in the brain"
+UNCHANGED = ("cerebellum", "pons", "lateral occipital", "pericalcarine")
+
+
+@runtime_checkable
+class KnowsRegions(Protocol):
+    """A cohort that can give regional values of any number of participants without images."""
+
+    def regional_values(self, count: int) -> Iterator[tuple[float, str, Sequence[float]]]:
+        """Age, sex and mean SUVR of each of `norms.REGIONS`."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the card.
+
+    `low` and `high` bound its band (None: open); `value` is None where it could not be measured, and `note` says why.
+    """
+
+    name: str
+    unit: str
+    value: float | None
+    low: float | None
+    high: float | None
+    source: str
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """ "pass", "fail" or "n/a"."""
+        if self.value is None:
+            return "n/a"
+        above = self.low is None or self.value >= self.low
+        return "pass" if above and (self.high is None or self.value <= self.high) else "fail"
+
+
+def regional_figures(crowd: Crowd) -> Iterator[Figure]:
+    """Mean and SD of the table's regions, and how much of their variance is shared."""
+    values = crowd.values[:, 2]
+    mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+    table = "537 healthy adults, published FreeSurfer table"
+    for name in TABLE:
+        known = REGIONS[name].mean
+        yield Figure(f"mean SUVR, {name}", "SUVR", float(mean[ROWS[name]]), 0.96 * known, 1.04 * known, table)
+    for name in TABLE[:-1]:
+        known = REGIONS[name].sd
+        yield Figure(f"between-subject SD, {name}", "SUVR", float(sd[ROWS[name]]), 0.7 * known, 1.3 * known, table)
+    relative = (values / mean - 1)[:, [ROWS[name] for name in TABLE[:-1]]]
+    power = np.linalg.svd(relative - relative.mean(axis=0), compute_uv=False) ** 2
+    share = float(100 * power[0] / power.sum())
+    note = "regions of the table, each relative to its mean"
+    yield Figure("first principal component of regional values", "% of variance", share, 40, 60, "published", note)
+
+
+def symmetry_figures(crowd: Crowd) -> Iterator[Figure]:
+    """Left against right, over the table's regions."""
+    rows = [ROWS[name] for name in TABLE[:-1]]
+    left, right = crowd.values[:, 0][:, rows], crowd.values[:, 1][:, rows]
+    together = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(left.T, right.T, strict=True)])
+    uneven = (200 * (left - right) / (left + right)).std(axis=0, ddof=1)
+    for what, unit, found, low, high in (
+        ("left-right correlation", "", together, 0.85, 0.98),
+        ("asymmetry SD", "%", uneven, 2, 4),
+    ):
+        for word, position in (
+            ("lowest", np.argmin(found)),
+            ("median", np.argsort(found)[len(found) // 2]),
+            ("highest", np.argmax(found)),
+        ):
+            note = TABLE[int(position)]
+            yield Figure(f"{what}, {word} region", unit, float(found[position]), low, high, "published", note)
+
+
+def voxel_figures(crowd: Crowd, variation: Volume) -> Iterator[Figure]:
+    """Voxelwise variation (SD / mean, (X, Y, Z)), contrast, and what principal components leave."""
+    low, middle, high = np.percentile(100 * variation[atlas.brain_mask(BASE)], [25, 50, 75])
+    maps = "published SD / mean maps"
+    yield Figure("voxelwise CV, lower quartile", "%", float(low), 8, None, maps)
+    yield Figure("voxelwise CV, median", "%", float(middle), 9, 12, maps)
+    yield Figure("voxelwise CV, upper quartile", "%", float(high), None, 14, maps)
+    templates = "real average templates"
+    yield Figure(
+        "grey to white", "ratio", float(np.mean(crowd.contrast)), 1.6, 2.05, templates, "grey > 0.6; deep white"
+    )
+    yield _unexplained(crowd)
+
+
+def _unexplained(crowd: Crowd) -> Figure:
+    """Variance of held-out scans that the principal components of others leave."""
+    name = f"variance beyond {COMPONENTS} components of {COMPONENT_SCANS} scans"
+    held_out = len(crowd.coarse) - COMPONENT_SCANS
+    note = f"held-out scans after {SMOOTHING_MM:g} mm smoothing"
+    if held_out < 20:
+        return Figure(name, "%", None, 25, 50, "ours", f"needs {COMPONENT_SCANS + 20} healthy participants")
+    known, other = np.stack(crowd.coarse[:COMPONENT_SCANS]), np.stack(crowd.coarse[COMPONENT_SCANS:])
+    mean = known.mean(axis=0)
+    axes = np.linalg.svd(known - mean, full_matrices=False)[2][:COMPONENTS]
+    off = other - mean
+    left = off - (off @ axes.T) @ axes
+    return Figure(name, "%", float(100 * np.square(left).sum() / np.square(off).sum()), 25, 50, "ours", note)
+
+
+def reliability(first: Values, again: Crowd) -> Figure:
+    """ICC(2,1) of regional values over two sessions (Shrout and Fleiss 1979), the lowest of the table's regions."""
+    name = "ICC of regional values, two sessions, lowest region"
+    if len(first) < 20:
+        return Figure(name, "", None, 0.85, None, "published", "needs 20 participants with two sessions")
+    second = again.values[:, 2]
+    found = [icc(np.stack([first[:, ROWS[n]], second[:, ROWS[n]]], axis=1)) for n in TABLE[:-1]]
+    note = f"{TABLE[int(np.argmin(found))]}; median {np.median(found):.3f}; {len(first)} participants"
+    return Figure(name, "", float(min(found)), 0.85, None, "published", note)
+
+
+def icc(ratings: Values) -> float:
+    """ICC(2,1), absolute agreement of single measurements, of (subjects, occasions); Shrout and Fleiss 1979."""
+    n, k = ratings.shape
+    mean = ratings.mean()
+    rows, columns = ratings.mean(axis=1) - mean, ratings.mean(axis=0) - mean
+    between, occasions = k * (rows**2).sum() / (n - 1), n * (columns**2).sum() / (k - 1)
+    rest = ((ratings - mean - rows[:, None] - columns) ** 2).sum() / ((n - 1) * (k - 1))
+    return float((between - rest) / (between + (k - 1) * rest + k * (occasions - rest) / n))
+
+
+def age_figures(cohort: Cohort, crowd: Crowd, progress: Progress) -> Iterator[Figure]:
+    """Per cent change per decade, from a regression on age and sex."""
+    if isinstance(cohort, KnowsRegions):
+        with progress.task(f"{cohort.name}: regional values of {AGE_PEOPLE} participants", AGE_PEOPLE) as task:
+            known = []
+            for one in cohort.regional_values(AGE_PEOPLE):
+                known.append(one)
+                task.advance(1)
+        ages, sexes = np.array([one[0] for one in known]), [one[1] for one in known]
+        values, note = np.array([one[2] for one in known]), f"{AGE_PEOPLE} participants, without images"
+    else:
+        usable = np.isfinite(crowd.ages)
+        ages, values = np.array(crowd.ages)[usable], crowd.values[usable, 2]
+        sexes, note = list(np.array(crowd.sexes)[usable]), f"{usable.sum()} participants"
+    source = "Loessner 1995, Shen 2012, Allocca 2021"
+    enough = len(ages) >= 50 and np.std(ages) > 1
+    if enough:
+        women = np.array([0.5 if sex == "F" else -0.5 if sex == "M" else 0.0 for sex in sexes])
+        design = np.stack([np.ones(len(ages)), (ages - ages.mean()) / 10, women - women.mean()], axis=1)
+        slopes = 100 * np.linalg.lstsq(design, values, rcond=None)[0][1] / values.mean(axis=0)
+    else:
+        note = "needs 50 healthy participants with an age"
+    for names, low, high in ((FRONT, -4.0, -2.0), (UNCHANGED, -0.7, 0.7)):
+        for name in names:
+            value = float(slopes[ROWS[name]]) if enough else None
+            yield Figure(f"age slope, {name}", "% per decade", value, low, high, source, note)
+
+
+def patient_figures(healthy: Crowd, ill: Crowd) -> Iterator[Figure]:
+    """Patients against healthy participants in the AD meta-region."""
+    change = ratio = None
+    note = f"{len(ill.meta)} patients; angular, posterior cingulate, inferior temporal"
+    if len(ill.meta) >= 10:
+        change = float(100 * (np.mean(ill.meta) / np.mean(healthy.meta) - 1))
+        ratio = float(np.std(ill.meta, ddof=1) / np.std(healthy.meta, ddof=1))
+    else:
+        note = "needs 10 patients; say --patients GROUP"
+    source = "Landau 2011"
+    yield Figure("patients against controls, AD meta-region", "%", change, -28, -18, source, note)
+    yield Figure("patients' SD to controls', AD meta-region", "ratio", ratio, 1, None, source, note)
+
+
+def template_figure(mean: Volume, template: Volume | None) -> Figure:
+    """The cohort's mean against a real average, both (X, Y, Z) on `norms.BASE`."""
+    if template is None:
+        return Figure(TEMPLATE, "", None, 0.80, None, "template", "say --template FILE")
+    brain = atlas.brain_mask(BASE)
+    return Figure(TEMPLATE, "", float(np.corrcoef(mean[brain], template[brain])[0, 1]), 0.80, None, "template")

@@ -1,0 +1,1 @@
+"""Files of scans and tables of people: read, checked and written."""

@@ -1,0 +1,116 @@
+"""A cohort written to disk as a CAPS tree, so that any tool in any language can read it."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from uadbench.cohorts.base import COLUMNS, Cohort, is_id
+from uadbench.cohorts.io.forms import mni
+from uadbench.cohorts.io.nifti import HEADER_BYTES, write_volume
+from uadbench.cohorts.io.text_tables import read_table
+from uadbench.errors import InputError
+from uadbench.runtime import files
+from uadbench.runtime.parts import is_bare, sweep
+from uadbench.runtime.progress import Progress
+from uadbench.runtime.reading import read_json
+from uadbench.types import Grid
+
+CAPS_GRID = Grid((169, 208, 179), 1.0, (-84.0, -119.0, -78.0))
+"""Clinica's cropped space: MNI152NLin2009cSym, desc-Crop, 1 mm."""
+
+DESCRIPTION = "dataset_description.json"
+
+
+def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Progress) -> None:
+    """Write scans at 1 mm with the names that Clinica's pet-linear gives, then the tables.
+
+    The tables are written last, when every scan is whole: without them the tree cannot be opened as a cohort.
+
+    Parameters
+    ----------
+    rows : rows of `cohort.participants`
+    folder : a new or empty folder, or an earlier export of the same cohort, which is then completed:
+        whole files are kept, a file that was cut short is written again
+
+    Raises InputError for a folder that holds anything else, store.Unwritable when the disk is full.
+    """
+    for name in (*rows["participant_id"], *rows["session_id"]):
+        if not is_id(name) or files.file_name(name) != name:
+            raise InputError(
+                f"{cohort.name}: {name[:80]!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
+            )
+    _claim(folder, cohort)
+    paths = [folder / scan_path(p, s) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
+    files.require_inside(folder, *paths)
+    for place in {path.parent for path in paths}:
+        sweep(place)
+    missing = [position for position, path in enumerate(paths) if not _whole(path)]
+    if len(missing) < len(paths):
+        progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans are there already")
+    label = f"export {cohort.name}: {len(missing)} scans on {CAPS_GRID}"
+    waiting: deque[Future[None]] = deque()
+    with progress.task(label, len(missing)) as task, ThreadPoolExecutor(2) as pool:
+        for position, scan in zip(missing, cohort.scans(CAPS_GRID, rows.iloc[missing]), strict=True):
+            waiting.append(pool.submit(write_volume, paths[position], scan.data, mni(scan.affine)))
+            if len(waiting) > 2:
+                waiting.popleft().result()
+                task.advance(1)
+        while waiting:
+            waiting.popleft().result()
+            task.advance(1)
+    _write_tables(folder, rows)
+
+
+def scan_path(participant: str, session: str) -> Path:
+    """Where a scan lies in a CAPS tree."""
+    space = "space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2"
+    return Path(
+        "subjects", participant, session, "pet_linear", f"{participant}_{session}_trc-18FFDG_{space}_pet.nii.gz"
+    )
+
+
+def _claim(folder: Path, cohort: Cohort) -> None:
+    """Make the folder ours, or make sure that it is: only an export of this cohort is written into."""
+    description = folder / DESCRIPTION
+    source = {"Name": "uadbench", "Cohort": cohort.name, "Version": cohort.version}
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a new or empty folder")
+    if folder.is_dir() and not is_bare(folder):
+        if not (folder / "subjects").is_dir() and not description.is_file():
+            raise InputError(f"{folder}: is not empty and no CAPS tree; give a new or empty folder")
+        try:
+            present = read_json(description, files.LARGEST_SEALED, links=True)["GeneratedBy"]
+        except (OSError, ValueError, KeyError, TypeError):
+            present = None
+        if present != [source]:
+            raise InputError(f"{folder}: holds another CAPS tree, not cohort {cohort.name}; give a new or empty folder")
+        return
+    files.require_writable(folder)
+    told = {"Name": cohort.name, "BIDSVersion": "1.7.0", "CAPSVersion": "1.0.0", "DatasetType": "derivative"}
+    files.write_json(description, {**told, "GeneratedBy": [source]})
+
+
+def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
+    """participants.tsv and sessions.tsv, with the rows of earlier exports kept."""
+    sessions = rows.loc[:, list(COLUMNS)].rename(columns={"group": "diagnosis"}).astype(object)
+    earlier = folder / "sessions.tsv"
+    if earlier.is_file():
+        sessions = pd.concat([read_table(earlier), sessions])
+    sessions = sessions.replace("", "n/a").drop_duplicates(["participant_id", "session_id"], keep="last")
+    sessions = sessions.sort_values(["participant_id", "session_id"])
+    people = sessions.drop_duplicates("participant_id").rename(columns={"age": "age_bl", "diagnosis": "diagnosis_bl"})
+    for name, table in (("sessions.tsv", sessions), ("participants.tsv", people.drop(columns="session_id"))):
+        files.write_text(folder / name, table.to_csv(sep="\t", index=False, na_rep="n/a"))
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there to its last byte: gzip ends with the length of what it holds."""
+    if not path.is_file() or path.stat().st_size < 1000:
+        return False
+    with path.open("rb") as handle:
+        handle.seek(-4, 2)
+        return int.from_bytes(handle.read(4), "little") == HEADER_BYTES + 4 * CAPS_GRID.size

@@ -1,0 +1,1 @@
+"""How the phantom's people and scans are made."""

@@ -1,0 +1,210 @@
+"""The average healthy brain behind the phantom: where uptake is, how much, and how it varies with place.
+
+Everything here is the same for every participant and is prepared once per process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage, spatial, stats
+
+from uadbench.cohorts.synthetic import norms
+from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS, WHITE
+from uadbench.space import atlas
+from uadbench.types import Mask, Volume
+
+# Nodes of the networks whose uptake varies together: MNI (|x|, y, z) in mm, mirrored to both sides.
+NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "default mode": ((6, -54, 26), (46, -66, 32), (6, 52, 4), (60, -20, -14)),
+    "visual": ((10, -88, 4), (12, -70, 4), (32, -88, 6), (20, -66, -8)),
+    "sensorimotor": ((42, -22, 54), (6, -16, 60), (54, -6, 26)),
+    "frontoparietal": ((42, 32, 28), (44, -52, 48), (26, 16, 54)),
+    "salience": ((38, 14, 2), (4, 28, 26)),
+    "temporal": ((40, 10, -32), (54, -32, -16), (24, -18, -20)),
+    "subcortical": ((12, -18, 8), (26, 4, 2), (12, 14, 10)),
+    "orbitofrontal": ((24, 34, -16), (6, 40, -20)),
+}
+
+
+PARCELS = 120
+"""Parcels of each half of the forebrain, about 2 cm wide."""
+
+MEAN_BLUR = 9.5
+"""FWHM in mm of the blur in an average over people: the scanner's 8 mm, and their differences in shape."""
+
+MEAN_WIDENING = 0.5
+"""How much grey matter beside fluid the mean participant has lost."""
+
+WIDENING_PER_DECADE = 0.15
+"""How much more grey matter beside fluid is lost in ten years."""
+
+SPREAD_GAIN = {"posterior cingulate": 0.9, "isthmus cingulate": 0.8, "mesial temporal": 1.2, "lateral temporal": 1.1}
+"""What regional SDs are multiplied by before the blur: shape and neighbours add to some, and take from others."""
+
+SOLVER_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps on the base lattice, (X, Y, Z) float32 tensors.
+
+    `uptake` is grey and white matter together before the blur; `grey_part` is grey matter's share of it;
+    `near_fluid` is the fluid around a voxel, 0..1, which grey matter recedes from when sulci widen;
+    `cerebrum` is 1 in the forebrain, 0 in cerebellum and brain stem; `spread` is the local between-subject
+    SD relative to 8 %; `slope` is the relative change per decade; `leftness`
+    goes from 1 on the forebrain's left to -1 on its right; `networks` is (8, X, Y, Z); `swelling` is
+    (X, Y, Z, 3), the outward shift in mm around ventricles that grow by 1 mm; `scalp` is 1 in a shell around
+    the head; `reference` is where the mean is SUVR 1; `parcels` (int64) numbers the parcels: from 0 on the
+    left, from PARCELS their mirror images on the right, 2 PARCELS where there is none.
+    """
+
+    uptake: torch.Tensor
+    grey_part: torch.Tensor
+    near_fluid: torch.Tensor
+    cerebrum: torch.Tensor
+    spread: torch.Tensor
+    slope: torch.Tensor
+    leftness: torch.Tensor
+    networks: torch.Tensor
+    swelling: torch.Tensor
+    scalp: torch.Tensor
+    reference: torch.Tensor
+    parcels: torch.Tensor
+
+
+@cache
+def maps() -> Maps:
+    """Prepare the maps (a few seconds, once per process)."""
+    grey, white = norms.tissue("grey"), norms.tissue("white")
+    brain = atlas.brain_mask(BASE)
+    groups = _region_groups()
+    fluid = np.clip(1 - grey - white, 0, 1) * brain
+    hind = brain & (groups == ROWS["cerebellum"]) | norms.brain_stem()
+    near_fluid = _smooth(fluid, 2.0)
+    uptake, grey_part = _solve(grey, white, near_fluid, groups)
+    spread = np.array(
+        [SPREAD_GAIN.get(name, 1.0) * region.sd / region.mean / 0.08 for name, region in REGIONS.items()],
+        dtype=np.float32,
+    )
+    outside = ndimage.distance_transform_edt(~brain, sampling=BASE.voxel_mm)
+    fields = {
+        "uptake": uptake,
+        "grey_part": grey_part,
+        "near_fluid": near_fluid,
+        "cerebrum": 1 - _smooth(hind.astype(np.float32), 4.0),
+        "spread": _spread_out(spread[groups], grey, 6.0) * (1 - 0.3 * white),
+        "slope": _solve_slope(uptake, grey_part, grey, near_fluid, groups),
+        "leftness": -np.tanh(norms.millimetres()[0] / 10) * (1 - _smooth(hind.astype(np.float32), 4.0)),
+        "networks": _network_maps(),
+        "swelling": _swelling(fluid, brain),
+        "scalp": ((outside > 10) & (outside < 16)).astype(np.float32),
+        "reference": norms.reference(),
+        "parcels": _parcels(brain, hind),
+    }
+    return Maps(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in fields.items()})
+
+
+def _region_groups() -> npt.NDArray[np.int64]:
+    """The row of REGIONS that each voxel belongs to: its own label's, or the nearest label's."""
+    own = norms.region_of_voxel()
+    nearest = ndimage.distance_transform_edt(own < 0, return_distances=False, return_indices=True)
+    return np.asarray(own[tuple(nearest)])
+
+
+def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]) -> tuple[Volume, Volume]:
+    """Uptake before the blur such that the mean person's blurred regional means are the table's.
+
+    Fixed-point iteration on the levels of the regions, deep white matter and the pons. The cerebellum's
+    own level only sets the unit: SUVR is relative to it. Returns the whole uptake and its grey part.
+    """
+    inside, own = norms.measured(), norms.region_of_voxel()
+    stem = _smooth(norms.brain_stem().astype(np.float32), 3.0)
+    kept = np.exp(-MEAN_WIDENING * near_fluid)
+    targets = np.array([region.mean for region in REGIONS.values()] + [WHITE])
+    levels = targets * np.array([1.3] * len(REGIONS) + [0.85])
+    for _ in range(SOLVER_STEPS):
+        grey_part = grey * _spread_out(levels[:-1].astype(np.float32)[groups], grey, 2.5)
+        white_part = white * (levels[-1] + (levels[ROWS["pons"]] - levels[-1]) * stem).astype(np.float32)
+        image = _smooth(grey_part * kept + white_part, MEAN_BLUR / 2.3548)
+        image /= image[norms.reference()].mean()
+        regional = np.bincount(own[inside], weights=image[inside]) / np.bincount(own[inside])
+        ratio = targets / [*regional, image[norms.deep_white()].mean()]
+        ratio[ROWS["cerebellum"]] = 1
+        levels *= ratio
+    return grey_part + white_part, grey_part
+
+
+def _solve_slope(
+    uptake: Volume, grey_part: Volume, grey: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]
+) -> Volume:
+    """Relative change of uptake per decade such that the blurred regional means change as the table says.
+
+    Sulci widen too, and take their share; SUVR is relative to cerebellum and pons, whose own change is 0.
+    """
+    inside, own = norms.measured(), norms.region_of_voxel()
+    voxels = np.bincount(own[inside])
+
+    def regional(volume: Volume) -> npt.NDArray[np.float64]:
+        blurred = _smooth(volume, MEAN_BLUR / 2.3548)
+        return np.asarray(np.bincount(own[inside], weights=blurred[inside]) / voxels)
+
+    kept = np.exp(-MEAN_WIDENING * near_fluid)
+    image = uptake - grey_part * (1 - kept)
+    widening = regional(-WIDENING_PER_DECADE * near_fluid * kept * grey_part)
+    mean = regional(image)
+    targets = np.array([region.slope / 100 for region in REGIONS.values()])
+    levels = targets.copy()
+    for _ in range(SOLVER_STEPS // 2):
+        slope = _spread_out(levels.astype(np.float32)[groups], grey, 5.0)
+        levels += targets - (regional(image * slope) + widening) / mean
+    return slope
+
+
+def _spread_out(values: Volume, weights: Volume, sigma_mm: float) -> Volume:
+    """Blur a regional map so that no atlas border is left in it; grey matter alone gives its value."""
+    return np.asarray(_smooth(values * (weights + 1e-3), sigma_mm) / _smooth(weights + 1e-3, sigma_mm))
+
+
+def _smooth(volume: Volume, sigma_mm: float) -> Volume:
+    return np.asarray(ndimage.gaussian_filter(volume, sigma_mm / BASE.voxel_mm), dtype=np.float32)
+
+
+def _network_maps() -> Volume:
+    """(networks, X, Y, Z): Gaussian hills of 18 mm SD around each node and its mirror image."""
+    hills = []
+    for nodes in NETWORKS.values():
+        both = [(sign * x, y, z) for x, y, z in nodes for sign in (-1, 1)]
+        hills.append(np.asarray(np.max([np.exp(-0.5 * norms.ellipsoid(node, (18, 18, 18))) for node in both], axis=0)))
+    return np.stack(hills)
+
+
+def _parcels(brain: Mask, hind: Mask) -> npt.NDArray[np.int64]:
+    """(X, Y, Z): a parcellation that follows no atlas: cells around quasi-random points, mirrored.
+
+    Healthy people differ parcel by parcel too. Lesions are drawn on AAL3, and must not share those borders.
+    """
+    x, y, z = (np.broadcast_to(m, BASE.shape) for m in norms.millimetres())
+    places = np.stack([np.abs(x), y, z], axis=-1)
+    forebrain = brain & ~hind
+    points = places[forebrain & (x > 0)]
+    low, high = points.min(axis=0), points.max(axis=0)
+    drawn = low + (high - low) * stats.qmc.Halton(3, scramble=False).random(20 * PARCELS)
+    near, _ = spatial.KDTree(points).query(drawn)
+    centres = drawn[near < 2 * BASE.voxel_mm][:PARCELS]
+    cells = np.full(BASE.shape, 2 * PARCELS)
+    cells[forebrain] = spatial.KDTree(centres).query(places[forebrain])[1] + PARCELS * (x[forebrain] > 0)
+    return cells
+
+
+def _swelling(fluid: Volume, brain: Mask) -> Volume:
+    """(X, Y, Z, 3): how far tissue moves, in mm, when the ventricles' walls move out by about 1 mm."""
+    depth = ndimage.distance_transform_edt(brain, sampling=BASE.voxel_mm)
+    ventricles = (fluid > 0.5) & (depth > 22)
+    hill = _smooth(ventricles.astype(np.float32), 6.0)
+    outward = -np.stack(list(np.gradient(hill, BASE.voxel_mm)), axis=-1)
+    return np.asarray(outward / np.linalg.norm(outward, axis=-1).max(), dtype=np.float32)

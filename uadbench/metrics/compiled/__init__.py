@@ -1,0 +1,1 @@
+"""Loops over voxels as machine code, for the metrics on a CPU."""

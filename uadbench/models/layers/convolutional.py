@@ -1,0 +1,78 @@
+"""The encoder and decoder that the paper's autoencoders share: three strided convolutions, one dense layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.errors import InputError
+from uadbench.models.base import mean_image
+from uadbench.models.layers.depth_to_space import DoublingConvTranspose3d
+from uadbench.types import Batch, Grid
+
+STRIDES = 3
+SLOPE = 0.2
+
+
+def encoder(grid: Grid, width: int) -> nn.Sequential:
+    """Three 3D convolutions (stride 2; `width`, 2 `width`, 4 `width` filters), each with batch norm and leaky ReLU.
+
+    (N, 1, X, Y, Z) to (N, features); the dense layer is the model's own.
+    Raises InputError if the grid cannot be halved three times.
+    """
+    coarse(grid)
+    layers: list[nn.Module] = []
+    for incoming, filters in ((1, width), (width, 2 * width), (2 * width, 4 * width)):
+        convolution = nn.Conv3d(incoming, filters, kernel_size=3, stride=2, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm3d(filters), nn.LeakyReLU(SLOPE)]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+class Decoder(nn.Module):
+    """The encoder mirrored: one dense layer, three transposed convolutions, a sigmoid.
+
+    `offset` is a fixed volume added before the sigmoid. At 0 the network is the plain one; at the
+    logit of the mean training scan it starts from that scan instead of from grey, and does not
+    spend a short training on the black background.
+    """
+
+    offset: Tensor
+
+    def __init__(self, grid: Grid, width: int, latent: int) -> None:
+        super().__init__()
+        shape = coarse(grid)
+        self.dense = nn.Linear(latent, 4 * width * shape[0] * shape[1] * shape[2])
+        self.unflatten = nn.Unflatten(1, (4 * width, *shape))
+        layers: list[nn.Module] = []
+        for incoming, filters in ((4 * width, 2 * width), (2 * width, width)):
+            convolution = nn.ConvTranspose3d(
+                incoming, filters, kernel_size=3, stride=2, padding=1, output_padding=1, bias=False
+            )
+            layers += [convolution, nn.BatchNorm3d(filters), nn.LeakyReLU(SLOPE)]
+        self.convolutions = nn.Sequential(*layers, DoublingConvTranspose3d(width, 1))
+        self.register_buffer("offset", torch.zeros(grid.shape))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) to (N, 1, X, Y, Z) in 0..1."""
+        return torch.sigmoid(self.convolutions(self.unflatten(self.dense(z))) + self.offset)
+
+    def start_from_mean(self, batches: Iterable[Batch]) -> None:
+        """Set the offset to the logit of the mean training scan."""
+        self.offset.copy_(torch.logit(mean_image(batches).clamp(1e-3, 1 - 1e-3)))
+
+
+def coarse(grid: Grid) -> tuple[int, int, int]:
+    """The shape after three halvings."""
+    factor = 2**STRIDES
+    if any(n % factor for n in grid.shape):
+        raise InputError(f"the grid {grid} cannot be halved {STRIDES} times; use sizes divisible by {factor}")
+    x, y, z = grid.shape
+    return x // factor, y // factor, z // factor
+
+
+def features(grid: Grid, width: int) -> int:
+    """How many numbers the encoder gives."""
+    x, y, z = coarse(grid)
+    return 4 * width * x * y * z

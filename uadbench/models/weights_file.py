@@ -1,0 +1,114 @@
+"""Weights from a file: found, hashed, and read into a model, or refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uadbench.errors import InputError
+from uadbench.models.base import Model
+from uadbench.models.checkpoint import CARD, WEIGHTS, most_bytes, read_tensors
+from uadbench.registry import names_code
+from uadbench.runtime.files import file_hash, read_sealed
+
+PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
+"""Endings of files that torch.load reads by running what is in them."""
+
+CONVERT = (
+    "from safetensors.torch import save_file; "
+    "save_file({name: value.contiguous() for name, value in model.state_dict().items()}, 'weights.safetensors')"
+)
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights that somebody else trained.
+
+    `digest` is the SHA-256 of the file. `options` are those that the run folder tells of, where one was given: the
+    model is built with them unless the user sets others. None of them names a file of code: that is for the user to do.
+    """
+
+    file: Path
+    digest: str
+    options: Mapping[str, Any]
+
+
+def find_weights(reference: Path) -> GivenWeights:
+    """The weights of a safetensors file, or of a run folder that holds one.
+
+    Raises InputError if there are none, or they lie in a pickle, which runs whatever code is in it when it is read.
+    """
+    file = reference / WEIGHTS if reference.is_dir() else reference
+    if not file.is_file():
+        raise InputError(
+            f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}"
+        )
+    if file != reference and file.is_symlink():
+        raise InputError(f"--checkpoint {file}: is a link; give the file that it leads to")
+    if file.suffix.lower() in PICKLES:
+        raise InputError(
+            f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "
+            f"your model and write safetensors: {CONVERT}"
+        )
+    digest, card = file_hash(file), _card(reference) if reference.is_dir() else {}
+    sums, options = (told if isinstance(told := card.get(part), dict) else {} for part in ("sha256", "options"))
+    if sums.get(WEIGHTS, digest) != digest:
+        raise InputError(f"--checkpoint {file}: is damaged; give the command that made it again")
+    return GivenWeights(file, digest, {name: value for name, value in options.items() if not names_code(value)})
+
+
+def load_given(model: Model, weights: GivenWeights) -> str:
+    """Read the weights into a model; returns the prefix of the names in the file that the model's names lack, or "".
+
+    Wrappers add one: DataParallel `module.`, many Lightning modules `model.`, torch.compile `_orig_mod.`, and nested
+    wrappers several.
+
+    Raises InputError if the file is damaged, holds what is not finite, was changed since it was found, or has other
+    tensors than the model: the first is named, with the two shapes.
+    """
+    tensors = read_tensors(weights.file, most_bytes(model), links=True, digest=weights.digest)
+    prefix = _wrapped_in(tensors, model.state_dict())
+    tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    _require_fit(weights.file, tensors, model)
+    model.load_state_dict(tensors)
+    return prefix
+
+
+def _wrapped_in(names: Collection[str], own: Collection[str]) -> str:
+    """What stands before the model's names in a file: "", or a beginning that ends in a dot.
+
+    It is the one under which most of the model's names are there, the shortest of several.
+    """
+    anchor = max(own, key=len, default="")
+    before = {name.removesuffix(anchor) for name in names if name.endswith(f".{anchor}")}
+    return max(sorted({"", *before}, key=len), key=lambda start: sum(start + name in names for name in own))
+
+
+def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> None:
+    own = model.state_dict()
+    advice = f"are {model.registered_name or type(model).__name__} and its options (--set) those that were trained?"
+    for name, value in own.items():
+        if name not in tensors:
+            raise InputError(f"{file}: has no tensor '{name}', which the model has; {advice}")
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)} in the file and {tuple(value.shape)} in the model"
+            raise InputError(f"{file}: '{name}' is {shapes}; {advice}")
+        if tensors[name].is_complex():
+            raise InputError(f"{file}: '{name}' holds complex numbers")
+        if not all(tensors[name].to(dtype).isfinite().all() for dtype in (torch.float64, value.dtype)):
+            raise InputError(f"{file}: '{name}' holds numbers that are not finite")
+    if extra := sorted(set(tensors) - set(own)):
+        raise InputError(f"{file}: holds '{extra[0]}', which the model has not; {advice}")
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What a run folder tells of its model; nothing where there is no card, or a damaged one."""
+    try:
+        return read_sealed(folder / CARD)
+    except (OSError, ValueError, RecursionError):
+        return {}

@@ -1,0 +1,1 @@
+"""The frozen protocols, and the schema that each of them keeps."""

@@ -1,0 +1,1 @@
+"""The schema of results, and what is computed from the scores of cases."""

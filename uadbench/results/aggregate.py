@@ -1,0 +1,263 @@
+"""From one row a case to what is said of a model: what ranks, whom it would call ill, and from which severity on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from uadbench.cohorts.base import STRATA
+from uadbench.metrics.scan_score import SubjectThreshold, Threshold, subject_threshold
+from uadbench.protocols.schema import Protocol
+from uadbench.results.schema import (
+    Bounded,
+    DetectedTestSet,
+    Detection,
+    Headline,
+    PaperTest,
+    SeverityResponse,
+    Stratum,
+    TestSetScores,
+    VoxelThreshold,
+    rounded,
+)
+from uadbench.results.scores import by_testset, ranking_scores, score_hash, summarise
+from uadbench.stats.bootstrap import Interval, mean_intervals, share_interval
+from uadbench.stats.detection import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
+from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, Values, is_dementia
+
+SCORE = "subject.score"
+RESIDUAL = "residual.whole.mse"
+REVISION = 1
+"""Raise it whenever the same scores would lead to other claims."""
+
+DETECTED = 0.5
+"""A severity is detectable where the lower bound of the sensitivity reaches this."""
+
+CLINICAL = "mmse"
+
+
+@dataclass(frozen=True)
+class Aggregates:
+    """Every part of a result that follows from its case scores."""
+
+    headline: Headline
+    detection: Detection
+    strata: list[Stratum]
+    scores: list[TestSetScores]
+    score_hash: str
+
+
+def aggregates(
+    table: pd.DataFrame,
+    protocol: Protocol,
+    validation_mse: float | None,
+    voxel_thresholds: Mapping[float, Threshold],
+) -> Aggregates:
+    """Compute every part of a result that follows from one row a case; arguments as in `headline` and `detection`."""
+    return Aggregates(
+        headline=headline(table, protocol, validation_mse),
+        detection=detection(table, protocol, voxel_thresholds),
+        strata=strata(table, protocol),
+        scores=summarise(table),
+        score_hash=score_hash(table),
+    )
+
+
+def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | None) -> Headline:
+    """The numbers a table shows first; `validation_mse` is the model's on healthy validation scans."""
+    severities = protocol.ranking.severities
+    (ranked,) = mean_intervals(_values(ranking_scores(table, severities))[:, None])
+
+    def mean(column: str, halves: str = "both") -> float | None:
+        return _number(ranking_scores(table, severities, column, halves).mean(skipna=False))
+
+    overall, low, high = mean("ap.standard"), _number(ranked.low), _number(ranked.high)
+    healthy = table[table["anomaly"] == HEALTHY]
+    return Headline(
+        severities=severities,
+        ap_standard=overall,
+        ap_interval=None if overall is None or low is None or high is None else (low, high),
+        ap_dementias=mean("ap.standard", "dementias"),
+        ap_unseen=mean("ap.standard", "unseen"),
+        ap_native=mean("ap.native"),
+        ceiling=mean("ap.ceiling"),
+        prevalence=mean("prevalence"),
+        healthy_mse=_number(healthy[RESIDUAL].mean()) if RESIDUAL in table else None,
+        validation_mse=_number(validation_mse),
+    )
+
+
+def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping[float, Threshold]) -> Detection:
+    """Everything about thresholds and severities, from one row a case.
+
+    Parameters
+    ----------
+    table : one row a case, with those of healthy, validation and patients' scans
+    voxel_thresholds : by false positive rate, which need voxels and cannot be had from the table
+    """
+    validation = _scores(table, VALIDATION)
+    healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
+    limit = _limit(validation, protocol)
+    above = None if limit is None else cutoff(validation, limit.place)
+    found = [
+        _detected(anomaly, severity, rows, healthy, above)
+        for (anomaly, severity), rows in by_testset(table)
+        if anomaly not in (HEALTHY, VALIDATION)
+    ]
+    clinical = _values(table.loc[table["anomaly"] == PATIENTS, CLINICAL])
+    graded = [name for name in dict.fromkeys(table["anomaly"]) if is_dementia(name) or name == UNSEEN]
+    return Detection(
+        voxel_thresholds=[
+            VoxelThreshold(false_positive_rate=rate, **{k: rounded(v) for k, v in vars(threshold).items()})
+            for rate, threshold in voxel_thresholds.items()
+        ],
+        validation_scans=len(validation),
+        threshold=None if limit is None else rounded(limit.value),
+        specificity_bounds=None if limit is None else (rounded(limit.specificity_low), rounded(limit.specificity_high)),
+        specificity=_bounded(
+            share_interval(float((healthy <= limit.value).mean()), len(healthy)) if limit else _NOTHING
+        ),
+        testsets=found,
+        severities=[_response(name, table, healthy, found) for name in graded],
+        clinical=_bounded(rank_correlation(_scores(table, PATIENTS), clinical)),
+        clinical_patients=int(np.isfinite(clinical).sum()),
+    )
+
+
+def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
+    """What ranks, by site, scanner and amyloid status of the test participants, where they are not all alike."""
+    healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id").sort_index()
+    ranked = ranking_scores(table, protocol.ranking.severities)
+    limit = _limit(_scores(table, VALIDATION), protocol)
+    found = []
+    for by in STRATA:
+        if by not in healthy or healthy[by].replace("", None).nunique() < 2:
+            continue
+        for value, rows in healthy[healthy[by] != ""].groupby(by, sort=True):
+            passed = None if limit is None else float((rows[SCORE] <= limit.value).mean())
+            errors = _values(rows[RESIDUAL]) if RESIDUAL in rows else np.full(len(rows), np.nan)
+            scores = np.stack([_values(ranked.loc[rows.index]), errors], axis=1)
+            precision, error = mean_intervals(scores)
+            found.append(
+                Stratum(
+                    by=by,
+                    value=str(value),
+                    participants=len(rows),
+                    ap_standard=_bounded(precision),
+                    healthy_mse=_bounded(error),
+                    specificity=_bounded(_NOTHING if passed is None else share_interval(passed, len(rows))),
+                )
+            )
+    return found
+
+
+def paper_tests(altered: Values, healthy: Values, severities: list[float]) -> list[PaperTest]:
+    """The paper's t-tests of MSE against healthy scans, one a severity, paired and unpaired.
+
+    Parameters
+    ----------
+    altered : (subjects, severities) MSE(x̂', x')
+    healthy : (subjects,) MSE(x̂, x), in the same order
+    """
+    tests = []
+    for column, severity in zip(altered.T, severities, strict=True):
+        off = column - healthy
+        # without spread a t-test says nothing: the identity errs nowhere
+        paired = float(stats.ttest_rel(column, healthy).pvalue) if np.ptp(off) > 0 else None
+        spread = np.ptp(column) > 0 or np.ptp(healthy) > 0
+        unpaired = float(stats.ttest_ind(column, healthy).pvalue) if spread else None
+        if healthy.mean() > 0:
+            ratio = rounded(float(column.mean() / healthy.mean()))
+            tests.append(
+                PaperTest(severity=severity, ratio=ratio, p_paired=_number(paired), p_unpaired=_number(unpaired))
+            )
+    return tests
+
+
+def monotonicity(scores: Values) -> Interval:
+    """Spearman's correlation of score and severity within each subject, mean over subjects with its interval.
+
+    `scores` is (subjects, severities), severities rising; a subject whose scores are all equal is n/a, and so is
+    everything for fewer than two severities.
+    """
+    if scores.shape[1] < 2:
+        return _NOTHING
+    ranks = stats.rankdata(scores, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    steps = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
+    with np.errstate(invalid="ignore"):
+        rho = ranks @ steps / np.sqrt(np.square(ranks).sum(axis=1) * np.square(steps).sum())
+    return mean_intervals(rho[:, None])[0]
+
+
+_NOTHING = Interval(None, None, None)
+
+
+def _detected(
+    anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None
+) -> DetectedTestSet:
+    rows = rows.sort_values("participant_id", kind="stable")  # people are resampled by their place
+    people, values = rows["participant_id"].to_numpy(), _values(rows[SCORE])
+    by_person = [values[people == person] for person in dict.fromkeys(people)]
+    scores = np.stack(by_person)  # (participants, draws)
+    if anomaly == PATIENTS:
+        auroc = auroc_between(_values(healthy), scores[:, 0])
+    else:
+        auroc = auroc_among(_values(healthy.loc[list(dict.fromkeys(people))]), scores)
+    sensitivity = _NOTHING if limit is None else share_above(scores, limit)
+    return DetectedTestSet(anomaly=anomaly, severity=severity, auroc=_bounded(auroc), sensitivity=_bounded(sensitivity))
+
+
+def _response(
+    name: str, table: pd.DataFrame, healthy: pd.Series[float], found: list[DetectedTestSet]
+) -> SeverityResponse:
+    rows = table[table["anomaly"] == name]
+    graded = rows.pivot(index="participant_id", columns="severity", values=SCORE)  # severities rise
+    tests: list[PaperTest] = []
+    if RESIDUAL in table and rows[RESIDUAL].notna().all():
+        altered = rows.pivot(index="participant_id", columns="severity", values=RESIDUAL)
+        unaltered = table[table["anomaly"] == HEALTHY].set_index("participant_id")[RESIDUAL]
+        severities = [float(severity) for severity in altered.columns]
+        tests = paper_tests(altered.to_numpy(), unaltered.loc[altered.index].to_numpy(dtype=np.float64), severities)
+    return SeverityResponse(
+        anomaly=name,
+        minimum_detectable=_minimum_detectable([d for d in found if d.anomaly == name]),
+        monotonicity=_bounded(monotonicity(graded.to_numpy(dtype=np.float64))),
+        paper=tests,
+    )
+
+
+def _minimum_detectable(found: list[DetectedTestSet]) -> float | None:
+    """The lowest severity from which on every lower bound of the sensitivity reaches DETECTED."""
+    lowest = None
+    for step in sorted(found, key=lambda d: -(d.severity or 0.0)):
+        if step.sensitivity.low is None or step.sensitivity.low < DETECTED:
+            break
+        lowest = step.severity
+    return lowest
+
+
+def _limit(validation: Values, protocol: Protocol) -> SubjectThreshold | None:
+    """The score above which a scan is called altered; None where there are too few validation scans to set it."""
+    section = protocol.detection
+    return subject_threshold(validation, section.specificity) if len(validation) >= section.least_validation else None
+
+
+def _scores(table: pd.DataFrame, anomaly: str) -> Values:
+    return _values(table.loc[table["anomaly"] == anomaly, SCORE])
+
+
+def _values(column: pd.Series[float]) -> Values:
+    return np.asarray(column, dtype=np.float64)
+
+
+def _bounded(interval: Interval) -> Bounded:
+    return Bounded(value=_number(interval.mean), low=_number(interval.low), high=_number(interval.high))
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else rounded(float(value))

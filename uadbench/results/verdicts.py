@@ -1,0 +1,86 @@
+"""Whether a model beats the z-score: paired tests over participants, over all trainings there are of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.results.model_scores import ModelScores, by_model
+from uadbench.results.schema import Result
+from uadbench.results.scores import ranking_scores
+from uadbench.stats.paired import Comparison, compare_paired, holm, least_p, rank_intervals, tie_groups
+
+BASELINE = "zscore"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A model beside the z-score; `p` is Holm-adjusted over all verdicts of a table, `tests` in number."""
+
+    model: str
+    comparison: Comparison
+    p: float | None
+    tests: int = 1
+
+    @property
+    def word(self) -> str:
+        """beats, is worse than, or cannot be told apart from."""
+        if not self.comparison.decided(self.p):
+            return "cannot be told apart from"
+        return "beats" if (self.comparison.difference.mean or 0.0) > 0 else "is worse than"
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        named = {"model": self.model, "baseline": BASELINE, "word": self.word}
+        tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
+        return {**named, **asdict(self.comparison), **tested}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's place: its group, whose members cannot be told apart from the best of it, and its ranks (95 %)."""
+
+    model: str
+    group: int
+    ranks: tuple[int, int]
+
+
+def ranking_of(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ModelScores]:
+    """The ranking AP of every model, from results and their scores, one row a case."""
+    pairs = zip(results, tables, strict=True)
+    return gather(results, [ranking_scores(table, result.headline.severities) for result, table in pairs])
+
+
+def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> list[ModelScores]:
+    """Runs to models; `scores` are by participant, and are matched by name to those of the first run."""
+    runs = [(result, own.reindex(scores[0].index)) for result, own in zip(results, scores, strict=True)]
+    return [
+        ModelScores.of(name, {(result.seed, result.fold): own for result, own in group})
+        for name, group in by_model(runs, lambda run: run[0]).items()
+    ]
+
+
+def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
+    """Does each model beat the z-score? Empty where that is not among them."""
+    baseline = next((model for model in models if model.name == BASELINE), None)
+    if baseline is None:
+        return []
+    others = [model for model in models if model is not baseline]
+    compared = [compare_paired(model.values, baseline.values) for model in others]
+    adjusted = holm([comparison.p for comparison in compared])
+    tests = sum(p is not None for p in adjusted)
+    return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
+
+
+def places(models: Sequence[ModelScores]) -> list[Place]:
+    """The places of the models, best first."""
+    if not models:
+        return []
+    scores = [model.values for model in models]
+    placed = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
+    best_first = sorted(placed, key=lambda place: -float(np.nanmean(place[0].values)))
+    return [Place(model.name, group, ranks) for model, group, ranks in best_first]

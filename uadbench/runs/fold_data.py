@@ -1,0 +1,355 @@
+"""The scans that the cells of one cohort, protocol and fold share: split at once, read when first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from uadbench.cohorts.base import KEY, STRATA, Cohort, content_key, keys_of, visits_of
+from uadbench.cohorts.batches import Batches
+from uadbench.cohorts.file_cohort import FileCohort
+from uadbench.cohorts.intake import ScanStack, gather
+from uadbench.cohorts.secrecy import Secret, salt_file, secret_of
+from uadbench.cohorts.secrecy import identity as identity_of
+from uadbench.cohorts.simulated import AlteredScans
+from uadbench.cohorts.splits.listed import Fold, GivenSplit, Key, select, write_split
+from uadbench.cohorts.splits.roles import Roles
+from uadbench.cohorts.splits.split import LEAST, Split, baseline, fitting_sizes, split_participants, stratified_order
+from uadbench.errors import InputError, Unfinished
+from uadbench.protocols.schema import Protocol, SplitSection, is_shipped
+from uadbench.runtime.files import content_hash, keyed_seed
+from uadbench.runtime.plurals import counted
+from uadbench.runtime.progress import Progress, Silent
+from uadbench.simulation.regions import dementia
+from uadbench.simulation.testset import SimulatedCases, draw
+from uadbench.types import Scan
+
+PARTS = ("train", "validation", "test", "patients")
+TRAINING, TESTING = PARTS[:2], PARTS[2:]
+
+Origin = Literal["protocol", "scaled", "given"]
+"""Where a split comes from: the protocol's sizes, the same in proportion for a smaller cohort, or the user's list."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user says of people beside cohort and protocol.
+
+    `healthy` and `patients` are diagnoses; where they are empty, the protocol's. `split` lists who is where;
+    `test_cohort` is another cohort that is tested on; `simulated` is a tree of altered scans of test participants.
+    """
+
+    healthy: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    split: GivenSplit | None = None
+    test_cohort: Cohort | None = None
+    simulated: Path | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """Who trains, validates and tests, and their scans on the protocol's grid.
+
+    `rows` hold the ids of the cohort. Scans, and all that is drawn or scored for them, have the names that results
+    have: of a private cohort hashes with its secret, so that nothing made of them follows from an id.
+
+    Attributes
+    ----------
+    cohort : whose scans train and validate
+    test_cohort : whose scans test; as a rule the same
+    rows : for each of PARTS the rows of the cohort's table; `patients` may be empty
+    """
+
+    cohort: Cohort
+    test_cohort: Cohort
+    protocol: Protocol
+    fold: int
+    roles: Roles
+    split: Split
+    origin: Origin
+    rows: dict[str, pd.DataFrame]
+    progress: Progress = field(repr=False, compare=False)
+    altered: AlteredScans | None = None
+
+    @cached_property
+    def _stacks(self) -> dict[str, ScanStack]:
+        if self.test_cohort is self.cohort:
+            stacks = self._gathered(self.cohort, PARTS)
+        else:
+            stacks = self._gathered(self.cohort, TRAINING) | self._gathered(self.test_cohort, TESTING)
+        return stacks
+
+    def _gathered(self, cohort: Cohort, parts: tuple[str, ...]) -> dict[str, ScanStack]:
+        wanted = pd.concat([self.rows[part] for part in parts]).sort_values(list(KEY), kind="stable")
+        stack = gather(cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
+        keys = pd.MultiIndex.from_frame(stack.rows[list(KEY)])
+        chosen = {part: pd.MultiIndex.from_frame(self.rows[part][list(KEY)]) for part in parts}
+        return {part: stack.select(np.flatnonzero(keys.isin(chosen[part]))) for part in parts}
+
+    def scans(self, part: str) -> list[Scan]:
+        """The scans of one of PARTS, sorted by participant and session as results name them; from the cohort's cache.
+
+        Raises InputError for a scan that cannot be used.
+        """
+        stack, secret = self._stacks[part], self.secret(part)
+        scans = [_known_as(stack.scan(index), secret) for index in range(len(stack))]
+        return sorted(scans, key=lambda scan: scan.key)
+
+    @property
+    def public(self) -> bool:
+        """Whether everybody in it may be named."""
+        return self.cohort.public and self.test_cohort.public
+
+    def secret(self, part: str) -> Secret:
+        """The secret of the cohort that one of PARTS is of."""
+        return self._secrets[0 if part in TRAINING else 1]
+
+    @cached_property
+    def _secrets(self) -> tuple[Secret, Secret]:
+        return secret_of(self.cohort), secret_of(self.test_cohort)
+
+    @cached_property
+    def shared_images(self) -> int:
+        """How many test scans and patients' scans are, voxel by voxel, a scan that trains or validates."""
+        known = {digest for part in TRAINING for digest in self._stacks[part].rows["digest"]}
+        return sum(digest in known for part in TESTING for digest in self._stacks[part].rows["digest"])
+
+    @cached_property
+    def cases(self) -> SimulatedCases:
+        """The test sets."""
+        return SimulatedCases(self.protocol, self.scans("test"), self.altered)
+
+    @property
+    def testset_recipe(self) -> str:
+        """The exact part of the test sets' fingerprint; needs no scan.
+
+        It tells who is tested, and not which bytes their files have, so that two labs with the same people (and the
+        same secret, without which their test sets differ) agree; whether their images do is told by the sketch.
+        """
+        people = [content_hash(*map(list, keys_of(self.rows[part]))) for part in TESTING]
+        simulated = [] if self.altered is None else [self.altered.recipe]
+        version = [self.test_cohort.name, self.test_cohort.version, *people, *simulated]
+        return self.secret("test").seal(SimulatedCases.recipe(self.protocol, version))
+
+    @property
+    def split_digest(self) -> str:
+        """A hash of who is where, with the secrets of those whom it is about."""
+        sealed = self.split.digest
+        for secret in dict.fromkeys(self._secrets):
+            sealed = secret.seal(sealed)
+        return sealed
+
+    def content(self, parts: tuple[str, ...]) -> list[str]:
+        """Hashes that change whenever an image of these parts would."""
+        cohort = self.cohort if parts == TRAINING else self.test_cohort
+        simulated = [self.altered.content] if self.altered is not None and parts == TESTING else []
+        return [content_key(cohort, self.rows[part]) for part in parts] + simulated
+
+    @property
+    def told(self) -> list[list[object]]:
+        """What is known of those who are tested beside their images; it may be filled in long after the scans."""
+        rows = pd.concat([self.rows[part] for part in TESTING])[["mmse", *STRATA]]
+        return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows.to_numpy().tolist()]
+
+    def batches(self, part: str, seed: int, device: torch.device) -> Batches:
+        """Batches of one of PARTS, in the protocol's size."""
+        scans = self.scans(part)
+        intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
+        return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
+
+    def people(self) -> dict[str, list[list[str]]]:
+        """Who is in each of PARTS, as participant and session; of a private cohort also as results name the two.
+
+        `sites`, where results name them otherwise, are told in the same way.
+        """
+        told: dict[str, list[list[str]]] = {}
+        sites: dict[str, str] = {}
+        for part in PARTS:
+            secret, keys = self.secret(part), keys_of(self.rows[part])
+            told[part] = [[*key, *(secret.key(*key) if secret.value else ())] for key in keys]
+            sites |= {
+                name: secret.site(name) for name in map(str, self.rows[part]["site"]) if secret.site(name) != name
+            }
+        return told | ({"sites": [list(pair) for pair in sorted(sites.items())]} if sites else {})
+
+    def summary(self) -> list[str]:
+        """Who there is, and who trains, validates and tests, in a few lines."""
+        lines = self._counted("cohort", self.cohort)
+        if self.test_cohort is not self.cohort:
+            lines += self._counted("test cohort", self.test_cohort)
+        how = {
+            "protocol": f"as protocol {self.protocol.name} has it",
+            "scaled": f"protocol {self.protocol.name} asks for more people than there are, so in its proportions",
+            "given": "as listed",
+        }[self.origin]
+        counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
+        train = f"{counts['train']} train ({counted(len(self.rows['train']), 'scan')})"
+        others = f"{counts['validation']} validate, {counts['test']} test, {counted(counts['patients'], 'patient')}"
+        secrets = {
+            f"{cohort.name}: all that is drawn depends on the secret in {salt_file(identity_of(cohort))}; keep it"
+            for cohort, secret in zip((self.cohort, self.test_cohort), self._secrets, strict=True)
+            if secret.value
+        }
+        return [*lines, *sorted(secrets), f"fold {self.fold}: {train}, {others} ({how})"]
+
+    def _counted(self, label: str, cohort: Cohort) -> list[str]:
+        table = cohort.participants
+        lines = [f"{label} {cohort.name}: {self.roles.counted(table)}", *self.roles.left_out(table, visits_of(cohort))]
+        if isinstance(cohort, FileCohort):
+            lines.append("not checked here: position, orientation, field of view, copies; 'uadbench cohort check' does")
+        return lines
+
+
+def _known_as(scan: Scan, secret: Secret) -> Scan:
+    """The scan of a person whom results do not name."""
+    if not secret.value:
+        return scan
+    participant, session = secret.key(*scan.key)
+    return replace(scan, participant=participant, session=session, site=secret.site(scan.site))
+
+
+def plan_material(
+    cohort: Cohort, protocol: Protocol, fold: int, progress: Progress | None = None, selection: Selection | None = None
+) -> Material:
+    """Split the cohort's participants; scans are read when they are first needed.
+
+    Raises InputError for an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
+    participants.
+    """
+    progress, chosen = progress or Silent(), selection or Selection()
+    for anomaly in protocol.testsets.anomalies:
+        dementia(anomaly)
+    section = protocol.split
+    roles = Roles(chosen.healthy or (section.healthy,), chosen.patients or (section.patients,))
+    healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
+    secret = secret_of(cohort)
+    origin: Origin = "given"
+    if chosen.split is not None:
+        split, rows = _given(cohort, chosen.split, fold, roles, section, progress)
+    else:
+        sizes = {"train": section.train, "validation": section.validation, "test": section.test}
+        split = split_participants(
+            healthy, **sizes, folds=section.folds, fold=fold, seed=section.seed, known_as=secret.participant
+        )
+        scaled = fitting_sizes(healthy["participant_id"].nunique(), **sizes, folds=section.folds).scaled
+        origin = "scaled" if scaled else "protocol"
+        first = baseline(healthy)
+        training = healthy if section.sessions == "all" else first
+        rows = {
+            "train": training[training["participant_id"].isin(split.train)],
+            "validation": first[first["participant_id"].isin(split.validation)],
+            "test": first[first["participant_id"].isin(split.test)],
+            "patients": _patients(roles.patient_rows(cohort.participants), section, secret),
+        }
+    other = chosen.test_cohort or cohort
+    if other is not cohort:
+        if (other.name, other.version) == (cohort.name, cohort.version):
+            raise InputError(
+                f"test cohort {other.name} is the cohort that trains; leave it out, or tell two cohorts of the same "
+                "people apart with PATH:name=..."
+            )
+        split, rows = _tested_elsewhere(split, rows, other, roles, section)
+    if not is_shipped(protocol):
+        _check_draws(protocol, keys_of(rows["test"])[0])
+    altered = None
+    if chosen.simulated is not None:
+        options = (other.suvr != "as-is", other.nan) if isinstance(other, FileCohort) else ()
+        altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, *options)
+        progress.notice(altered.summary)
+        altered = altered.known_as(secret_of(other).key)
+    return Material(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
+
+
+def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> dict[str, Any]:
+    """Every fold of a split as JSON, which `listed.read_split` reads: for two labs with the same scans.
+
+    Test patients stand among the test scans. Raises InputError as `plan_material` does.
+    """
+    section = protocol.split
+    count = len(selection.split.folds) if selection.split else section.folds
+    folds, tested = [], list[Key]()
+    for number in range(count):
+        material = plan_material(cohort, protocol, number, selection=selection)
+        rows = material.rows
+        first = baseline(rows["train"])
+        folds.append(Fold(*(tuple(keys_of(part)) for part in (rows["train"], first, rows["validation"]))))
+        tested = keys_of(pd.concat([rows["test"], rows["patients"]]))
+    source = f"{cohort.name}, protocol {protocol.name}, version {protocol.version}"
+    return write_split(GivenSplit(source, tuple(sorted(tested)), tuple(folds)))
+
+
+def _given(
+    cohort: Cohort, given: GivenSplit, fold: int, roles: Roles, section: SplitSection, progress: Progress
+) -> tuple[Split, dict[str, pd.DataFrame]]:
+    """A listed split: its healthy participants train, validate and test, its test patients are the patients.
+
+    Where it lists no patient, all patients are whom it does not list at all.
+    """
+    if not 0 <= fold < len(given.folds):
+        raise InputError(f"fold {fold} does not exist; {given.source} has folds 0 to {len(given.folds) - 1}")
+    chosen = given.folds[fold]
+    healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
+    train = chosen.train if section.sessions == "all" else chosen.first
+    listed: dict[str, tuple[Key, ...]] = {"train": train, "validation": chosen.validation, "test": given.test}
+    rows, lost = {}, set[Key]()
+    for part, keys in listed.items():
+        found, _ = select(healthy, keys)
+        lost.update(select(cohort.participants, keys)[1])
+        rows[part] = found if part == "train" else baseline(found)
+        if rows[part]["participant_id"].nunique() < LEAST:
+            raise InputError(
+                f"{given.source}: fold {fold}: {len(rows[part])} of {len(keys)} scans listed for {part} are healthy "
+                f"scans of {cohort.name}; at least {LEAST} are needed; check ids, sessions and --healthy"
+            )
+    if lost:
+        some = ", ".join("_".join(key) for key in sorted(lost)[:3])
+        progress.warning(f"{given.source}: {len(lost)} listed scans are not in {cohort.name} ({some}, ...): left out")
+    patients = roles.patient_rows(cohort.participants)
+    tested, _ = select(patients, given.test)
+    if tested.empty:
+        tested = patients[~patients["participant_id"].isin(list(given.everyone))]
+    rows["patients"] = _patients(tested, section, secret_of(cohort))
+    people = {part: tuple(sorted(set(rows[part]["participant_id"]))) for part in listed}
+    return Split(**people), rows
+
+
+def _tested_elsewhere(
+    split: Split, rows: dict[str, pd.DataFrame], other: Cohort, roles: Roles, section: SplitSection
+) -> tuple[Split, dict[str, pd.DataFrame]]:
+    """The same training, tested on another cohort: as many healthy participants as the protocol tests, or all."""
+    healthy = baseline(roles.healthy_rows(other.participants, visits_of(other)))
+    secret = secret_of(other)
+    people = tuple(sorted(stratified_order(healthy, section.seed, secret.participant)[: section.test]))
+    if len(people) < LEAST:
+        raise InputError(
+            f"test cohort {other.name} has {len(people)} healthy participants; at least {LEAST} are needed"
+        )
+    tested = {
+        "test": healthy[healthy["participant_id"].isin(people)],
+        "patients": _patients(roles.patient_rows(other.participants), section, secret),
+    }
+    # people of two cohorts may have the same ids, so that they cannot stand in one Split
+    return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
+
+
+def _check_draws(protocol: Protocol, key: Key) -> None:
+    """Draw for somebody, so that a changed protocol fails before anything is trained."""
+    try:
+        draw(protocol, key)
+    except Unfinished as error:
+        raise InputError(f"protocol {protocol.name}: {error}; widen its ranges in [testsets]") from None
+
+
+def _patients(rows: pd.DataFrame, section: SplitSection, secret: Secret) -> pd.DataFrame:
+    """The first scans of patients; where there are too many, who stays is random by a hash of (seed, name)."""
+    first = baseline(rows)
+    drawn = sorted(
+        first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, secret.participant(person))
+    )
+    return first[first["participant_id"].isin(drawn[: section.most_patients])]

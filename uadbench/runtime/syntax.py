@@ -1,0 +1,108 @@
+"""Python source reduced to what it computes."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from uadbench.runtime.files import content_hash
+from uadbench.runtime.modules import imported_from
+
+Import = tuple[str, str]
+"""A module's full name, and the name that is imported from it: "" for the module itself."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Source without what changes no computation.
+
+    Attributes:
+        digest: The hash of its syntax tree, in which an import shows no more than the names that it binds.
+        imports: What these names stand for, in an order that does not depend on the names of modules.
+    """
+
+    digest: str
+    imports: tuple[Import, ...] = ()
+
+
+@functools.lru_cache(maxsize=1024)
+def reduced(code: bytes, package: str) -> Reduced:
+    """Reduce a module, or the lines of a function, which may be indented.
+
+    Left out are formatting, comments, docstrings, `pass` and other statements that are a constant, and the order of
+    adjacent imports. Type annotations count.
+
+    Args:
+        code: The source. If it cannot be parsed, as with compiled code or part of a statement, its bytes count.
+        package: The package of its module, in which relative imports begin.
+    """
+    imports: list[Import] = []
+    try:
+        digest = content_hash(list(_words(_parsed(code), package, imports)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Reduced(content_hash(code))
+    return Reduced(digest, tuple(imports))
+
+
+def _parsed(code: bytes) -> list[ast.stmt]:
+    try:
+        return ast.parse(code).body
+    except IndentationError:  # the lines of a method
+        (block,) = ast.parse(b"if 1:\n" + code).body
+        return block.body  # type: ignore[attr-defined, no-any-return]
+
+
+def _words(body: list[ast.stmt], package: str, imports: list[Import]) -> Iterator[str]:
+    """Yield the tree as words, and add its imports to `imports`.
+
+    Unlike `ast.dump`, it gives the same for all versions of Python: fields without content are left out, since later
+    versions have more of them. It does not call itself, so no nesting is too deep.
+    """
+    left: list[Any] = [body]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Constant):
+            yield f"{type(node.value).__name__} {node.value!a}"
+        elif isinstance(node, ast.AST):
+            yield f"{type(node).__name__}("
+            fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+            left += [")", *(part for name, value in reversed(fields) for part in (value, f"{name}="))]
+        elif isinstance(node, list):
+            yield "["
+            left += ["]", *reversed(_items(node, package, imports))]
+        else:
+            yield ascii(node)
+
+
+def _items(nodes: list[Any], package: str, imports: list[Import]) -> list[Any]:
+    """A list of the tree: of statements, those that compute something, and the names that adjacent imports bind."""
+    found: list[Any] = []
+    for are_imports, group in groupby(filter(_computes, nodes), lambda node: isinstance(node, _IMPORTS)):
+        if are_imports:
+            bound = dict(name for node in group for name in _bound(node, package))
+            found += ["import:", *(name for name, _ in sorted(bound))]
+            imports += [bound[name] for name in sorted(bound)]
+        else:
+            found += group
+    return found
+
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+def _computes(node: Any) -> bool:
+    return not isinstance(node, ast.Pass) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _bound(node: Any, package: str) -> Iterator[tuple[tuple[str, str], Import]]:
+    """Each name that an import binds, and what it stands for; several `*` are told apart by their modules."""
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            yield (alias.asname or alias.name, ""), (alias.name, "")
+        else:
+            module = imported_from(node, package)
+            yield (alias.asname or alias.name, module if alias.name == "*" else ""), (module, alias.name)

@@ -1,0 +1,1 @@
+"""Simulated anomalies in healthy scans, and the test sets that are made of them."""

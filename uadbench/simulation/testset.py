@@ -1,0 +1,203 @@
+"""Healthy test scans crossed with anomalies and severities: cases, made when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from uadbench.cohorts.simulated import AlteredScans
+from uadbench.protocols.schema import Protocol
+from uadbench.runtime.files import content_hash, keyed_seed
+from uadbench.simulation import blobs, hypometabolism, regions, varied
+from uadbench.simulation.blobs import Blob
+from uadbench.simulation.varied import Variation
+from uadbench.space import atlas
+from uadbench.types import HYPER, UNSEEN, VARIED, Case, Intensity, Mask, Scan, Truth, Volume
+
+SKETCHED = 8
+"""So many scans' draws go into the fingerprint's sketch."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for one scan: its blob (`unseen` and `hyper`) and its variations. Enough to make them again."""
+
+    blob: Blob
+    variations: tuple[Variation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a run folder."""
+        return {UNSEEN: asdict(self.blob), VARIED: [asdict(variation) for variation in self.variations]}
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> Draws:
+        """The draws that `to_json` wrote. Raises TypeError or KeyError for anything else."""
+        blob = {**stored[UNSEEN], "centre": tuple(stored[UNSEEN]["centre"]), "axes": tuple(stored[UNSEEN]["axes"])}
+        variations = [Variation(**{**each, "regions": tuple(each["regions"])}) for each in stored[VARIED]]
+        return Draws(Blob(**blob), tuple(variations))
+
+
+def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
+    """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly.
+
+    Raises Unfinished where the protocol asks for what cannot be drawn.
+    """
+    section = protocol.testsets
+    ranges = section.varied
+
+    def generator(*what: object) -> np.random.Generator:
+        return np.random.default_rng(keyed_seed("draw", section.seed, *key, *what))
+
+    blob = blobs.draw_blob(
+        generator(UNSEEN),
+        (section.unseen.volume_cm3.low, section.unseen.volume_cm3.high),
+        section.unseen.most_overlap,
+        section.anomalies,
+    )
+    variations = (
+        varied.draw_variation(
+            generator(VARIED, number),
+            section.anomalies,
+            (ranges.severity.low, ranges.severity.high),
+            (ranges.sigma_mm.low, ranges.sigma_mm.high),
+            ranges.warp_mm,
+        )
+        for number in range(ranges.draws)
+    )
+    return Draws(blob, tuple(variations))
+
+
+@dataclass(frozen=True)
+class SimulatedCases:
+    """Every case of the healthy test scans under a protocol; dementias' masks are smoothed once for the grid.
+
+    Attributes
+    ----------
+    protocol : fixes grid, anomalies, severities, truth and intensity
+    scans : the healthy test scans on the protocol's grid
+    altered : versions of them that another tool has written, as test sets of their own
+    """
+
+    protocol: Protocol
+    scans: Sequence[Scan]
+    altered: AlteredScans | None = None
+    _drawn: dict[tuple[str, str], Draws] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _masks: dict[tuple[str, str], list[Volume]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def brain(self) -> Mask:
+        """The brain mask on the grid, (X, Y, Z) bool."""
+        return atlas.brain_mask(self.protocol.lattice)
+
+    @cached_property
+    def smoothed_masks(self) -> dict[str, Volume]:
+        """G(m) of every dementia on the grid, (X, Y, Z) float32 in 0..1."""
+        grid, section = self.protocol.lattice, self.protocol.testsets
+        return {
+            anomaly: hypometabolism.smoothed_mask(anomaly, grid.affine, grid.shape, section.sigma_mm)
+            for anomaly in section.anomalies
+        }
+
+    @cached_property
+    def truths(self) -> dict[str, Truth]:
+        """The truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
+        return {anomaly: self._truth(smoothed) for anomaly, smoothed in self.smoothed_masks.items()}
+
+    def intensity(self, scan: Scan) -> Intensity:
+        """The intensity scale of a healthy scan, which its altered versions share."""
+        return self.protocol.intensity_of(scan.extent)
+
+    def draws(self, scan: Scan) -> Draws:
+        """What is drawn for a scan; see `draw`."""
+        if scan.key not in self._drawn:
+            self._drawn[scan.key] = draw(self.protocol, scan.key)
+        return self._drawn[scan.key]
+
+    def cases(self, scan: Scan, draws: Draws | None = None) -> Iterator[Case]:
+        """The cases of one scan: dementias by severity, then `unseen` by severity, `varied`, `hyper`, then given ones.
+
+        Cases of one mask follow one another and share their `truth` (the same object). `draws` replays what a result
+        has stored; by default they are drawn.
+        """
+        section = self.protocol.testsets
+        for anomaly in section.anomalies:
+            for severity in section.severities:
+                yield self._case(scan, anomaly, severity, self.smoothed_masks[anomaly], self.truths[anomaly])
+        drawn = draws or self.draws(scan)
+        blob, *parts = self.drawn_masks(scan) if draws is None else self._drawn_masks(draws)
+        truth = self._truth(blob)
+        for severity in section.severities:
+            yield self._case(scan, UNSEEN, severity, blob, truth)
+        for variation, mask in zip(drawn.variations, parts, strict=True):
+            yield self._case(scan, VARIED, variation.severity, mask, self._truth(mask))
+        yield self._case(scan, HYPER, section.hyper.severity, blob, truth)
+        for name, severity, reduction in self.altered.reductions(scan) if self.altered else ():
+            truth = self._truth(np.asarray(reduction / np.float32(severity)))
+            yield Case(scan, reduction, truth, name, severity, self.intensity(scan))
+
+    def drawn_masks(self, scan: Scan) -> list[Volume]:
+        """G(m) of a scan's blob and of its variations; kept until those of two more scans have been asked for.
+
+        They take longer to make than all cases of the dementias, so whoever goes through the scans may ask ahead.
+        """
+        if scan.key not in self._masks:
+            self._masks[scan.key] = self._drawn_masks(self.draws(scan))
+            while len(self._masks) > 2:
+                del self._masks[next(iter(self._masks))]
+        return self._masks[scan.key]
+
+    def _drawn_masks(self, drawn: Draws) -> list[Volume]:
+        lattice = self.protocol.lattice
+        parts = [varied.variation_mask(variation, lattice) for variation in drawn.variations]
+        return [blobs.blob_mask(drawn.blob, lattice, self.protocol.testsets.sigma_mm), *parts]
+
+    @staticmethod
+    def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
+        """A hash of all that determines the cases exactly: what is simulated how, and `scans`, which tells on which."""
+        content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
+        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION]
+        return content_hash(content, [regions.regions_digest(), revisions, atlas.versions()], list(scans))
+
+    @cached_property
+    def sketch(self) -> dict[str, float]:
+        """A few numbers of the cases themselves: they agree between machines to about 1e-4, bytes need not."""
+        numbers = {
+            "brain_voxels": float(self.brain.sum()),
+            "mean_uptake": float(np.mean([scan.data[self.brain].mean(dtype=np.float64) for scan in self.scans])),
+        }
+        # relative to the nominal severity
+        found = {name: [_sketched(mask, self.truths[name])] for name, mask in self.smoothed_masks.items()}
+        for scan in self.scans[:SKETCHED]:
+            for case in self.cases(scan):
+                if case.anomaly in (UNSEEN, VARIED):
+                    relative = np.asarray(case.reduction / np.float32(case.severity))
+                    found.setdefault(case.anomaly, []).append(_sketched(relative, case.truth))
+        for anomaly, sizes in found.items():
+            voxels, effective = np.mean(sizes, axis=0).tolist()
+            numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
+        return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+
+    def _truth(self, smoothed: Volume) -> Truth:
+        section = self.protocol.testsets
+        return hypometabolism.truth(smoothed, self.brain, section.positive, section.ignored)
+
+    def _case(self, scan: Scan, anomaly: str, severity: float, smoothed: Volume, truth: Truth) -> Case:
+        reduction = hypometabolism.reduction(smoothed, severity)
+        return Case(
+            scan=scan,
+            reduction=-reduction if anomaly == HYPER else reduction,
+            truth=truth,
+            anomaly=anomaly,
+            severity=severity,
+            intensity=self.intensity(scan),
+        )
+
+
+def _sketched(smoothed: Volume, truth: Truth) -> tuple[float, float]:
+    """Voxels to be found, and the mean of G(m) in them (0 where there are none: the JSON has no NaN)."""
+    inside = truth == 1
+    return float(inside.sum()), float(smoothed[inside].mean(dtype=np.float64)) if inside.any() else 0.0
