@@ -21,31 +21,31 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
     """
     from uadbench.errors import UadbenchError
     from uadbench.leaderboard.standing import BOARDS, standings
-    from uadbench.models import card as modelcard
+    from uadbench.models import card
     from uadbench.models.extras import missing_packages
     from uadbench.protocols.schema import load_protocol, protocol_names
 
-    plugin = modelcard.model_class(name)
+    plugin = card.model_class(name)
     size, fault = None, ""
     try:
-        size = modelcard.measure(name, protocol)
+        size = card.measure(name, protocol)
     except UadbenchError as error:
         fault = str(error)
     except Exception as error:  # a constructor may be anybody's code, and the rest of the card needs none of it
         fault = f"it cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
     root = leaderboard or LEADERBOARD
     looked = leaderboard is not None or (root / BOARDS).is_file()
-    attributes = modelcard.attributes(plugin)
+    attributes = card.attributes(plugin)
     recipes = {known: load_protocol(known).training.recipe for known in protocol_names()}
     return {
         "name": plugin.registered_name,
-        "description": modelcard.description(plugin),
+        "description": card.description(plugin),
         "reference": plugin.reference,
-        "gives": modelcard.outputs(plugin),
-        "learns": modelcard.learning(plugin),
+        "gives": card.outputs(plugin),
+        "learns": card.learning(plugin),
         "extra": {"name": plugin.extra, "missing": missing_packages(plugin.extra)},
         "attributes": attributes,
-        "options": [asdict(option) for option in modelcard.options(plugin)],
+        "options": [asdict(option) for option in card.options(plugin)],
         "recipes": {known: dict(plugin.recipes.get(recipe, {})) for known, recipe in recipes.items()},
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),

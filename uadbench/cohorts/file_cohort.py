@@ -24,7 +24,7 @@ from uadbench.cohorts.io.sessions import canonical
 from uadbench.cohorts.secrecy import secret_of
 from uadbench.cohorts.synthetic import norms
 from uadbench.errors import InputError
-from uadbench.runtime import files as store
+from uadbench.runtime.files import content_hash
 from uadbench.space import atlas
 from uadbench.types import Affine, Grid, Scan, Volume
 
@@ -76,7 +76,7 @@ class FileCohort:
         self.home = home
         self.participants, self.visits = participants, visits
         self.version = "-".join([READER, *(["nan0"] if nan == "zero" else []), *([suvr] if suvr != "as-is" else [])])
-        self.identity = name or f"{kind}-{store.content_hash(keys_of(participants))[:8]}"
+        self.identity = name or f"{kind}-{content_hash(keys_of(participants))[:8]}"
         self._kind, self._given_name = kind, name
         self._files = files
         self.nan, self.suvr, self.space = nan, suvr, space
@@ -92,9 +92,7 @@ class FileCohort:
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
         """Of each row its file's path, size and time of change, and how it is read and checked."""
-        return [
-            store.content_hash(self._told(file), _state(file), self.version, self.space) for file in self.files(rows)
-        ]
+        return [content_hash(self._told(file), _state(file), self.version, self.space) for file in self.files(rows)]
 
     def files(self, rows: pd.DataFrame) -> list[Path]:
         """The file of each row."""

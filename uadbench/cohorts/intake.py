@@ -16,7 +16,8 @@ from uadbench.cohorts.cache import CachedScan, ImageCache, Writer
 from uadbench.cohorts.findings import ScanError, collecting, in_lines
 from uadbench.cohorts.secrecy import identity
 from uadbench.errors import InputError, Unfinished
-from uadbench.runtime import files as store
+from uadbench.runtime import files
+from uadbench.runtime.files import CACHE, content_hash, make_folder, require_writable
 from uadbench.runtime.locks import cannot_lock, lock_at
 from uadbench.runtime.progress import Progress
 from uadbench.types import Grid, Scan
@@ -78,13 +79,13 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
         raise InputError(f"{cohort.name}: no scans were asked for; check the selection")
     keys = cohort.scan_keys(rows)
     cache = ImageCache(cache_folder(cohort, grid), grid, private=not cohort.public)
-    advice = f"set {store.CACHE} to another folder"
+    advice = f"set {CACHE} to another folder"
     try:
         if cache.private and cache.folder.is_dir():
-            store.make_folder(cache.folder, private=True)  # earlier versions let others read it
+            make_folder(cache.folder, private=True)  # earlier versions let others read it
         known, _ = _known(cache, keys)
         if len(known) < len({*keys}):
-            store.require_writable(cache.folder, private=cache.private, advice=advice)
+            require_writable(cache.folder, private=cache.private, advice=advice)
             with _locked(cache, progress):
                 known, damaged = _known(cache, keys)  # somebody else may have been at work
                 if damaged:
@@ -104,7 +105,7 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
 def cache_folder(cohort: Cohort, grid: Grid) -> Path:
     """Where a cohort's scans on a grid are stored."""
     lattice = [list(grid.shape), grid.voxel_mm, list(grid.origin)]
-    return store.cache_folder() / "scans" / store.content_hash(REVISION, identity(cohort), cohort.version, lattice)[:32]
+    return files.cache_folder() / "scans" / content_hash(REVISION, identity(cohort), cohort.version, lattice)[:32]
 
 
 def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, CachedScan], int]:

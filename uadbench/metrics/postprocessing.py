@@ -24,7 +24,7 @@ class BrainSmoothing:
     """A Gaussian that sees the brain only: G(m map) / G(m), so that the rim is not darkened.
 
     This is normalised convolution (Knutsson and Westin 1993, CVPR) with the brain mask m as certainty. On a CPU it is
-    compiled code (`compiled_smoothing`), elsewhere torch; the two agree to 1e-6.
+    compiled code (`compiled.smoothing`), elsewhere torch; the two agree to 1e-6.
 
     Parameters
     ----------

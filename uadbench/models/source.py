@@ -66,8 +66,8 @@ def source_digest(*plugins: type) -> str | None:
     module or of a function around them: functions, lambdas, classes, modules near, tensors, arrays, plain values.
 
     Not covered: what is reached by a computed name (`getattr`, `importlib`) or as an attribute of another object, files
-    that code reads (`models.initial_state` sees weights among them), what code makes of its own docstrings, names or line
-    numbers, and installed packages, whose versions are in the result. Not found are methods from a string that was
+    that code reads (`models.initial_state` sees weights among them), what code makes of its own docstrings, names or
+    line numbers, and installed packages, whose versions are in the result. Not found are methods from a string that was
     executed, those from standard input before Python 3.13, and values that do not say what they are.
     """
     try:

@@ -114,7 +114,7 @@ def write_scored(result: Result, table: pd.DataFrame, folder: Path) -> None:
 
 
 def put_table(table: pd.DataFrame, partial: Path) -> None:
-    """Write a table as Parquet, sealed, to a temporary path that module `store` gave.
+    """Write a table as Parquet, sealed, to a temporary path that module `runtime.files` gave.
 
     Columns whose numbers all have six significant digits are stored in single precision, from which `read_table` brings
     back every number exactly; others stay in double precision.

@@ -20,7 +20,7 @@ from uadbench.cohorts.io.header import Header, read_header
 from uadbench.cohorts.io.text_tables import column, read_table, rows_of
 from uadbench.cohorts.table import home
 from uadbench.errors import InputError
-from uadbench.runtime import files as store
+from uadbench.runtime.files import require_apart, require_inside, require_writable, write_text
 from uadbench.runtime.progress import Progress
 from uadbench.simulation import hypometabolism, regions
 from uadbench.space import atlas
@@ -87,8 +87,8 @@ def simulate(
         if found := doubt(item.path, header.forms, header.shape):
             doubts.append(found)
     _require_apart(source, inputs, names, degrees, output)
-    store.require_writable(output)
-    store.require_inside(output, *(output / item.stem for item in inputs))
+    require_writable(output)
+    require_inside(output, *(output / item.stem for item in inputs))
     for line in in_lines(doubts):
         progress.warning(line)
     (output / TABLE).unlink(missing_ok=True)  # it vouches for files of which some are now written anew
@@ -105,7 +105,7 @@ def simulate(
                 rows += _write(item, name, degrees, scan, image.header, output)
                 task.advance(note=name)
     table = pd.DataFrame(rows)
-    store.write_text(output / TABLE, table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    write_text(output / TABLE, table.to_csv(sep="\t", index=False, float_format="%.6g"))
     return table
 
 
@@ -114,7 +114,7 @@ def _require_apart(
 ) -> None:
     """Raises InputError where an output would be an input: a tree in itself, or a file over one that is read."""
     if source.is_dir():
-        store.require_apart(source, output)
+        require_apart(source, output)
     read = {os.path.realpath(path) for path in (source, *(item.path for item in inputs))}
     altered = [f"_severity-{degree}_{kind}" for degree in degrees for kind in ("pet", "reduction")]
     written = [output / TABLE]
