@@ -40,11 +40,10 @@ class Origin:
 class Registry:
     """The plugins of one kind.
 
-    Parameters
-    ----------
-    kind : what a plugin is called in messages, such as "model"
-    package : the package whose modules hold the built-in plugins
-    group : the entry-point group by which other packages add theirs
+    Args:
+        kind: What a plugin is called in messages, such as "model".
+        package: The package whose modules hold the built-in plugins.
+        group: The entry-point group by which other packages add theirs.
     """
 
     def __init__(self, kind: str, package: str, group: str) -> None:
@@ -75,7 +74,8 @@ class Registry:
     def origins(self) -> dict[str, Origin]:
         """Every known name, sorted, with its origin; imports no plugin.
 
-        Raises InputError if two sources claim one name.
+        Raises:
+            InputError: If two sources claim one name.
         """
         found: dict[str, Origin] = {}
         for origin in [*_built_in(self.package, f"register_{self.kind}"), *self._from_packages()]:
@@ -94,7 +94,8 @@ class Registry:
     def get(self, name: str) -> type:
         """The class behind a name or behind `path/to/file.py:Class`.
 
-        Raises InputError for an unknown name, with the nearest known one.
+        Raises:
+            InputError: For an unknown name, with the nearest known one.
         """
         if ".py:" in name:
             return _from_file(name)
@@ -170,7 +171,8 @@ def options_of(plugin: type) -> dict[str, inspect.Parameter]:
 def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Convert options to the types that the plugin's constructor declares.
 
-    Raises InputError for an unknown option or a value of the wrong type.
+    Raises:
+        InputError: For an unknown option or a value of the wrong type.
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 

@@ -398,7 +398,8 @@ def _wait_less_for_locks() -> None:
 def _require_answer(uri: str) -> None:
     """Ask a server whether it answers at all, and a database whether it may be written, before MLflow waits for them.
 
-    Raises OSError, http.client.HTTPException or sqlite3.Error.
+    Raises:
+        OSError: Http.client.HTTPException or sqlite3.Error.
     """
     parsed = urlparse(uri)
     if parsed.scheme == "sqlite":

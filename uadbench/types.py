@@ -139,7 +139,7 @@ class Case:
 
     @cached_property
     def altered(self) -> Volume:
-        """x' = x (1 - r), in SUVR; voxels where r is 0 stay bit-equal to x."""
+        """The altered image x' = x (1 - r), in SUVR; voxels where r is 0 stay bit-equal to x."""
         return np.asarray(self.scan.data * (np.float32(1) - self.reduction), dtype=np.float32)
 
     @cached_property

@@ -30,16 +30,13 @@ class Net(ReconstructionModel):
 
     More words.
 
-    Parameters
-    ----------
-    width, depth : int
-        how wide and how deep
-        it is
-    kind : which of two
+    Args:
+        width, depth: How wide and how deep
+            it is.
+        kind: Which of two.
 
-    Raises
-    ------
-    ValueError : never
+    Raises:
+        ValueError: Never.
     """
     reference = "Nobody 2020"
     recipes = {"quick": {"width": 3}}
@@ -99,9 +96,9 @@ def test_words_and_options_come_from_the_docstring(tmp_path: Path, capsys) -> No
     assert told["gives"] == "reconstruction and anomaly map (reconstruction - input)"
     found = {option["name"]: (option["type"], option["default"], option["meaning"]) for option in told["options"]}
     assert found == {
-        "width": ("int >= 1, <= 9", 2, "how wide and how deep it is"),
-        "depth": ("int", 1, "how wide and how deep it is"),
-        "kind": ("'a' | 'b'", "a", "which of two"),
+        "width": ("int >= 1, <= 9", 2, "How wide and how deep it is."),
+        "depth": ("int", 1, "How wide and how deep it is."),
+        "kind": ("'a' | 'b'", "a", "Which of two."),
     }
     assert told["recipes"]["smoke"] == told["recipes"]["quick"] == {"width": 3} and told["recipes"]["paper"] == {}
     printed = call(capsys, "show", net(tmp_path), "--protocol", "smoke")[1]

@@ -21,7 +21,8 @@ def wanted_again(
 ) -> list[Entry]:
     """Every committed cell of these models, or those of one protocol or seed.
 
-    Raises InputError for a model that has no such cell.
+    Raises:
+        InputError: For a model that has no such cell.
     """
     wanted = []
     for name in models:

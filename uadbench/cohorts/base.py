@@ -33,15 +33,15 @@ STRATA: tuple[Literal["site", "scanner", "amyloid"], ...] = ("site", "scanner", 
 class Cohort(Protocol):
     """A source of scans.
 
-    Attributes
-    ----------
-    name : what it is called in results, such as "phantom"; it tells nothing of a machine or a person
-    version : changes whenever the same row would give another image
-    public : whether participants may be named in what is shared; where not, all that is drawn for them depends on the
-        secret of the cohort (see `secrecy`), which is kept under its name, or under its `identity` if it has one
-    visits : optional; see `visits_of`
-    participants : DataFrame, one row a scan with the columns COLUMNS, sorted by
-        (participant_id, session_id), index 0..n-1; a participant has one row per session
+    Attributes:
+        name: What it is called in results, such as "phantom"; it tells nothing of a machine or a person.
+        version: Changes whenever the same row would give another image.
+        public: Whether participants may be named in what is shared; where not, all that is drawn for them depends on
+            the secret of the cohort (see `secrecy`), which is kept under its name, or under its `identity` if it has
+            one.
+        visits: Optional; see `visits_of`.
+        participants: DataFrame, one row a scan with the columns COLUMNS, sorted by (participant_id, session_id), index
+            0..n-1; a participant has one row per session.
     """
 
     name: str

@@ -115,7 +115,11 @@ class Writer:
         return self
 
     def add(self, key: str, image: Volume, extent: tuple[float, float]) -> None:
-        """Write one image, (X, Y, Z) float32. Raises OSError when the disk is full."""
+        """Write one image, (X, Y, Z) float32.
+
+        Raises:
+            OSError: When the disk is full.
+        """
         raw = np.ascontiguousarray(image, dtype=np.float32).data.cast("B")
         at, done = self._slot * self.cache.bytes_each, 0
         while done < len(raw):

@@ -29,20 +29,20 @@ FDG = "18FFDG"
 class Caps(FileCohort):
     """PET scans of a folder in Clinica's CAPS layout, as its pet-linear pipeline leaves them, at any version.
 
-    Parameters
-    ----------
-    path : the tree's folder, which holds `subjects/` and `participants.tsv` or `sessions.tsv`
-    tracer : as in `trc-18FFDG`; files that are called `acq-fdg` are 18FFDG
-    contains : a part of the file name that picks one of several scans of a session, such as "rec-coregiso"
-    diagnosis, age, sex, site, scanner, amyloid, mmse : the tables' columns of these, where they are not called so
-    name, nan, suvr, space : see `FileCohort`
-
     Of a scan that is there both cropped and whole, the cropped one is taken. Altered scans are left out (see
     `simulated`). Sessions are spelled ses-M000, whatever the folder.
 
     A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
 
-    Raises InputError if there is no tree, no scan in it, several scans for one session, or no diagnosis of any scan.
+    Args:
+        path: The tree's folder, which holds `subjects/` and `participants.tsv` or `sessions.tsv`.
+        tracer: As in `trc-18FFDG`; files that are called `acq-fdg` are 18FFDG.
+        contains: A part of the file name that picks one of several scans of a session, such as "rec-coregiso".
+        diagnosis, age, sex, site, scanner, amyloid, mmse: The tables' columns of these, where they are not called so.
+        name, nan, suvr, space: See `FileCohort`.
+
+    Raises:
+        InputError: If there is no tree, no scan in it, several scans for one session, or no diagnosis of any scan.
     """
 
     def __init__(

@@ -42,17 +42,16 @@ affine is not MNI 68 %."""
 class FileCohort:
     """Scans in files, put on a grid through their affines.
 
-    Parameters
-    ----------
-    home : the folder that file names are told from
-    kind : begins the name, where the user gives none
-    files : (participant, session) -> file
-    participants : the table of `base.COLUMNS`, one row a file, sorted
-    visits : every known diagnosis (participant_id, session_id, group), also of visits without a scan
-    name : what the cohort is called in results, see `FileCohort.name`
-    nan : what to do with voxels that are NaN or infinite
-    suvr : take the files' values as SUVR, or divide each scan by its mean over cerebellum and pons
-    space : refuse a scan that does not fill the MNI brain, or trust that it is where it should be
+    Args:
+        home: The folder that file names are told from.
+        kind: Begins the name, where the user gives none.
+        files: (participant, session) -> file.
+        participants: The table of `base.COLUMNS`, one row a file, sorted.
+        visits: Every known diagnosis (participant_id, session_id, group), also of visits without a scan.
+        name: What the cohort is called in results, see `FileCohort.name`.
+        nan: What to do with voxels that are NaN or infinite.
+        suvr: Take the files' values as SUVR, or divide each scan by its mean over cerebellum and pons.
+        space: Refuse a scan that does not fill the MNI brain, or trust that it is where it should be.
     """
 
     public = False
@@ -101,7 +100,10 @@ class FileCohort:
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         """Read the rows' files and sample them on the grid, a few at a time, in order.
 
-        `Scan.extent` is the range of the file's own voxels. Raises ScanError, naming the file.
+        `Scan.extent` is the range of the file's own voxels.
+
+        Raises:
+            ScanError: Naming the file.
         """
         waiting: deque[Future[Scan]] = deque()
         pool = ThreadPoolExecutor(self.workers)  # inflating lets go of the interpreter
@@ -116,14 +118,22 @@ class FileCohort:
             pool.shutdown(cancel_futures=True)
 
     def read(self, file: Path, grid: Grid, row: pd.Series) -> Scan:
-        """One scan. Tells of affines that disagree. Raises ScanError."""
+        """One scan. Tells of affines that disagree.
+
+        Raises:
+            ScanError: For a file that cannot be used.
+        """
         image = read_volume(file, self.nan)
         if found := doubt(file, image.header.forms, image.header.shape):
             tell(found)
         return self.sample(image, grid, row)
 
     def sample(self, image: Image, grid: Grid, row: pd.Series) -> Scan:
-        """A volume that was read, on the grid, in SUVR. Raises ScanError if it is not in MNI space."""
+        """A volume that was read, on the grid, in SUVR.
+
+        Raises:
+            ScanError: If it is not in MNI space.
+        """
         data = atlas.resample(image.data, image.affine, grid.affine, grid.shape)
         low, high = float(image.data.min()), float(image.data.max())
         if self.space == "check" and (share := filled(data, atlas.brain_mask(grid))) < FILLED:

@@ -35,12 +35,11 @@ MOST_BAD = 20
 class ScanStack:
     """Scans of one cohort on one grid, one row a scan.
 
-    Parameters
-    ----------
-    images : (slots, X, Y, Z) float32 SUVR, memory-mapped and read-only
-    rows : DataFrame with `base.COLUMNS`, `slot` (its image), `minimum` and `maximum` (the scan's range as stored) and
-        `digest` (of its image on the grid)
-    grid : the lattice of the images
+    Args:
+        images: (slots, X, Y, Z) float32 SUVR, memory-mapped and read-only.
+        rows: DataFrame with `base.COLUMNS`, `slot` (its image), `minimum` and `maximum` (the scan's range as stored)
+            and `digest` (of its image on the grid).
+        grid: The lattice of the images.
     """
 
     def __init__(self, images: npt.NDArray[np.float32], rows: pd.DataFrame, grid: Grid) -> None:
@@ -71,8 +70,10 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
     changed is read again, and an image that is damaged (its hash tells) is made again. Two processes may gather at
     once; one waits.
 
-    Raises InputError for scans that cannot be used, after the others were stored, and Unfinished when the disk is full
-    or has no locks: two processes that store at once would overwrite each other's scans.
+    Raises:
+        InputError: For scans that cannot be used, after the others were stored.
+        Unfinished: When the disk is full or has no locks: two processes that store at once would overwrite each other's
+            scans.
     """
     rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True)
     if rows.empty:

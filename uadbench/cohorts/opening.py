@@ -19,15 +19,15 @@ FORMS = "give the folder of a CAPS tree, or a table of scans with tabs (.tsv) or
 def open_cohort(reference: str) -> Cohort:
     """Open the cohort that `reference` means.
 
-    Parameters
-    ----------
-    reference : a registered name ("phantom"), a name with options ("phantom:seed=7,participants=50"),
-        the folder of a CAPS tree, a .tsv or .csv table of scans, or either with options
-        ("/data/caps:contains=rec-coregiso", "scans.csv:image=file,diagnosis=DX")
-
     A file or folder that is there wins over a plugin of the same name that needs a path.
 
-    Raises InputError for an unknown name or option, for a folder that is no CAPS tree, and for another kind of file.
+    Args:
+        reference: A registered name ("phantom"), a name with options ("phantom:seed=7,participants=50"), the folder of
+            a CAPS tree, a .tsv or .csv table of scans, or either with options ("/data/caps:contains=rec-coregiso",
+            "scans.csv:image=file,diagnosis=DX").
+
+    Raises:
+        InputError: For an unknown name or option, for a folder that is no CAPS tree, and for another kind of file.
     """
     known = registry.cohorts.names()
     whole = Path(reference).expanduser()

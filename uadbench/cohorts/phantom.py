@@ -26,16 +26,15 @@ _KNOWN = ("age", "sex", "site", "group", "mmse")
 class Phantom:
     """FDG PET made on the spot from MNI templates: no download, no licence, nobody's scan.
 
-    Parameters
-    ----------
-    seed : draws other people
-    participants : how many healthy ones (sub-P0001 ...); participant k is the same person whatever the number
-    patients : how many with Alzheimer's disease (sub-Q0001 ..., group "AD"), by a process of its own
-        (`synthetic.disease`) and not by the simulator of the test sets
-
     Everybody has 1 to 5 sessions, a year or more apart: the same brain, older, on another day.
     Scans are made at 2 mm on `norms.BASE` and sampled on the grid that is asked for, so that a 2 mm grid
     inside it is plain decimation of the cohort's CAPS export.
+
+    Args:
+        seed: Draws other people.
+        participants: How many healthy ones (sub-P0001 ...); participant k is the same person whatever the number.
+        patients: How many with Alzheimer's disease (sub-Q0001 ..., group "AD"), by a process of its own
+            (`synthetic.disease`) and not by the simulator of the test sets.
     """
 
     public = True
@@ -71,7 +70,10 @@ class Phantom:
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
         """Make the scans of these rows, as many side by side as torch has threads (about 0.1 s each and thread).
 
-        `Scan.extent` is the range on the base lattice. Raises InputError for a row that is no scan of this cohort.
+        `Scan.extent` is the range on the base lattice.
+
+        Raises:
+            InputError: For a row that is no scan of this cohort.
         """
         from uadbench.cohorts.synthetic.recipe import render
         from uadbench.runtime.threads import SideBySide

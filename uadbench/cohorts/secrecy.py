@@ -96,7 +96,9 @@ def salt_file(identity: str) -> Path:
 def salt(identity: str) -> bytes:
     """The secret of a cohort, made when it is first needed, and readable by its owner alone.
 
-    Raises InputError for a damaged file, Unfinished if none can be written.
+    Raises:
+        InputError: For a damaged file.
+        Unfinished: If none can be written.
     """
     file = salt_file(identity)
     sweep(file.parent)
@@ -129,8 +131,9 @@ def _new_secret(file: Path) -> Path:
 def require_same_secrets(output: Path, cohorts: Iterable[_Named]) -> None:
     """Make sure that runs in a folder go on with the secrets that they began with, and write down which those are.
 
-    Raises InputError, naming the file, for a cohort whose secret is another now: its people would be divided otherwise,
-    and drawn for otherwise.
+    Raises:
+        InputError: For a cohort whose secret is another now: its people would be divided otherwise, and drawn for
+            otherwise; the message names the file.
     """
     for cohort in cohorts:
         if cohort.public:

@@ -72,7 +72,8 @@ class AlteredScans:
 
         `rescaled`: the cohort divides its scans by something, and the altered ones must follow. `nan`: as the cohort's.
 
-        Raises InputError if there are none, or two of the same.
+        Raises:
+            InputError: If there are none, or two of the same.
         """
         tree = tree.expanduser()
         require_tree(tree)
@@ -125,7 +126,8 @@ class AlteredScans:
     def reductions(self, scan: Scan) -> Iterator[tuple[str, float, Volume]]:
         """Name of the test set, severity, and reduction map 1 - x'/x, (X, Y, Z) float32, of a healthy scan on the grid.
 
-        Raises InputError for a file that cannot be used, or that is not an altered version of the scan.
+        Raises:
+            InputError: For a file that cannot be used, or that is not an altered version of the scan.
         """
         for (anomaly, severity), file in self.files.get(scan.key, {}).items():
             image = read_volume(file, self.nan)

@@ -25,18 +25,18 @@ _ROUNDED = re.compile(r"\d(\.\d+)?E\+\d+", re.IGNORECASE)
 class Table(FileCohort):
     """Scans that a TSV or CSV file lists, in MNI space.
 
-    Parameters
-    ----------
-    path : the table
-    image : the column with the scans' files, relative to the table's folder
-    participant, session : the columns with their ids; a table without sessions holds baseline scans
-    diagnosis, age, sex, site, scanner, amyloid, mmse : the columns of these, where they are not called so
-    name, nan, suvr, space : see `FileCohort`
-
     A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
 
-    Raises InputError for a table that is unreadable, lacks a column, names a scan or a file twice, has a row without a
-    participant or an image, or has no diagnosis at all.
+    Args:
+        path: The table.
+        image: The column with the scans' files, relative to the table's folder.
+        participant, session: The columns with their ids; a table without sessions holds baseline scans.
+        diagnosis, age, sex, site, scanner, amyloid, mmse: The columns of these, where they are not called so.
+        name, nan, suvr, space: See `FileCohort`.
+
+    Raises:
+        InputError: For a table that is unreadable, lacks a column, names a scan or a file twice, has a row without a
+            participant or an image, or has no diagnosis at all.
     """
 
     def __init__(

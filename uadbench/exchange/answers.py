@@ -46,7 +46,11 @@ class Answers:
         return {kind: files for kind, files in both.items() if files}
 
     def check(self, progress: Progress) -> str:
-        """Read every answer, and return a hash of all. Raises InputError for the first that cannot be used."""
+        """Read every answer, and return a hash of all.
+
+        Raises:
+            InputError: For the first that cannot be used.
+        """
         digests = []
         with progress.task("checking the answers", sum(map(len, self.kinds.values()))) as task:
             for kind, files in self.kinds.items():
@@ -61,7 +65,8 @@ def find_answers(folder: Path, names: Sequence[str], grid: Grid, suffix: str) ->
 
     `suffix` is that of the images: what is asked for where there is no answer.
 
-    Raises InputError unless every kind that is there answers every image once, and nothing else.
+    Raises:
+        InputError: Unless every kind that is there answers every image once, and nothing else.
     """
     found = {kind: _found(folder / kind, names, suffix) for kind in (RECONSTRUCTIONS, MAPS)}
     if not any(found.values()):
@@ -73,7 +78,11 @@ def find_answers(folder: Path, names: Sequence[str], grid: Grid, suffix: str) ->
 
 
 def read_answer(file: Path, grid: Grid) -> Volume:
-    """One answer, (X, Y, Z) float32. Raises InputError for one that cannot be read, or is not on the grid."""
+    """One answer, (X, Y, Z) float32.
+
+    Raises:
+        InputError: For one that cannot be read, or is not on the grid.
+    """
     try:
         image = read_volume(file, constant="keep")
     except ScanError as error:

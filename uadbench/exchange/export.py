@@ -40,13 +40,13 @@ def export_size(material: Material) -> int:
 def export_testset(material: Material, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
     """Write images, tables, brain mask and README, then the manifest that says they are whole.
 
-    Parameters
-    ----------
-    manifest : of this material, from `manifest_of`
-    folder : a new or empty folder, or an earlier export of the same, which is then completed
+    Args:
+        manifest: Of this material, from `manifest_of`.
+        folder: A new or empty folder, or an earlier export of the same, which is then completed.
 
-    Raises InputError for a folder that holds anything else, and before anything is written if the disk lacks room;
-    Unwritable if the disk is full all the same.
+    Raises:
+        InputError: For a folder that holds anything else, and before anything is written if the disk lacks room;
+            Unwritable if the disk is full all the same.
     """
     _require_ours(folder, manifest)
     require_inside(folder, *(folder / part / BRAIN for part in EXPORTED))

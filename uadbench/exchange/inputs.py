@@ -27,12 +27,11 @@ NAME_DIGITS = 16
 class Shown:
     """A scan as models are shown it, and after it its altered versions, if it has any.
 
-    Attributes
-    ----------
-    scan : on the protocol's grid, in SUVR
-    names : of the scan itself, then of its cases in the order of the test sets
-    protocol : fixes the intensity scale
-    cases : the test sets that the scan is altered for; None for one that is not
+    Attributes:
+        scan: On the protocol's grid, in SUVR.
+        names: Of the scan itself, then of its cases in the order of the test sets.
+        protocol: Fixes the intensity scale.
+        cases: The test sets that the scan is altered for; None for one that is not.
     """
 
     scan: Scan

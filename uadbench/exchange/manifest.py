@@ -101,7 +101,8 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in the folder of an export.
 
-    Raises InputError where there is none, or one that is damaged or of another version of uadbench.
+    Raises:
+        InputError: Where there is none, or one that is damaged or of another version of uadbench.
     """
     file = folder / MANIFEST
     try:
@@ -123,7 +124,8 @@ def read_manifest(folder: Path) -> Manifest:
 def material_of(folder: Path, manifest: Manifest, reference: str | None, progress: Progress) -> Material:
     """The scans that the export in `folder` was made of; `reference` is their cohort now, if it has moved.
 
-    Raises InputError unless cohort and test sets are those of the export.
+    Raises:
+        InputError: Unless cohort and test sets are those of the export.
     """
     told = manifest.cohort
     if reference is None and not told.reference:

@@ -25,7 +25,11 @@ class AnswerBook:
     names: Mapping[str, str]
 
     def look_up(self, files: Mapping[str, Path], images: Tensor) -> Tensor:
-        """The answers to images (N, 1, X, Y, Z), of the same shape. Raises Unfinished for an unknown image."""
+        """The answers to images (N, 1, X, Y, Z), of the same shape.
+
+        Raises:
+            Unfinished: For an unknown image.
+        """
         found = []
         for image in images[:, 0].cpu().numpy():
             name = self.names.get(voxel_digest(image))

@@ -42,11 +42,10 @@ SAME = 1e-4
 class AnsweredCell(Cell):
     """The cell of a tool that answered in files: nothing is trained, all else is as for a model.
 
-    Attributes
-    ----------
-    book : its answers by the images that it was shown
-    digest : the hash of all its answers
-    reference : the tool's publication
+    Attributes:
+        book: Its answers by the images that it was shown.
+        digest: The hash of all its answers.
+        reference: The tool's publication.
     """
 
     book: AnswerBook = field(kw_only=True)
@@ -96,13 +95,14 @@ def answered_cell(
 ) -> AnsweredCell:
     """The cell of the answers in the folder of an export, after everything in it was checked.
 
-    Parameters
-    ----------
-    name : what the tool is called in results
-    reference : its publication
-    cohort : where the export's cohort lies now, if it has moved
+    Args:
+        name: What the tool is called in results.
+        reference: Its publication.
+        cohort: Where the export's cohort lies now, if it has moved.
 
-    Raises InputError, naming the first of them and how many there are, for whatever is missing, changed or no answer.
+    Raises:
+        InputError: For whatever is missing, changed or no answer; the message names the first of them and how many
+            there are.
     """
     _require_name(name)
     manifest = read_manifest(folder)
@@ -138,7 +138,8 @@ def _check_images(
 ) -> dict[str, str]:
     """Make every image again: the names of those that are answered, by the hash of their voxels here.
 
-    Raises InputError if one on the disk was changed, or is not what this version of uadbench makes.
+    Raises:
+        InputError: If one on the disk was changed, or is not what this version of uadbench makes.
     """
     known: dict[str, str] = {}
     faults: list[str] = []

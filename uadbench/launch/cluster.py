@@ -63,7 +63,9 @@ def run_on_cluster(
     A cell whose worker dies, or that ends with an error of no known reason, is tried again `retries` times. One that
     takes longer than `limit_s` seconds is ended with its worker.
 
-    Raises InputError where no cluster can be had, Unfinished where it is lost; what is done stays done.
+    Raises:
+        InputError: Where no cluster can be had.
+        Unfinished: Where it is lost; what is done stays done.
     """
     require_known_secrets(cells, output)
     sweep = Sweep(output, tracker, progress, on_result)
@@ -108,13 +110,12 @@ def _blank_order(request: Request, output: Path, device: str, threads: int | Non
 class _Job:
     """A cell on its way.
 
-    Attributes
-    ----------
-    fresh : what there is of the cell is to be forgotten, before it is handed out for the first time
-    attempts : how often a worker was to work on it
-    future : None while it waits
-    worker, host : who has taken it; "" while it waits, and until that is told
-    begun : when the model's code began to run there
+    Attributes:
+        fresh: What there is of the cell is to be forgotten, before it is handed out for the first time.
+        attempts: How often a worker was to work on it.
+        future: None while it waits.
+        worker, host: Who has taken it; "" while it waits, and until that is told.
+        begun: When the model's code began to run there.
     """
 
     cell: Cell

@@ -34,7 +34,8 @@ PATIENCE_S = 1.0
 def choose_device(name: str) -> torch.device:
     """`auto` is the first GPU where there is one, else the CPU.
 
-    Raises InputError for a device that torch does not know or this machine does not have.
+    Raises:
+        InputError: For a device that torch does not know or this machine does not have.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -35,13 +35,12 @@ GPU = "GPU"
 class Place:
     """Which workers do the work.
 
-    Attributes
-    ----------
-    workers : how many to start; None is one a GPU, or one a core; nothing for an existing cluster
-    threads : of torch in each worker; None divides this machine's cores, takes Slurm's, or the worker's own
-    scheduler : the address of an existing cluster
-    slurm : options of a job, as `slurm.parse_slurm` gives them
-    gpus : how many GPUs of this machine are used, one by each worker in turn
+    Attributes:
+        workers: How many to start; None is one a GPU, or one a core; nothing for an existing cluster.
+        threads: Of torch in each worker; None divides this machine's cores, takes Slurm's, or the worker's own.
+        scheduler: The address of an existing cluster.
+        slurm: Options of a job, as `slurm.parse_slurm` gives them.
+        gpus: How many GPUs of this machine are used, one by each worker in turn.
     """
 
     workers: int | None = None
@@ -55,7 +54,8 @@ class Place:
 def connected(place: Place, most: int, output: Path, progress: Progress) -> Iterator[Client]:
     """A client of a cluster: one that is there, or one that is started, with at most `most` workers, and stopped.
 
-    Raises InputError where Dask is not installed or no scheduler answers.
+    Raises:
+        InputError: Where Dask is not installed or no scheduler answers.
     """
     require_dask()
     import dask
@@ -159,7 +159,8 @@ def _visible(gpus: int) -> list[str]:
 def require_reachable(place: Place) -> None:
     """Ask the scheduler, or Slurm, whether it would take us, before scans are read for it.
 
-    Raises InputError where it would not.
+    Raises:
+        InputError: Where it would not.
     """
     if place.scheduler is not None:
         with connected(place, 1, Path(), Silent()):

@@ -40,7 +40,11 @@ class Request(BaseModel):
     checkpoint: Path | None = None
 
     def cells(self, progress: Progress) -> list[Cell]:
-        """The cells, in the order in which they are run. Raises InputError for whatever does not exist."""
+        """The cells, in the order in which they are run.
+
+        Raises:
+            InputError: For whatever does not exist.
+        """
         selection = Selection(
             healthy=self.healthy,
             patients=self.patients,

@@ -37,7 +37,8 @@ _BREAKING = ("--array", "--wrap", "--ntasks", "--nodes", "--output", "--error", 
 def parse_slurm(text: str) -> dict[str, str]:
     """`partition=gpu,gpus=1,time=4h` as options of a job; several `extra` are joined with `;`.
 
-    Raises InputError for what is none, or would not be one line of a script.
+    Raises:
+        InputError: For what is none, or would not be one line of a script.
     """
     options: dict[str, str] = {}
     for part in text.split(","):

@@ -27,18 +27,17 @@ News = dict[str, Any]
 class Order(BaseModel):
     """One cell, as plain data.
 
-    Attributes
-    ----------
-    request : what was asked for (`launch.plan.Request`), as JSON
-    index : which of its cells
-    eval_key : the key of that cell, by which a worker sees that it means the same
-    home : the folder in which the command was given, from which paths are told
-    output : where run folders lie
-    cache : the cache of scans, which is used where the worker sees it
-    secrets : where the secrets of private cohorts lie; None where there is no private cohort
-    device : as on the command line; "auto" is the worker's own GPU where it has one
-    threads : of torch; None leaves it to the worker's environment
-    topic : under which Dask passes on what is told
+    Attributes:
+        request: What was asked for (`launch.plan.Request`), as JSON.
+        index: Which of its cells.
+        eval_key: The key of that cell, by which a worker sees that it means the same.
+        home: The folder in which the command was given, from which paths are told.
+        output: Where run folders lie.
+        cache: The cache of scans, which is used where the worker sees it.
+        secrets: Where the secrets of private cohorts lie; None where there is no private cohort.
+        device: As on the command line; "auto" is the worker's own GPU where it has one.
+        threads: Of torch; None leaves it to the worker's environment.
+        topic: Under which Dask passes on what is told.
     """
 
     model_config = ConfigDict(frozen=True)

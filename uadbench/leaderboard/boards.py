@@ -130,7 +130,8 @@ def _shipped(name: str) -> tuple[str, ...]:
 def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
     """All boards, protocols from the quickest to the slowest, the newest of a protocol and cohort first.
 
-    Raises InputError for a table of cases that cannot be read, or two results of one cell.
+    Raises:
+        InputError: For a table of cases that cannot be read, or two results of one cell.
     """
     reproduced = read_reproduced(root)
     by_name: dict[tuple[str, str], list[_Pile]] = {}
@@ -153,7 +154,11 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
 
 
 def read_reproduced(root: Path) -> dict[str, Any]:
-    """What reruns have confirmed, by score hash. Raises InputError for a damaged file."""
+    """What reruns have confirmed, by score hash.
+
+    Raises:
+        InputError: For a damaged file.
+    """
     file = root / REPRODUCED
     try:
         content = read_json(file, LARGEST_SEALED)

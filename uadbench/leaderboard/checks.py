@@ -51,7 +51,11 @@ def keep_protocol(root: Path, result: Result, protocol: Protocol) -> None:
 
 
 def protocol_of(root: Path, result: Result) -> Protocol:
-    """The protocol that a committed result was made with. Raises InputError if it is missing or another one."""
+    """The protocol that a committed result was made with.
+
+    Raises:
+        InputError: If it is missing or another one.
+    """
     from pydantic import ValidationError
 
     file = protocol_file(root, result)
@@ -77,9 +81,12 @@ def recomputed(result: Result, table: pd.DataFrame, protocol: Protocol) -> Resul
 
 
 def require_honest(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Raises InputError, naming the first number, unless every aggregate of a result follows from its cases.
+    """Compare every aggregate of a result with what its cases give.
 
     A result holds all means over test sets, or those alone that are committed.
+
+    Raises:
+        InputError: Unless every aggregate of a result follows from its cases; the message names the first number.
     """
     again = recomputed(result, table, protocol)
     if result.scores == slim_means(result).scores:
@@ -249,7 +256,11 @@ def require_same_testset(label: str, result: Result, table: pd.DataFrame) -> Non
 
 
 def require_sound(entry: Entry, root: Path) -> None:
-    """Everything that can be asked of a committed result without training it again. Raises InputError."""
+    """Everything that can be asked of a committed result without training it again.
+
+    Raises:
+        InputError: Naming the file and what is wrong.
+    """
     label = str(entry.file)
     protocol = protocol_of(root, entry.result)
     table = read_cases(entry.scores_file)  # whether the result vouches for it is asked last, by `require_honest`
@@ -259,7 +270,11 @@ def require_sound(entry: Entry, root: Path) -> None:
 
 
 def require_real(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Protocol, cohort and cases are what they are called. Raises InputError."""
+    """Protocol, cohort and cases are what they are called.
+
+    Raises:
+        InputError: Naming the file and what is wrong.
+    """
     require_known_protocol(label, result, protocol)
     require_complete(label, result, table, protocol)
     require_same_testset(label, result, table)

@@ -20,8 +20,9 @@ DIFF_LINES = 60
 def add(run: Path, root: Path) -> Entry:
     """Take a run folder into the leaderboard: checked and slimmed, without an id of a private cohort.
 
-    Raises InputError, with the reason, for a result that is not what its cases say, of an incomplete or changed test
-    set, or with an id in it; nothing is written then.
+    Raises:
+        InputError: With the reason, for a result that is not what its cases say, of an incomplete or changed test set,
+            or with an id in it; nothing is written then.
     """
     from uadbench.leaderboard import checks
     from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim, slim_means
@@ -88,7 +89,11 @@ def differences(wanted: dict[Path, str], root: Path) -> list[str]:
 
 
 def with_head(readme: Path, found: list[Board]) -> str:
-    """The project's README with the head of the board between its marks. Raises InputError where it has none."""
+    """The project's README with the head of the board between its marks.
+
+    Raises:
+        InputError: Where it has none.
+    """
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(render.BEGIN)
     _, end, after = rest.partition(render.END)

@@ -76,7 +76,8 @@ class Entry:
     def scores(self, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
         """One row a case; some columns, or all.
 
-        Raises InputError for a table that cannot be read, or is not the one that the result vouches for.
+        Raises:
+            InputError: For a table that cannot be read, or is not the one that the result vouches for.
         """
         table = read_scores_of(self.result, self.scores_file, LARGEST_TABLE)
         if columns is None:
@@ -143,14 +144,20 @@ def _compact(value: Any) -> str:
 def read_entries(root: Path) -> Iterator[Entry]:
     """All results under a leaderboard folder, in the order of their names.
 
-    Raises InputError, naming the file and the reason, for one that is no result, or lies where it does not belong.
+    Raises:
+        InputError: For one that is no result, or lies where it does not belong; the message names the file and the
+            reason.
     """
     for file in result_files(root):
         yield read_entry(file, root)
 
 
 def result_files(root: Path) -> list[Path]:
-    """Where results lie in a leaderboard folder, in the order of their names. Raises InputError without one."""
+    """Where results lie in a leaderboard folder, in the order of their names.
+
+    Raises:
+        InputError: Without one.
+    """
     folder = root / RESULTS
     if not folder.is_dir():
         makes = command("uadbench", "leaderboard", "add", "RUN", root=root)
@@ -159,7 +166,11 @@ def result_files(root: Path) -> list[Path]:
 
 
 def read_entry(file: Path, root: Path) -> Entry:
-    """One committed result. Raises InputError for one that is none, or lies where it does not belong."""
+    """One committed result.
+
+    Raises:
+        InputError: For one that is none, or lies where it does not belong.
+    """
     result = read_untrusted(file)
     if file.relative_to(root / RESULTS) != place(result):
         raise InputError(f"{file}: this result belongs into {place(result)}")
@@ -167,7 +178,11 @@ def read_entry(file: Path, root: Path) -> Entry:
 
 
 def read_untrusted(file: Path) -> Result:
-    """Read a result that anybody may have written. Raises InputError, with the reason, for one that is not sound."""
+    """Read a result that anybody may have written.
+
+    Raises:
+        InputError: With the reason, for one that is not sound.
+    """
     try:
         result = read_result(file, most=LARGEST_JSON, finite=True)
         _require_sense(file, result)
@@ -208,7 +223,11 @@ def _in_a_line(text: str) -> str:
 
 
 def read_cases(file: Path) -> pd.DataFrame:
-    """Read a table of cases whose result is yet to be compared with it. Raises InputError as `read_table` does."""
+    """Read a table of cases whose result is yet to be compared with it.
+
+    Raises:
+        InputError: As `read_table` does.
+    """
     return read_table(file, LARGEST_TABLE)
 
 

@@ -45,7 +45,9 @@ def rerun(
     """Train and evaluate a committed cell again, from its committed protocol, options, fold and seed.
 
     `siblings` are the committed cells of the same row, which tell how far seeds move a metric.
-    Raises InputError if the cohort is private, or its version is not to be had any more.
+
+    Raises:
+        InputError: If the cohort is private, or its version is not to be had any more.
     """
     result = _run(entry, entry.result.cohort.name, root, output, device, progress)
     if reason := incomparable(result, entry.result):

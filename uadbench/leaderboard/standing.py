@@ -17,14 +17,13 @@ BOARDS = "leaderboard.json"
 class Standing:
     """One row of one board.
 
-    Attributes
-    ----------
-    board, row : the board's title; the row's name, which tells options where a model stands there twice
-    rows : how many the board has
-    rank, group : lowest and highest rank (95 %), and the group of models that cannot be told apart
-    ap, dementias, unseen, native : what ranks, its halves, and the same of the native map: mean, low, high
-    seeds, folds : how many
-    reproduced : whether a rerun has confirmed it
+    Attributes:
+        board, row: The board's title; the row's name, which tells options where a model stands there twice.
+        rows: How many the board has.
+        rank, group: Lowest and highest rank (95 %), and the group of models that cannot be told apart.
+        ap, dementias, unseen, native: What ranks, its halves, and the same of the native map: mean, low, high.
+        seeds, folds: How many.
+        reproduced: Whether a rerun has confirmed it.
     """
 
     board: str
@@ -44,7 +43,8 @@ class Standing:
 def standings(root: Path, model: str) -> list[Standing]:
     """Every row of a model on the boards of a leaderboard folder.
 
-    Raises InputError where there is no leaderboard, or none that can be read.
+    Raises:
+        InputError: Where there is no leaderboard, or none that can be read.
     """
     file = root / BOARDS
     try:

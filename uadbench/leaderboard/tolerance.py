@@ -103,7 +103,8 @@ def _value(metric: Metric, anomaly: str, severity: float) -> Callable[[Result], 
 def changes(result: Result, baselines: Sequence[Result]) -> list[Change]:
     """Every watched metric beside the mean of the baselines, which are trainings of one model with several seeds.
 
-    Raises InputError where the two cannot be compared.
+    Raises:
+        InputError: Where the two cannot be compared.
     """
     for baseline in baselines:
         if reason := incomparable(result, baseline):

@@ -23,7 +23,8 @@ WORTH_A_PROCESS = 6
 def faults_of(root: Path, progress: Progress) -> list[str]:
     """What is wrong with the results of a leaderboard folder, a line each, in the order of their names.
 
-    Raises InputError without a folder of results.
+    Raises:
+        InputError: Without a folder of results.
     """
     files = result_files(root)
     found: dict[Path, str] = {}

@@ -34,10 +34,18 @@ def metric_of(name: str) -> Metric:
 
 
 def heading_of(name: str) -> str:
-    """What a number is called at the head of a column. Raises KeyError as `metric_of` does."""
+    """What a number is called at the head of a column.
+
+    Raises:
+        KeyError: As `metric_of` does.
+    """
     return metric_of(name).heading
 
 
 def explained(*names: str) -> str:
-    """Labels with their meanings, for a note below a table. Raises KeyError as `metric_of` does."""
+    """Labels with their meanings, for a note below a table.
+
+    Raises:
+        KeyError: As `metric_of` does.
+    """
     return " ".join(metric_of(name).explained for name in names)

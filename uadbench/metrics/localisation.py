@@ -38,25 +38,16 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
     (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch. On a CPU
     this is compiled code (`compiled.ranking`), elsewhere torch, with equal results.
 
-    Parameters
-    ----------
-    scores
-        (N, V) float32, higher = more suspicious.
-    truth
-        (V,), or (N, V) where cases differ; int8: 1 positive, 0 negative, -1 ignored (its score may be anything).
-    thresholds
-        A voxel is found where its score lies above.
+    Args:
+        scores: (N, V) float32, higher = more suspicious.
+        truth: (V,), or (N, V) where cases differ; int8: 1 positive, 0 negative, -1 ignored (its score may be anything).
+        thresholds: A voxel is found where its score lies above.
 
-    Returns
-    -------
-    Ranking
+    Returns:
         All but the prevalence are NaN without positives, AUROC also without negatives.
 
-    Raises
-    ------
-    ValueError
-        Where shapes do not fit, or a voxel that counts scores NaN.
-
+    Raises:
+        ValueError: Where shapes do not fit, or a voxel that counts scores NaN.
     """
     if scores.dim() != 2 or truth.shape not in (scores.shape, scores.shape[1:]):
         raise ValueError(f"truth {tuple(truth.shape)} does not fit scores {tuple(scores.shape)}; expected (N, V)")
@@ -77,16 +68,11 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
 def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
     """Pearson correlation of anomaly maps with the true reduction.
 
-    Parameters
-    ----------
-    scores, reduction
-        (N, V) float32, voxels of the brain.
+    Args:
+        scores, reduction: (N, V) float32, voxels of the brain.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (N,) float64; NaN where the map or the reduction is constant.
-
     """
     if scores.device.type == "cpu":
         from uadbench.metrics.compiled import sums

@@ -48,7 +48,8 @@ class PooledRanking:
     def add(self, scores: npt.NDArray[np.float32], truth: npt.NDArray[np.int8]) -> None:
         """Count voxels; both arrays are of one shape, truth is 1 positive, 0 negative, -1 ignored.
 
-        Raises ValueError where shapes differ, or a voxel that counts scores NaN.
+        Raises:
+            ValueError: Where shapes differ, or a voxel that counts scores NaN.
         """
         if scores.shape != truth.shape:
             raise ValueError(f"scores {scores.shape} and truth {truth.shape} differ in shape")

@@ -26,18 +26,12 @@ class BrainSmoothing:
     This is normalised convolution (Knutsson and Westin 1993, CVPR) with the brain mask m as certainty. On a CPU it is
     compiled code (`compiled.smoothing`), elsewhere torch; the two agree to 1e-6.
 
-    Parameters
-    ----------
-    brain
-        (X, Y, Z) bool.
-    fwhm_mm, voxel_mm
-        Full width of the Gaussian at half its maximum, and of a voxel, in mm.
+    Args:
+        brain: (X, Y, Z) bool.
+        fwhm_mm, voxel_mm: Full width of the Gaussian at half its maximum, and of a voxel, in mm.
 
-    Raises
-    ------
-    ValueError
-        Where the brain is no mask, or a width is not positive.
-
+    Raises:
+        ValueError: Where the brain is no mask, or a width is not positive.
     """
 
     def __init__(self, brain: Tensor, fwhm_mm: float, voxel_mm: float) -> None:
@@ -65,7 +59,9 @@ class BrainSmoothing:
         """Smooth maps (N, X, Y, Z) float32, signed; what they hold outside the brain is not looked at.
 
         Returns (N, V) float32, voxels of the brain. A scan's map does not depend on the others in the batch.
-        Raises ValueError where shapes do not fit.
+
+        Raises:
+            ValueError: Where shapes do not fit.
         """
         if maps.dim() != 4 or maps.shape[1:] != self.brain.shape:
             raise ValueError(f"maps {tuple(maps.shape)} do not fit the brain mask {tuple(self.brain.shape)}")
@@ -119,25 +115,18 @@ def calibrate(smoothed: Iterable[Tensor], sd_floor: float) -> Calibration:
 
     Welford 1962, Technometrics 4:419, in float64, scan by scan: how scans are batched changes nothing.
 
-    Parameters
-    ----------
-    smoothed
-        Batches (N, V) of what `BrainSmoothing` returns; N may differ.
-    sd_floor
-        The SD is at least this fraction of its median in the brain: voxels that hardly ever vary would otherwise
-        rule the ranking. Where that median is 0 (a model whose maps never vary, such as the identity) the SD is 1
-        everywhere, so that a map of zeros stays one.
+    Args:
+        smoothed: Batches (N, V) of what `BrainSmoothing` returns; N may differ.
+        sd_floor: The SD is at least this fraction of its median in the brain: voxels that hardly ever vary would
+            otherwise rule the ranking. Where that median is 0 (a model whose maps never vary, such as the identity) the
+            SD is 1 everywhere, so that a map of zeros stays one.
 
-    Returns
-    -------
-    Calibration
+    Returns:
         On the maps' device.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two maps, values that are not finite, a floor that is not positive, or an empty brain.
-
+    Raises:
+        ValueError: For fewer than two maps, values that are not finite, a floor that is not positive, or an empty
+            brain.
     """
     if not sd_floor > 0:
         raise ValueError(f"the floor of the SD is {sd_floor}; it must be positive")
@@ -171,23 +160,15 @@ def held_out(smoothed: Tensor, sd_floor: float) -> Tensor:
     A scan that helped to set mean and SD looks more ordinary than a new one; thresholds set on such maps would let
     too many healthy test scans pass them.
 
-    Parameters
-    ----------
-    smoothed
-        (S, V) float32: smoothed maps of S healthy validation scans, brain voxels only.
-    sd_floor
-        As in `calibrate`.
+    Args:
+        smoothed: (S, V) float32: smoothed maps of S healthy validation scans, brain voxels only.
+        sd_floor: As in `calibrate`.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (S, V) float32. Each row equals `standardise` after `calibrate` on the other rows, to rounding.
 
-    Raises
-    ------
-    ValueError
-        For fewer than three scans: two others are needed for an SD.
-
+    Raises:
+        ValueError: For fewer than three scans: two others are needed for an SD.
     """
     count = len(smoothed)
     if count < 3:

@@ -30,27 +30,19 @@ def compare(
     beside it in the batch, and memory does not grow with the batch. On a CPU this is compiled code
     (`compiled.similarity`), elsewhere torch; the two agree to 1e-6 where images have texture.
 
-    Parameters
-    ----------
-    images
-        Name -> (N, X, Y, Z) float32 in normalised units (data range 1), or (1, X, Y, Z) where all cases share it.
-    pairs
-        Name -> the names of its two images; the metrics are symmetric in them.
-    regions
-        Name -> (N, X, Y, Z) or (1, X, Y, Z) bool, on the images' device.
+    Args:
+        images: Name -> (N, X, Y, Z) float32 in normalised units (data range 1), or (1, X, Y, Z) where all cases share
+            it.
+        pairs: Name -> the names of its two images; the metrics are symmetric in them.
+        regions: Name -> (N, X, Y, Z) or (1, X, Y, Z) bool, on the images' device.
 
-    Returns
-    -------
-    dict
+    Returns:
         `"<pair>.<region>.<metric>"` -> (N,) float64. The metrics are `mse` and `mae` (mean over the region's voxels),
         `psnr` (dB, -10 log10 mse; +inf where mse is 0) and `ssim` (mean over the region of the whole volume's
         `ssim_map`). An empty region gives NaN.
 
-    Raises
-    ------
-    ValueError
-        Where shapes do not fit, a region is not bool, or an image has a voxel that is not finite.
-
+    Raises:
+        ValueError: Where shapes do not fit, a region is not bool, or an image has a voxel that is not finite.
     """
     _check(images, regions)
     if not pairs or not regions:
@@ -129,7 +121,10 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     Wang et al. 2004, IEEE Trans. Image Process. 13:600, equation 13, in three dimensions.
 
     `a` and `b` are (..., X, Y, Z) float32 in normalised units; the result has their shape in float64, and is exactly
-    1 where they are equal throughout the window. Raises ValueError where their shapes differ.
+    1 where they are equal throughout the window.
+
+    Raises:
+        ValueError: Where their shapes differ.
     """
     if a.shape != b.shape:
         raise ValueError(f"images of different shapes: {tuple(a.shape)} and {tuple(b.shape)}")
@@ -144,18 +139,12 @@ def separable(images: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
     At these sizes a product with a dense matrix, though mostly zeros, takes a tenth of the time of a convolution.
 
-    Parameters
-    ----------
-    images
-        (..., X, Y, Z) float. Each volume is computed by itself, so that it does not depend on the others.
-    matrices
-        (X, X), (Y, Y) and (Z, Z); their dtype is that of the computation and the result.
+    Args:
+        images: (..., X, Y, Z) float. Each volume is computed by itself, so that it does not depend on the others.
+        matrices: (X, X), (Y, Y) and (Z, Z); their dtype is that of the computation and the result.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (..., X, Y, Z).
-
     """
     if images.dim() > 3:
         return torch.stack([separable(image, matrices) for image in images])

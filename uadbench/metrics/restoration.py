@@ -21,21 +21,14 @@ LEAST_REDUCTION = 0.02
 def recovered_fraction(restored: Tensor, altered: Tensor, healthy: Tensor, truth: Tensor) -> Tensor:
     """How much of the uptake that the anomaly took is given back inside the truth: sum(x̂' - x') / sum(x - x').
 
-    Parameters
-    ----------
-    restored, altered
-        (N, V) SUVR: x̂' and x' in the voxels of the brain.
-    healthy
-        (1 or N, V) SUVR: x.
-    truth
-        (V,) bool, the voxels of the anomaly.
+    Args:
+        restored, altered: (N, V) SUVR: x̂' and x' in the voxels of the brain.
+        healthy: (1 or N, V) SUVR: x.
+        truth: (V,) bool, the voxels of the anomaly.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (N,) float64: 0 gives back nothing, 1 as much as was taken, more is too much. NaN where the mean reduction is
         below LEAST_REDUCTION or the truth is empty.
-
     """
     taken, uptake = sum_where(healthy - altered, truth), sum_where(healthy, truth)
     given = sum_where(restored - altered, truth)
@@ -45,21 +38,14 @@ def recovered_fraction(restored: Tensor, altered: Tensor, healthy: Tensor, truth
 def damage(restored: Tensor, healthy: Tensor, outside: Tensor, variance: Tensor) -> Tensor:
     """Squared error (x̂' - x)² outside the anomaly, in units of the variance between healthy people there.
 
-    Parameters
-    ----------
-    restored, healthy
-        (N or 1, V), in one unit.
-    outside
-        (V,) bool: brain that must not change.
-    variance
-        (V,): voxelwise variance of healthy scans, in that unit squared.
+    Args:
+        restored, healthy: (N or 1, V), in one unit.
+        outside: (V,) bool: brain that must not change.
+        variance: (V,): voxelwise variance of healthy scans, in that unit squared.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (N,) float64, ratio of sums: 0 damages nothing, 1 is as far off as another healthy person's deviation from the
         mean. NaN where healthy people do not differ.
-
     """
     scale = sum_where(variance[None], outside)
     return (sum_where((restored - healthy).square(), outside) / scale).where(scale > 0, float("nan"))
@@ -70,18 +56,12 @@ def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
 
     A reconstruction is healthy where this is its own subject's value, which is not 1.
 
-    Parameters
-    ----------
-    images
-        (N, V) SUVR.
-    truth, outside
-        (V,) bool.
+    Args:
+        images: (N, V) SUVR.
+        truth, outside: (V,) bool.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (N,) float64, NaN where there is no uptake outside or a mask is empty.
-
     """
     inside, rest = sum_where(images, truth) / truth.sum(), sum_where(images, outside) / outside.sum()
     return (inside / rest).where(rest > 0, float("nan"))
@@ -90,11 +70,8 @@ def healthiness(images: Tensor, truth: Tensor, outside: Tensor) -> Tensor:
 class ReferenceScans:
     """The healthy scans among which a reconstruction is looked for.
 
-    Parameters
-    ----------
-    scans
-        (S, V) brain voxels of the healthy scans of test subjects.
-
+    Args:
+        scans: (S, V) brain voxels of the healthy scans of test subjects.
     """
 
     def __init__(self, scans: Tensor) -> None:
@@ -105,20 +82,13 @@ class ReferenceScans:
     def identified(self, restored: Tensor, own: Tensor, place: int | None) -> Tensor:
         """Whether x̂' is nearer to its own subject's x than to any other subject's.
 
-        Parameters
-        ----------
-        restored
-            (N, V) brain voxels of x̂'.
-        own
-            (V,) those of x.
-        place
-            Which of the scans is x; None if it is not among them.
+        Args:
+            restored: (N, V) brain voxels of x̂'.
+            own: (V,) those of x.
+            place: Which of the scans is x; None if it is not among them.
 
-        Returns
-        -------
-        Tensor
+        Returns:
             (N,) float64, 1 or 0; a tie is no identification. NaN where there is nobody else.
-
         """
         if len(self.scans) - (place is not None) < 1:
             return torch.full((len(restored),), float("nan"), dtype=torch.float64, device=restored.device)

@@ -19,18 +19,12 @@ REVISION = 2
 def top_mean(maps: Tensor, share: float) -> Tensor:
     """The score of a scan: the mean of the highest `share` of its voxels (at least one).
 
-    Parameters
-    ----------
-    maps
-        (N, V) brain voxels, higher = more suspicious.
-    share
-        In 0..1: 0.01 takes the top 1 %.
+    Args:
+        maps: (N, V) brain voxels, higher = more suspicious.
+        share: In 0..1: 0.01 takes the top 1 %.
 
-    Returns
-    -------
-    Tensor
+    Returns:
         (N,) float64; NaN where there are no voxels.
-
     """
     count = max(1, math.ceil(share * maps.shape[1] - 1e-9))
     if maps.shape[1] == 0:
@@ -60,13 +54,9 @@ def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
     Methodology 24:193); the bounds of the share are those of Clopper and Pearson. Where scans differ from each other
     about as much as their voxels do, what exceeds comes from few scans, and the interval is too short.
 
-    Parameters
-    ----------
-    maps
-        (S, V) brain voxels of S healthy scans.
-    rate
-        False positive rate, 0..1.
-
+    Args:
+        maps: (S, V) brain voxels of S healthy scans.
+        rate: False positive rate, 0..1.
     """
     scans, voxels = maps.shape
     flat = maps.detach().cpu().reshape(-1).numpy()

@@ -24,14 +24,13 @@ class AAE3D(ReconstructionModel):
     each step: reconstruction, discriminator, encoder as generator. Encoder and decoder are those of
     `vae3d`; the discriminator has two hidden layers, as theirs.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the code
-    hidden : units of each hidden layer of the discriminator
-    learning_rate : of Adam, for the reconstruction phase
-    adversarial_rate : of Adam, for the two adversarial phases
-    from_mean : start the output from the mean training scan
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the code.
+        hidden: Units of each hidden layer of the discriminator.
+        learning_rate: Of Adam, for the reconstruction phase.
+        adversarial_rate: Of Adam, for the two adversarial phases.
+        from_mean: Start the output from the mean training scan.
     """
 
     reference = "Makhzani et al. 2016, arXiv:1511.05644"

@@ -21,12 +21,11 @@ class AE3D(ReconstructionModel):
 
     The loss is the sum of squares over voxels, averaged over scans.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the code
-    learning_rate : of Adam
-    from_mean : start the output from the mean training scan
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the code.
+        learning_rate: Of Adam.
+        from_mean: Start the output from the mean training scan.
     """
 
     reference = "Hinton and Salakhutdinov 2006, Science 313:504-507"

@@ -30,16 +30,15 @@ class AnoDDPM3D(ReconstructionModel):
     instead of every step, training at the depths that these pass through, and deviations from the mean
     training scan (see `centring`). The noise at inference depends on the scan's seed alone.
 
-    Parameters
-    ----------
-    width : filters of the first level; doubled at the second
-    patch : voxels along each axis that become channels
-    depth : of 1000 steps, to which noise is added
-    passes : of the network from there back
-    grain_mm : to which the noise is smoothed, full width at half maximum in mm
-    prediction : what the network predicts: the noise ("epsilon") or the scan ("sample")
-    draws : how many reconstructions, each from its own noise, are averaged
-    learning_rate : of Adam, at the start of a cosine
+    Args:
+        width: Filters of the first level; doubled at the second.
+        patch: Voxels along each axis that become channels.
+        depth: Of 1000 steps, to which noise is added.
+        passes: Of the network from there back.
+        grain_mm: To which the noise is smoothed, full width at half maximum in mm.
+        prediction: What the network predicts: the noise ("epsilon") or the scan ("sample").
+        draws: How many reconstructions, each from its own noise, are averaged.
+        learning_rate: Of Adam, at the start of a cosine.
     """
 
     reference = "Wyatt et al. 2022, CVPR Workshops"

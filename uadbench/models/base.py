@@ -22,17 +22,17 @@ class Model(nn.Module):
     inference in eval mode without gradients. Inference is deterministic; a stochastic model draws
     from `batch.seeds` (see `seeded_normal`).
 
-    Class attributes
-    ----------------
-    reference : the publication the model follows
-    recipes : protocol name -> options that this protocol's budget calls for; what the user sets wins
-    extra : the extra of pyproject.toml without which the model cannot be made (see `extras`), or ""
-    monitored : whether the reconstruction error of healthy validation scans is computed after every
-        epoch and chooses the weights. False where it says little of what is learnt (a denoiser
-        copies a scan without noise) or costs more than the training (diffusion): the last weights stay.
-    pretrained : tensors that the constructor takes from elsewhere, learnt or computed: the name of one, or of a module
-        that holds several -> what they are and where they come from. A model that arrives with others is unranked
-    registered_name : the name it is registered under, set by the registry
+    Attributes:
+        reference: The publication that the model follows.
+        recipes: Protocol name -> options that this protocol's budget calls for; what the user sets wins.
+        extra: The extra of pyproject.toml without which the model cannot be made (see `extras`), or "".
+        monitored: Whether the reconstruction error of healthy validation scans is computed after every epoch and
+            chooses the weights. False where it says little of what is learnt (a denoiser copies a scan without noise)
+            or costs more than the training (diffusion): the last weights stay.
+        pretrained: Tensors that the constructor takes from elsewhere, learnt or computed: the name of one, or of a
+            module that holds several -> what they are and where they come from. A model that arrives with others is
+            unranked.
+        registered_name: The name it is registered under, set by the registry.
     """
 
     reference: ClassVar[str] = ""

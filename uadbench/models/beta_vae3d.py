@@ -17,13 +17,12 @@ class BetaVAE3D(VAE3D):
 
     Higgins et al. 2017, Equation 4. Everything else is `vae3d`.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the latent space
-    learning_rate : of Adam
-    from_mean : start the output from the mean training scan
-    beta : weight of the KL term
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the latent space.
+        learning_rate: Of Adam.
+        from_mean: Start the output from the mean training scan.
+        beta: Weight of the KL term.
     """
 
     reference = "Higgins et al. 2017, ICLR"

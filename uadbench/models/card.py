@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import torch
 
@@ -18,7 +16,9 @@ from uadbench.protocols.schema import Protocol
 from uadbench.space.atlas import brain_mask
 from uadbench.types import Batch, Grid
 
-_HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+if TYPE_CHECKING:
+    from docstring_parser import Docstring
+
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
@@ -37,13 +37,12 @@ class Option:
 class Size:
     """How large an untrained model is on a grid, and what it computes to look at one scan.
 
-    Attributes
-    ----------
-    trainable, frozen, buffers : how many numbers gradients change, how many other parameters, how many in buffers
-    flops : floating-point operations of matrix products and convolutions by kind, a multiply-add counted as two;
-        None where they could not be counted
-    not_counted : other kinds of operations that were met, besides element-wise ones
-    fault : why operations could not be counted, or ""
+    Attributes:
+        trainable, frozen, buffers: How many numbers gradients change, how many other parameters, how many in buffers.
+        flops: Floating-point operations of matrix products and convolutions by kind, a multiply-add counted as two;
+            None where they could not be counted.
+        not_counted: Other kinds of operations that were met, besides element-wise ones.
+        fault: Why operations could not be counted, or "".
     """
 
     trainable: int
@@ -55,7 +54,11 @@ class Size:
 
 
 def model_class(name: str) -> type[Model]:
-    """The class behind a model's name or PATH.py:Class. Raises InputError where it is unknown or no Model."""
+    """The class behind a model's name or PATH.py:Class.
+
+    Raises:
+        InputError: Where it is unknown or no Model.
+    """
     found = registry.models.get(name)
     if not issubclass(found, Model):
         raise InputError(f"{name}: class {found.__name__} is not a uadbench.models.base.Model")
@@ -64,12 +67,16 @@ def model_class(name: str) -> type[Model]:
 
 def description(plugin: type[Model]) -> str:
     """The docstring of a model as far as its first section."""
-    return _HEADING.split(inspect.getdoc(plugin) or "")[0].strip()
+    return _docstring(plugin).description or ""
 
 
 def options(plugin: type[Model]) -> list[Option]:
-    """The options of a model; what they mean stands under "Parameters" in its docstring."""
-    meanings = _meanings(inspect.getdoc(plugin) or "")
+    """The options of a model, with their meanings from the section "Args" of its docstring (or numpydoc's)."""
+    meanings = {
+        name.strip(): " ".join((argument.description or "").split())
+        for argument in _docstring(plugin).params
+        for name in argument.arg_name.split(",")
+    }
     found = []
     for name, parameter in registry.options_of(plugin).items():
         required = parameter.default is parameter.empty
@@ -103,7 +110,8 @@ def measure(name: str, protocol: Protocol) -> Size:
     Operations are those that torch dispatches (`torch.utils.flop_counter`): what a model computes outside of torch is
     not seen, and one that computes until it is content may need more for a real scan.
 
-    Raises InputError if the model cannot be made.
+    Raises:
+        InputError: If the model cannot be made.
     """
     recipe = model_class(name).recipes.get(protocol.training.recipe, {})
     model = build_model(name, protocol.lattice, recipe, seed=0).eval()
@@ -154,24 +162,10 @@ def _has_own_map(plugin: type[Model]) -> bool:
     return plugin.anomaly_map is not ReconstructionModel.anomaly_map
 
 
-def _meanings(text: str) -> dict[str, str]:
-    """Name -> meaning, from the section "Parameters" of a numpydoc docstring."""
-    sections = _HEADING.split(text)
-    bodies: Mapping[str, str] = dict(zip(sections[1::2], sections[2::2], strict=True))
-    found: dict[str, list[str]] = {}
-    names: list[str] = []
-    for line in bodies.get("Parameters", "").strip().splitlines():
-        if line and not line[0].isspace():
-            head, _, rest = line.partition(" : ")
-            names = [name.strip() for name in head.split(",")]
-            found |= {name: [rest.strip()] for name in names}
-        else:
-            for name in names:
-                found[name].append(line.strip())
-    for parts in found.values():
-        if len(parts) > 1 and (" " not in parts[0] or parts[0].endswith("optional")):
-            del parts[0]  # elsewhere the type stands there, and the meaning below
-    return {name: " ".join(filter(None, parts)) for name, parts in found.items()}
+def _docstring(plugin: type[Model]) -> Docstring:
+    from docstring_parser import parse
+
+    return parse(inspect.getdoc(plugin) or "")
 
 
 def _type_name(annotation: Any) -> str:

@@ -32,7 +32,8 @@ LARGEST_HEADER = 4 << 20
 def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) -> Model:
     """Create a model with weights drawn from `seed`.
 
-    Raises InputError for an unknown name, an unknown option, or a class that is no Model.
+    Raises:
+        InputError: For an unknown name, an unknown option, or a class that is no Model.
     """
     plugin = registry.models.get(name)
     if not issubclass(plugin, Model):
@@ -79,7 +80,9 @@ def has_model(folder: Path, fit_key: str) -> bool:
 def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
     """The name of a file that is not what its card says, or "". Cards of older versions tell of no hashes.
 
-    Raises OSError for a file that is not there, ValueError for a card whose hashes are of another form.
+    Raises:
+        OSError: For a file that is not there.
+        ValueError: For a card whose hashes are of another form.
     """
     sums = card.get("sha256", {})
     if not isinstance(sums, dict):
@@ -98,7 +101,8 @@ def copy_model(source: Path, target: Path) -> None:
 def load_weights(model: Model, file: Path) -> None:
     """Read weights into a model of the same architecture.
 
-    Raises InputError if the file is missing, damaged, or of another architecture.
+    Raises:
+        InputError: If the file is missing, damaged, or of another architecture.
     """
     try:
         tensors = read_tensors(file, most_bytes(model))
@@ -123,13 +127,14 @@ def read_tensors(file: Path, most: int, *, links: bool = False, digest: str = ""
     Its header is checked before anything is made of it: safetensors makes an object for every tensor that is named,
     and takes the last of two of one name.
 
-    Parameters
-    ----------
-    most : how many bytes the file may have
-    links : whether it may be a link
-    digest : the SHA-256 that it must have; "" if any
+    Args:
+        most: How many bytes the file may have.
+        links: Whether it may be a link.
+        digest: The SHA-256 that it must have; "" if any.
 
-    Raises FileNotFoundError where there is none, InputError for any other fault.
+    Raises:
+        FileNotFoundError: Where there is none.
+        InputError: For any other fault.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -149,7 +154,9 @@ def read_tensors(file: Path, most: int, *, links: bool = False, digest: str = ""
 def require_header_of(file: Path, most: int = LARGEST_HEADER) -> None:
     """Check the header of a safetensors file that is then read in parts.
 
-    Raises OSError where it is no regular file, ValueError or TypeError for a header that is not sound.
+    Raises:
+        OSError: Where it is no regular file, ValueError or.
+        TypeError: For a header that is not sound.
     """
     with open_regular(file) as handle:
         size = os.fstat(handle.fileno()).st_size
@@ -182,7 +189,8 @@ def load_model(folder: Path) -> Model:
 
     A card that names `FILE.py:CLASS` has that file run: read the cards of strangers first.
 
-    Raises InputError where there is none, or it is damaged.
+    Raises:
+        InputError: Where there is none, or it is damaged.
     """
     try:
         card = read_sealed(folder / CARD)

@@ -32,12 +32,11 @@ class DAE3D(ReconstructionModel):
     of drawn at a low resolution (see `coarse_noise`) and has a spread of its own in every scan, up to
     `noise`, and in training on volumes.
 
-    Parameters
-    ----------
-    width : filters of the first level, at a quarter of the resolution; doubled at each of three levels
-    noise : largest standard deviation of the noise, in units of healthy variation in the brain
-    grain_mm : to which the noise is smoothed, full width at half maximum in mm
-    learning_rate : of Adam, at the start of a cosine
+    Args:
+        width: Filters of the first level, at a quarter of the resolution; doubled at each of three levels.
+        noise: Largest standard deviation of the noise, in units of healthy variation in the brain.
+        grain_mm: To which the noise is smoothed, full width at half maximum in mm.
+        learning_rate: Of Adam, at the start of a cosine.
     """
 
     reference = "Kascenas et al. 2022, MIDL"

@@ -24,10 +24,9 @@ class Ensemble(Model):
     are trained side by side on the same batches, with their own losses and the recipe named here; a
     member that learns by gradients keeps its last weights. It has a map and no reconstruction.
 
-    Parameters
-    ----------
-    members : names of models, with commas between
-    recipe : whose options the members take, as under a protocol
+    Args:
+        members: Names of models, with commas between.
+        recipe: Whose options the members take, as under a protocol.
     """
 
     extra = "networks"
@@ -48,7 +47,11 @@ class Ensemble(Model):
 
     @classmethod
     def parts(cls, options: Mapping[str, Any]) -> tuple[type[Model], ...]:
-        """The members' classes. Raises InputError for an unknown one, for none, and for one that is named twice."""
+        """The members' classes.
+
+        Raises:
+            InputError: For an unknown one, for none, and for one that is named twice.
+        """
         names = [name.strip() for name in str(options["members"]).split(",") if name.strip()]
         if not names or len(set(names)) < len(names) or cls.registered_name in names:
             raise InputError(

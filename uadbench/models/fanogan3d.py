@@ -30,15 +30,14 @@ class FAnoGAN3D(ReconstructionModel):
     side, one step each a batch, instead of a GAN first and an encoder after it, so that the
     epochs are those of every model.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the latent space
-    learning_rate : of Adam, for the encoder
-    adversarial_rate : of Adam (0, 0.9), for critic and generator
-    penalty : weight of the gradient penalty
-    kappa : weight of the error in the critic's features
-    from_mean : start the output from the mean training scan
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the latent space.
+        learning_rate: Of Adam, for the encoder.
+        adversarial_rate: Of Adam (0, 0.9), for critic and generator.
+        penalty: Weight of the gradient penalty.
+        kappa: Weight of the error in the critic's features.
+        from_mean: Start the output from the mean training scan.
     """
 
     reference = "Schlegl et al. 2019, Med Image Anal 54:30-44"

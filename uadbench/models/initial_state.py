@@ -29,11 +29,10 @@ NAMED = 3
 class Initial:
     """Where a model begins.
 
-    Attributes
-    ----------
-    digest : of every parameter, buffer, and other tensor or array that the model holds; None where some of it, such as
-        a tensor of another library's class, cannot be read
-    undeclared : names of those that seem to be learnt, and that no `Model.pretrained` declares
+    Attributes:
+        digest: Of every parameter, buffer, and other tensor or array that the model holds; None where some of it, such
+            as a tensor of another library's class, cannot be read.
+        undeclared: Names of those that seem to be learnt, and that no `Model.pretrained` declares.
     """
 
     digest: str | None

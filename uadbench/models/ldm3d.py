@@ -37,16 +37,15 @@ class LDM3D(ReconstructionModel):
     perceptual and adversarial terms; noise to partial depth and a few deterministic strides back
     (DDIM). The noise at inference depends on the scan's seed alone.
 
-    Parameters
-    ----------
-    width : filters of the autoencoder's first level; doubled at the second
-    channels : of the code
-    unet_width : filters of the diffusion model's first level; doubled at the second
-    depth : of 1000 steps, to which noise is added
-    passes : of the diffusion model from there back
-    prediction : what the diffusion model predicts: the noise ("epsilon") or the code ("sample")
-    draws : how many restored codes, each from its own noise, are averaged
-    learning_rate : of Adam, for both networks, at the start of a cosine
+    Args:
+        width: Filters of the autoencoder's first level; doubled at the second.
+        channels: Of the code.
+        unet_width: Filters of the diffusion model's first level; doubled at the second.
+        depth: Of 1000 steps, to which noise is added.
+        passes: Of the diffusion model from there back.
+        prediction: What the diffusion model predicts: the noise ("epsilon") or the code ("sample").
+        draws: How many restored codes, each from its own noise, are averaged.
+        learning_rate: Of Adam, for both networks, at the start of a cosine.
     """
 
     reference = "Rombach et al. 2022, CVPR; Pinaya et al. 2022, MICCAI"

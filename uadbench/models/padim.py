@@ -25,18 +25,14 @@ class PaDiM(PatchModel):
     and what is added to the diagonal of a covariance is a part of the mean variance, so that it does not depend on the
     unit of the features. A distance has no sign: raised uptake is as suspicious as lowered uptake.
 
-    Parameters
-    ----------
-    channels : features that are kept, drawn at random in `fit`
-    regularisation : of the mean variance of the kept features, over a plane, added to every variance
-    spacing_mm, pixel_mm : between slices; side of a pixel
-    network, weights : see `Backbone`
+    Args:
+        channels: Features that are kept, drawn at random in `fit`.
+        regularisation: Of the mean variance of the kept features, over a plane, added to every variance.
+        spacing_mm, pixel_mm: Between slices; side of a pixel.
+        network, weights: See `Backbone`.
 
-    Raises
-    ------
-    InputError
-        For more channels than the network has, or weights that are not installed.
-
+    Raises:
+        InputError: For more channels than the network has, or weights that are not installed.
     """
 
     recipes: ClassVar = {"quick": {"regularisation": 0.1}}

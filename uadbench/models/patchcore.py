@@ -37,18 +37,14 @@ class PatchCore(PatchModel):
     no score of the whole scan, so that its weighting by the density of the bank is not needed. The bank does not know
     where in the brain a patch lies. A distance has no sign: raised uptake is as suspicious as lowered uptake.
 
-    Parameters
-    ----------
-    bank : patches that are kept, of each plane
-    neighbourhood : side of the square, in patches, over which features are averaged; odd
-    spacing_mm, pixel_mm : between slices; side of a pixel
-    network, weights : see `Backbone`
+    Args:
+        bank: Patches that are kept, of each plane.
+        neighbourhood: Side of the square, in patches, over which features are averaged; odd.
+        spacing_mm, pixel_mm: Between slices; side of a pixel.
+        network, weights: See `Backbone`.
 
-    Raises
-    ------
-    InputError
-        For an even neighbourhood, or weights that are not installed.
-
+    Raises:
+        InputError: For an even neighbourhood, or weights that are not installed.
     """
 
     recipes: ClassVar = {"quick": {"bank": 6000}}

@@ -25,17 +25,13 @@ SCANS_AT_ONCE = 8
 class PatchModel(Model):
     """A model that scores the patches of slices in three planes.
 
-    Parameters
-    ----------
-    network, weights : see `Backbone`
-    spacing_mm, pixel_mm : see `Plane`
-    neighbourhood : side of the square, in patches, over which features are averaged; odd
+    Args:
+        network, weights: See `Backbone`.
+        spacing_mm, pixel_mm: See `Plane`.
+        neighbourhood: Side of the square, in patches, over which features are averaged; odd.
 
-    Raises
-    ------
-    InputError
-        For an even neighbourhood, or weights that are not installed.
-
+    Raises:
+        InputError: For an even neighbourhood, or weights that are not installed.
     """
 
     extra = "features"

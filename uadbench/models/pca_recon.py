@@ -28,9 +28,8 @@ class PCARecon(ReconstructionModel):
     logarithm and without a disease group. They come from the Gram matrix of the scans, which are far fewer than their
     voxels: one product, one small eigenproblem, one more product.
 
-    Parameters
-    ----------
-    components : how many; as many as there are scans at most
+    Args:
+        components: How many; as many as there are scans at most.
     """
 
     reference = "Moeller et al. 1987, J Cereb Blood Flow Metab 7:649-658"

@@ -80,10 +80,9 @@ def source_digest(*plugins: type) -> str | None:
 class _Search:
     """Follows code from classes to all that they use.
 
-    Attributes
-    ----------
-    modules : the hashes of modules, by their files
-    loose : what stands for code and values that lie in no file, in the order in which they were found
+    Attributes:
+        modules: The hashes of modules, by their files.
+        loose: What stands for code and values that lie in no file, in the order in which they were found.
     """
 
     def __init__(self, plugins: tuple[type, ...]) -> None:

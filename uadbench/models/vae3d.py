@@ -26,13 +26,12 @@ class VAE3D(ReconstructionModel):
     kernel size (3 here) and the slope of the leaky ReLU (0.2 here). At inference z = mu, where the
     authors' software sampled z.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the latent space
-    learning_rate : of Adam
-    from_mean : start the output from the mean training scan (the paper does not)
-    beta : weight of the KL term (1 in the paper; see `beta_vae3d`)
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the latent space.
+        learning_rate: Of Adam.
+        from_mean: Start the output from the mean training scan (the paper does not).
+        beta: Weight of the KL term (1 in the paper; see `beta_vae3d`).
     """
 
     reference = "Hassanaly et al. 2023, SPIE Medical Imaging; Kingma and Welling 2014"

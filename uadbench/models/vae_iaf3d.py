@@ -24,15 +24,14 @@ class VAEIAF3D(VAE3D):
     Kingma et al. 2016: the encoder gives mean, log-variance and a context; the flow bends the draw. The
     KL term is log q(z | x) - log p(z) of that draw. At inference the flow starts from the mean.
 
-    Parameters
-    ----------
-    width : filters of the first convolution
-    latent : size of the latent space
-    learning_rate : of Adam
-    from_mean : start the output from the mean training scan
-    beta : weight of the KL term
-    steps : of the flow
-    hidden : units of the hidden layer of each step
+    Args:
+        width: Filters of the first convolution.
+        latent: Size of the latent space.
+        learning_rate: Of Adam.
+        from_mean: Start the output from the mean training scan.
+        beta: Weight of the KL term.
+        steps: Of the flow.
+        hidden: Units of the hidden layer of each step.
     """
 
     reference = "Kingma et al. 2016, NeurIPS"

@@ -25,15 +25,14 @@ class VAEGAN3D(VAE3D):
     an adversarial term, in voxels (Larsen's error in the discriminator's features is left out). The
     discriminator is the encoder's network with one output; it sees scans and reconstructions.
 
-    Parameters
-    ----------
-    width : filters of the first convolution, of the VAE and of the discriminator
-    latent : size of the latent space
-    learning_rate : of Adam, for encoder and decoder
-    from_mean : start the output from the mean training scan
-    beta : weight of the KL term
-    adversarial_rate : of Adam, for the discriminator
-    adversarial : weight of the adversarial term beside the sum of squares over voxels
+    Args:
+        width: Filters of the first convolution, of the VAE and of the discriminator.
+        latent: Size of the latent space.
+        learning_rate: Of Adam, for encoder and decoder.
+        from_mean: Start the output from the mean training scan.
+        beta: Weight of the KL term.
+        adversarial_rate: Of Adam, for the discriminator.
+        adversarial: Weight of the adversarial term beside the sum of squares over voxels.
     """
 
     reference = "Larsen et al. 2016, ICML; Baur et al. 2018, MICCAI BrainLes"

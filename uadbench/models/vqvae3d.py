@@ -30,13 +30,12 @@ class VQVAE3D(ReconstructionModel):
     training scans: otherwise one entry is used for everything. The autoregressive prior over the codes,
     by which Pinaya et al. 2022 resample unlikely ones, is left out.
 
-    Parameters
-    ----------
-    width : filters of the first level, at a quarter of the resolution; doubled at the second
-    codes : entries of the codebook
-    size : of an entry
-    commitment : weight of the commitment term
-    learning_rate : of Adam
+    Args:
+        width: Filters of the first level, at a quarter of the resolution; doubled at the second.
+        codes: Entries of the codebook.
+        size: Of an entry.
+        commitment: Weight of the commitment term.
+        learning_rate: Of Adam.
     """
 
     reference = "van den Oord et al. 2017, NeurIPS"

@@ -41,7 +41,8 @@ class GivenWeights:
 def find_weights(reference: Path) -> GivenWeights:
     """The weights of a safetensors file, or of a run folder that holds one.
 
-    Raises InputError if there are none, or they lie in a pickle, which runs whatever code is in it when it is read.
+    Raises:
+        InputError: If there are none, or they lie in a pickle, which runs whatever code is in it when it is read.
     """
     file = reference / WEIGHTS if reference.is_dir() else reference
     if not file.is_file():
@@ -68,8 +69,9 @@ def load_given(model: Model, weights: GivenWeights) -> str:
     Wrappers add one: DataParallel `module.`, many Lightning modules `model.`, torch.compile `_orig_mod.`, and nested
     wrappers several.
 
-    Raises InputError if the file is damaged, holds what is not finite, was changed since it was found, or has other
-    tensors than the model: the first is named, with the two shapes.
+    Raises:
+        InputError: If the file is damaged, holds what is not finite, was changed since it was found, or has other
+            tensors than the model: the first is named, with the two shapes.
     """
     tensors = read_tensors(weights.file, most_bytes(model), links=True, digest=weights.digest)
     prefix = _wrapped_in(tensors, model.state_dict())

@@ -22,10 +22,9 @@ class ZScore(Model):
     After Minoshima et al. 1995, J Nucl Med 36:1238 (3D-SSP), without their surface projection.
     It has a map and no reconstruction.
 
-    Parameters
-    ----------
-    sd_floor : smallest standard deviation, as a fraction of its median in the brain, so that
-        voxels which never vary cannot shout
+    Args:
+        sd_floor: Smallest standard deviation, as a fraction of its median in the brain, so that voxels which never vary
+            cannot shout.
     """
 
     reference = "Minoshima et al. 1995, J Nucl Med 36:1238-1248"

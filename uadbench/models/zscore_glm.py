@@ -27,10 +27,9 @@ class ZScoreGLM(Model):
     against controls (Friston et al. 1994), without its test of the contrast. It has a map and no
     reconstruction.
 
-    Parameters
-    ----------
-    sd_floor : smallest standard deviation, as a fraction of its median in the brain, so that
-        voxels which never vary cannot shout
+    Args:
+        sd_floor: Smallest standard deviation, as a fraction of its median in the brain, so that voxels which never vary
+            cannot shout.
     """
 
     reference = "Friston et al. 1994, Hum Brain Mapp 2:189-210"

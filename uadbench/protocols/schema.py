@@ -249,13 +249,13 @@ def protocol_names() -> list[str]:
 def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) -> Protocol:
     """Read a protocol by name or from a TOML file.
 
-    Parameters
-    ----------
-    reference : `quick`, or `path/to/mine.toml`
-    overrides : dotted keys to TOML values, such as {"training.epochs": "3"}; a protocol that was
-        changed this way has another hash, so that its results are never ranked with the original's
+    Args:
+        reference: `quick`, or `path/to/mine.toml`.
+        overrides: Dotted keys to TOML values, such as {"training.epochs": "3"}; a protocol that was changed this way
+            has another hash, so that its results are never ranked with the original's.
 
-    Raises InputError for an unknown protocol or key, or a value that does not fit.
+    Raises:
+        InputError: For an unknown protocol or key, or a value that does not fit.
     """
     file = protocol_file(reference)
     content = _read_toml(file)
@@ -268,7 +268,11 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
 
 
 def protocol_file(reference: str) -> Path:
-    """Where a protocol is written. Raises InputError for a name that none has."""
+    """Where a protocol is written.
+
+    Raises:
+        InputError: For a name that none has.
+    """
     if reference.endswith(".toml"):
         return Path(reference)
     if reference not in protocol_names():
@@ -293,7 +297,8 @@ def store_protocol(protocol: Protocol, folder: Path) -> None:
 def stored_protocol(folder: Path, name: str) -> Protocol:
     """The protocol that a run folder holds; one of before it was stored, by its name.
 
-    Raises InputError for a file that is damaged.
+    Raises:
+        InputError: For a file that is damaged.
     """
     file = folder / STORED
     try:

@@ -42,11 +42,10 @@ class Scale:
 class BrainRows:
     """A figure of three columns of brains; slices go through the largest reduction of the examples' case.
 
-    Parameters
-    ----------
-    examples : whose grid, brain and case decide where the slices lie
-    rows : how many will be filled
-    headings : how many lines of headings will stand above them
+    Args:
+        examples: Whose grid, brain and case decide where the slices lie.
+        rows: How many will be filled.
+        headings: How many lines of headings will stand above them.
     """
 
     def __init__(self, examples: Examples, rows: int, headings: int) -> None:

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 class Exhibit:
     """One thing to show.
 
-    Attributes
-    ----------
-    name : of its files
-    title, caption : what it is, and how to read it
-    of_paper : whether the paper has it
-    table : numbers as text, ready to be shown, or None
-    draw : makes the figure, or None
-    raster : whether the figure is mostly pixels
+    Attributes:
+        name: Of its files.
+        title, caption: What it is, and how to read it.
+        of_paper: Whether the paper has it.
+        table: Numbers as text, ready to be shown, or None.
+        draw: Makes the figure, or None.
+        raster: Whether the figure is mostly pixels.
     """
 
     name: str

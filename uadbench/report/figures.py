@@ -50,7 +50,11 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
 
 
 def figures_of(folder: Path) -> list[Path]:
-    """The figures in a run folder that `draw_figures` draws. Raises InputError where their folder leads elsewhere."""
+    """The figures in a run folder that `draw_figures` draws.
+
+    Raises:
+        InputError: Where their folder leads elsewhere.
+    """
     files = [folder / FIGURES / f"{name}.png" for name in ("severity", "training", "example")]
     require_inside(folder, *files)
     return [file for file in files if os.path.lexists(file)]

@@ -45,7 +45,8 @@ class ShownRun:
 def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ShownRun]:
     """The runs of comparable results with the case that each of them keeps, in the order given.
 
-    Raises InputError for a run without pictures, or with those of another scan.
+    Raises:
+        InputError: For a run without pictures, or with those of another scan.
     """
     entries: list[ShownRun] = []
     for run, result, telling, table in zip(runs, results, _telling(results), tables, strict=True):

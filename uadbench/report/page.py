@@ -55,10 +55,9 @@ class _Shown:
 def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, progress: Progress) -> Report:
     """Write the page, `figures/` and `tables/` of a result into a folder.
 
-    Parameters
-    ----------
-    scores : one row a case, as stored beside the result
-    run : the run folder, which may hold volumes for pictures
+    Args:
+        scores: One row a case, as stored beside the result.
+        run: The run folder, which may hold volumes for pictures.
     """
     examples = read_examples(run / EXAMPLES) if has_examples(run) else None
     shown = []

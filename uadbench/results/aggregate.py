@@ -94,10 +94,9 @@ def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | No
 def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping[float, Threshold]) -> Detection:
     """Everything about thresholds and severities, from one row a case.
 
-    Parameters
-    ----------
-    table : one row a case, with those of healthy, validation and patients' scans
-    voxel_thresholds : by false positive rate, which need voxels and cannot be had from the table
+    Args:
+        table: One row a case, with those of healthy, validation and patients' scans.
+        voxel_thresholds: By false positive rate, which need voxels and cannot be had from the table.
     """
     validation = _scores(table, VALIDATION)
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
@@ -158,10 +157,9 @@ def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
 def paper_tests(altered: Values, healthy: Values, severities: list[float]) -> list[PaperTest]:
     """The paper's t-tests of MSE against healthy scans, one a severity, paired and unpaired.
 
-    Parameters
-    ----------
-    altered : (subjects, severities) MSE(x̂', x')
-    healthy : (subjects,) MSE(x̂, x), in the same order
+    Args:
+        altered: (subjects, severities) MSE(x̂', x').
+        healthy: (subjects,) MSE(x̂, x), in the same order.
     """
     tests = []
     for column, severity in zip(altered.T, severities, strict=True):

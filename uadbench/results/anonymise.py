@@ -41,8 +41,9 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     Of a private cohort people, sessions and sites are hashes in the run folder already; it is checked that no id is
     left, and options that hold a path keep the file's name alone.
 
-    Raises InputError if an id is in them, if the run folder does not hold what the result was made with, or if an
-    earlier version of uadbench made it, whose draws tell who is who.
+    Raises:
+        InputError: If an id is in them, if the run folder does not hold what the result was made with, or if an earlier
+            version of uadbench made it, whose draws tell who is who.
     """
     result = read_result(folder)
     table = read_scores_of(result, folder / SCORES)
@@ -67,8 +68,10 @@ def require_irreversible(label: str, result: Result) -> None:
 def share(folder: Path, output: Path, digits: int | None = None) -> Result:
     """Write what may be shared of a run folder, `result.json` and `scores.parquet`; returns the result as written.
 
-    `digits`: to so many significant digits. Raises InputError, and writes nothing, as `shareable` does, and for an
-    output that is the run folder or lies in it.
+    `digits`: to so many significant digits.
+
+    Raises:
+        InputError: And writes nothing, as `shareable` does, and for an output that is the run folder or lies in it.
     """
     require_apart(folder, output)
     result, table = shareable(folder)
@@ -88,7 +91,8 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
 
     Test sets and strata of fewer than LEAST_PEOPLE people are left out, and the hash of the scores.
 
-    Raises InputError, and writes nothing, as `share` does.
+    Raises:
+        InputError: And writes nothing, as `share` does.
     """
     require_apart(folder, output)
     result, table = shareable(folder)

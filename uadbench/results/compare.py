@@ -61,7 +61,8 @@ class Pair:
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
     """Runs to models, which differ by name or options.
 
-    Raises InputError if fewer than two models are left, or for two results of one cell.
+    Raises:
+        InputError: If fewer than two models are left, or for two results of one cell.
     """
     grouped = by_model(zip(results, tables, strict=True), lambda run: run[0])
     found = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
@@ -73,7 +74,8 @@ def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> lis
 def compare(models: Sequence[Contender]) -> list[Pair]:
     """Every pair of models: the ranking AP, then AP over the ranking severities in every dementia and unseen blobs.
 
-    Raises InputError if their participants are not the same.
+    Raises:
+        InputError: If their participants are not the same.
     """
     result = models[0].results[0]
     measures = [OVERALL, *result.dementias, UNSEEN]

@@ -30,11 +30,10 @@ LONGEST_TITLES, MOST_ARRAYS = 1 << 20, 1000
 class Examples:
     """Volumes of a few cases and scans, in the models' unit.
 
-    Attributes
-    ----------
-    volumes : label ("case", "patient", "worst0" ...) -> name ("altered", "standard_map" ...) -> (X, Y, Z)
-    titles : label -> what it is, without an id
-    affine, brain : of the grid
+    Attributes:
+        volumes: Label ("case", "patient", "worst0" ...) -> name ("altered", "standard_map" ...) -> (X, Y, Z).
+        titles: Label -> what it is, without an id.
+        affine, brain: Of the grid.
     """
 
     volumes: dict[str, dict[str, Volume]]
@@ -63,7 +62,8 @@ def write_examples(examples: Examples, file: Path) -> None:
 def read_examples(file: Path) -> Examples:
     """Read what `write_examples` wrote.
 
-    Raises InputError for a file that is not there, damaged, or too large.
+    Raises:
+        InputError: For a file that is not there, damaged, or too large.
     """
     try:
         return _read(read_bytes(file, LARGEST))

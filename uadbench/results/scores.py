@@ -198,7 +198,11 @@ def scores_beside(reference: Path) -> Path:
 
 
 def read_scores_of(result: Result, file: Path, most: int = LARGEST) -> pd.DataFrame:
-    """The scores that a result vouches for. Raises InputError for others, and as `read_table` does."""
+    """The scores that a result vouches for.
+
+    Raises:
+        InputError: For others, and as `read_table` does.
+    """
     table = read_table(file, most)
     try:
         same = score_hash(table) == result.score_hash
@@ -216,7 +220,11 @@ def _seal(table: pd.DataFrame) -> str:
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """The scores of every case beside a result. Raises InputError as `read_table` does."""
+    """The scores of every case beside a result.
+
+    Raises:
+        InputError: As `read_table` does.
+    """
     return read_table(folder / SCORES)
 
 

@@ -59,11 +59,10 @@ class Material:
     `rows` hold the ids of the cohort. Scans, and all that is drawn or scored for them, have the names that results
     have: of a private cohort hashes with its secret, so that nothing made of them follows from an id.
 
-    Attributes
-    ----------
-    cohort : whose scans train and validate
-    test_cohort : whose scans test; as a rule the same
-    rows : for each of PARTS the rows of the cohort's table; `patients` may be empty
+    Attributes:
+        cohort: Whose scans train and validate.
+        test_cohort: Whose scans test; as a rule the same.
+        rows: For each of PARTS the rows of the cohort's table; `patients` may be empty.
     """
 
     cohort: Cohort
@@ -95,7 +94,8 @@ class Material:
     def scans(self, part: str) -> list[Scan]:
         """The scans of one of PARTS, sorted by participant and session as results name them; from the cohort's cache.
 
-        Raises InputError for a scan that cannot be used.
+        Raises:
+            InputError: For a scan that cannot be used.
         """
         stack, secret = self._stacks[part], self.secret(part)
         scans = [_known_as(stack.scan(index), secret) for index in range(len(stack))]
@@ -219,8 +219,9 @@ def plan_material(
 ) -> Material:
     """Split the cohort's participants; scans are read when they are first needed.
 
-    Raises InputError for an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
-    participants.
+    Raises:
+        InputError: For an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
+            participants.
     """
     progress, chosen = progress or Silent(), selection or Selection()
     for anomaly in protocol.testsets.anomalies:
@@ -269,7 +270,10 @@ def plan_material(
 def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> dict[str, Any]:
     """Every fold of a split as JSON, which `listed.read_split` reads: for two labs with the same scans.
 
-    Test patients stand among the test scans. Raises InputError as `plan_material` does.
+    Test patients stand among the test scans.
+
+    Raises:
+        InputError: As `plan_material` does.
     """
     section = protocol.split
     count = len(selection.split.folds) if selection.split else section.folds

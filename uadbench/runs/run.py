@@ -34,7 +34,8 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
     What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
     What was begun is continued. `fresh` forgets all of this cell before.
 
-    Raises Claimed if another process works on the cell.
+    Raises:
+        Claimed: If another process works on the cell.
     """
     folder = cell.folder(output)
     if not fresh and (known := cell.outcome(output)) is not None:
@@ -50,7 +51,8 @@ def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress,
 def forget(cell: Cell, output: Path) -> None:
     """Remove all that a cell has: it is to be trained anew, and takes no weights from elsewhere either.
 
-    Raises Claimed if another process works on the cell.
+    Raises:
+        Claimed: If another process works on the cell.
     """
     folder = cell.folder(output)
     with claim(folder):

@@ -21,7 +21,8 @@ def claim(folder: Path) -> Iterator[None]:
     The lock is a file beside the folder, which may be removed and made again inside. Where the file system has no locks
     nothing is held.
 
-    Raises Claimed if another process holds it.
+    Raises:
+        Claimed: If another process holds it.
     """
     from filelock import Timeout
 

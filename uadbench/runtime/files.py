@@ -40,7 +40,8 @@ def cache_folder() -> Path:
 def own_folder(variable: str, usual: Callable[[], str]) -> Path:
     """A folder of the user's own: what an environment variable says, or the usual one in the home folder.
 
-    Raises InputError, naming the variable, where this user has no home folder.
+    Raises:
+        InputError: Where this user has no home folder; the message names the variable.
     """
     if chosen := os.environ.get(variable):
         return Path(chosen)
@@ -61,7 +62,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     gets its name, so that it is whole or absent even after a power failure. The folder itself is not flushed: the name
     may be lost then, and code that reads several files checks their hashes.
 
-    Raises Unwritable, naming the target, for any OSError.
+    Raises:
+        Unwritable: For any OSError; the message names the target.
     """
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +154,8 @@ def read_sealed(file: Path) -> dict[str, Any]:
 def unsealed(content: Any, required: bool = False) -> dict[str, Any]:
     """A JSON object without its seal; one that has none is taken as it is unless a seal is required.
 
-    Raises ValueError where it is not what was sealed, or no object.
+    Raises:
+        ValueError: Where it is not what was sealed, or no object.
     """
     if not isinstance(content, dict):
         raise ValueError("holds no JSON object")
@@ -202,7 +205,8 @@ def file_name(text: str) -> str:
 def require_inside(folder: Path, *files: Path) -> None:
     """Make sure that writing these files writes into a folder that may have come from anybody, links and all.
 
-    Raises InputError, naming the link's place, if a file would lie elsewhere.
+    Raises:
+        InputError: If a file would lie elsewhere; the message names the link's place.
     """
     home = Path(os.path.realpath(folder))
     for place in dict.fromkeys(file.parent for file in files):
@@ -214,7 +218,8 @@ def require_inside(folder: Path, *files: Path) -> None:
 def require_place(target: Path) -> None:
     """Prove that a folder or file can be made here, and leave nothing behind.
 
-    Raises InputError, naming the place, where it cannot.
+    Raises:
+        InputError: Where it cannot; the message names the place.
     """
     try:
         there = next(place for place in (target, *target.absolute().parents) if place.exists())
@@ -230,7 +235,8 @@ def require_place(target: Path) -> None:
 def require_folder(folder: Path) -> None:
     """The same for a folder, which may not be a file.
 
-    Raises InputError, naming the folder, where it cannot be made or written in.
+    Raises:
+        InputError: Where it cannot be made or written in; the message names the folder.
     """
     require_place(folder)
     if folder.is_file():
@@ -240,7 +246,8 @@ def require_folder(folder: Path) -> None:
 def require_apart(source: Path, output: Path) -> None:
     """Make sure that what is written into `output` cannot be part of `source`, nor the other way round.
 
-    Raises InputError, naming both, where one of the two is the other or lies in it, links and all.
+    Raises:
+        InputError: Where one of the two is the other or lies in it, links and all; the message names both.
     """
     one, other = (Path(os.path.realpath(path)) for path in (source, output))
     if one.is_relative_to(other) or other.is_relative_to(one):
@@ -250,7 +257,8 @@ def require_apart(source: Path, output: Path) -> None:
 def require_not_read(file: Path, *sources: Path) -> None:
     """Make sure that a file to be written is none of those that are read, nor one in a folder of them, links and all.
 
-    Raises InputError, naming both.
+    Raises:
+        InputError: Naming both.
     """
     there = Path(os.path.realpath(file))
     for source in (Path(os.path.realpath(source.expanduser())) for source in sources):
@@ -268,7 +276,8 @@ def make_folder(folder: Path, *, private: bool = False) -> None:
 def require_writable(folder: Path, *, private: bool = False, advice: str = "choose another folder") -> None:
     """Make `folder`, see `make_folder`, and prove that a file can be written in it.
 
-    Raises InputError, naming the folder, where it cannot.
+    Raises:
+        InputError: Where it cannot; the message names the folder.
     """
     try:
         make_folder(folder, private=private)

@@ -116,7 +116,11 @@ def _parsed(file: Path, content: bytes, finite: bool) -> Any:
 
 
 def parse_json(content: bytes | str, *, finite: bool = False) -> Any:
-    """Parse JSON. Raises ValueError for a document that is none, has too many values, or a key twice."""
+    """Parse JSON.
+
+    Raises:
+        ValueError: For a document that is none, has too many values, or a key twice.
+    """
     text = content if isinstance(content, str) else content.decode("utf-8")
     _require_bounded(text)
     value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant if finite else None)

@@ -26,7 +26,11 @@ class _TimeIsUp(BaseException):
 
 
 def seconds_of(option: str, text: str) -> float:
-    """`90s`, `30m`, `4h` or `2d` in seconds. Raises InputError for anything else."""
+    """`90s`, `30m`, `4h` or `2d` in seconds.
+
+    Raises:
+        InputError: For anything else.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
     if found is None or float(found[1]) <= 0:
         raise InputError(f"{option} {text}: give a time such as 90s, 30m, 4h or 2d")
@@ -59,10 +63,13 @@ def interrupted(seconds: float, error: Callable[[], BaseException]) -> Iterator[
 
 @contextmanager
 def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Interrupt what takes longer. Binds in the main thread alone, where there are signals.
+    """Interrupt what takes longer; only in the main thread, where there are signals.
 
-    Raises Unfinished at the limit. Code that does not return to Python for another minute cannot be interrupted:
-    `stuck` is called, and the process ends with exit code 3.
+    Code that does not return to Python for another minute cannot be interrupted: `stuck` is called, and the process
+    ends with exit code 3.
+
+    Raises:
+        Unfinished: At the limit.
     """
     if not interruptible():
         yield

@@ -32,12 +32,11 @@ ATTEMPTS: Final = 1000
 class Blob:
     """What was drawn; `blob_mask` makes the same mask of it every time.
 
-    Attributes
-    ----------
-    centre : MNI mm, in the grey matter of the forebrain
-    axes : radii relative to their geometric mean
-    volume_cm3 : before it is cut to the forebrain
-    field_seed : of the smooth field that displaces the surface
+    Attributes:
+        centre: MNI mm, in the grey matter of the forebrain.
+        axes: Radii relative to their geometric mean.
+        volume_cm3: Before it is cut to the forebrain.
+        field_seed: Of the smooth field that displaces the surface.
     """
 
     centre: tuple[float, float, float]
@@ -51,14 +50,14 @@ def draw_blob(
 ) -> Blob:
     """Draw blobs until one is acceptable.
 
-    Parameters
-    ----------
-    volume_cm3 : smallest and largest volume; its logarithm is uniform
-    most_overlap : the largest share of the blob, before it is softened, that may lie in any one dementia's mask
-        (G(m) > 0.5, softened by 5 mm)
-    dementias : whose masks these are
+    Args:
+        volume_cm3: Smallest and largest volume; its logarithm is uniform.
+        most_overlap: The largest share of the blob, before it is softened, that may lie in any one dementia's mask
+            (G(m) > 0.5, softened by 5 mm).
+        dementias: Whose masks these are.
 
-    Raises Unfinished where a thousand draws are not enough (an overlap near 0, say).
+    Raises:
+        Unfinished: Where a thousand draws are not enough (an overlap near 0, say).
     """
     centres = np.argwhere(_grey())
     for _ in range(ATTEMPTS):

@@ -58,19 +58,18 @@ def simulate(
     The table of this run, `simulated.tsv`, is written last, when every file that it names is whole. The
     table of an earlier run is removed before the first file is written.
 
-    Parameters
-    ----------
-    source : a NIfTI file; a CAPS tree; or a .tsv or .csv table with a column `path` (relative to the
-        table) and perhaps participant_id and session_id. Folders below the source are mirrored
-    anomaly, severities : dementias, such as ["ad", "lvppa"]; nominal degrees in (0, 1]
-    nan : refuse a scan with voxels that are NaN or infinite, or set them to 0
+    Args:
+        source: A NIfTI file; a CAPS tree; or a .tsv or .csv table with a column `path` (relative to the table) and
+            perhaps participant_id and session_id. Folders below the source are mirrored.
+        anomaly, severities: Dementias, such as ["ad", "lvppa"]; nominal degrees in (0, 1].
+        nan: Refuse a scan with voxels that are NaN or infinite, or set them to 0.
 
-    Returns
-    -------
-    A row per scan, anomaly and severity, with file names relative to `output` and, inside the truth
-    (G(m) > 0.5 in the brain), the means of r and of uptake before and after, in the scan's unit.
+    Returns:
+        A row per scan, anomaly and severity, with file names relative to `output` and, inside the truth (G(m) > 0.5 in
+        the brain), the means of r and of uptake before and after, in the scan's unit.
 
-    Raises InputError, naming file or value, for whatever cannot be used.
+    Raises:
+        InputError: For whatever cannot be used; the message names file or value.
     """
     names = list(dict.fromkeys(regions.dementia(name).key for name in anomaly))
     degrees = {spell(severity): float(severity) for severity in severities}
@@ -132,7 +131,8 @@ def _require_apart(
 def spell(severity: float) -> str:
     """A severity in a file name: percent, at least two digits, `p` for the point (0.02: 02, 0.025: 02p5).
 
-    Raises InputError outside (0, 1], or finer than a thousandth of a percent.
+    Raises:
+        InputError: Outside (0, 1], or finer than a thousandth of a percent.
     """
     if not 0.0 < severity <= 1.0:
         raise InputError(f"severity {severity:g} is not above 0 and at most 1; give 0.3 for 30 %")

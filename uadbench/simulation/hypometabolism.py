@@ -27,12 +27,12 @@ _TRUNCATE = 4.0  # in standard deviations, scipy's default
 def mask(anomaly: str) -> tuple[Volume, Affine]:
     """The weights m of a dementia's regions on the AAL3 lattice at 1 mm, and its affine.
 
-    Returns
-    -------
-    m : (181, 217, 181) float32 in 0..1; 0 outside the regions
-    affine : (4, 4), voxels to MNI mm
+    Returns:
+        m: (181, 217, 181) float32 in 0..1; 0 outside the regions.
+        affine: (4, 4), voxels to MNI mm.
 
-    Raises InputError for an unknown anomaly.
+    Raises:
+        InputError: For an unknown anomaly.
     """
     labels, affine = atlas.aal3()
     return np.take(_weight_of(anomaly), labels), affine
@@ -72,17 +72,16 @@ def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sig
     Because a Gaussian's weights sum to 1, ClinicaDL's x' = x G(1 - s m) equals x (1 - s G(m)): one
     smoothed mask serves every severity. It is cached, and 0 outside of the AAL3 field of view.
 
-    Parameters
-    ----------
-    affine : (4, 4), voxels of the lattice to MNI mm, in any orientation
-    shape : the lattice's (X, Y, Z)
-    sigma_mm : standard deviation of the Gaussian in mm; 0 leaves the mask as it is
+    Args:
+        affine: (4, 4), voxels of the lattice to MNI mm, in any orientation.
+        shape: The lattice's (X, Y, Z).
+        sigma_mm: Standard deviation of the Gaussian in mm; 0 leaves the mask as it is.
 
-    Returns
-    -------
-    (X, Y, Z) float32 in 0..1, read-only
+    Returns:
+        (X, Y, Z) float32 in 0..1, read-only.
 
-    Raises InputError for an unknown anomaly or a negative sigma.
+    Raises:
+        InputError: For an unknown anomaly or a negative sigma.
     """
     if not (np.isfinite(sigma_mm) and sigma_mm >= 0):
         raise InputError(f"sigma_mm={sigma_mm}: give a width in mm, 0 or more")
@@ -94,7 +93,8 @@ def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sig
 def reduction(smoothed: Volume, severity: float) -> Volume:
     """The reduction map r = s G(m), (X, Y, Z) float32 in 0..s.
 
-    Raises InputError if the severity is not within 0..1.
+    Raises:
+        InputError: If the severity is not within 0..1.
     """
     if not 0.0 <= severity <= 1.0:
         raise InputError(f"severity {severity:g} is not within 0 and 1; give 0.3 for 30 %")
@@ -106,7 +106,8 @@ def alter(scan: Volume, smoothed: Volume, severity: float) -> Volume:
 
     Voxels where G(m) is 0 stay bit-equal; with severity 0 all do. Equation: Hassanaly et al. 2023, section 2.2.
 
-    Raises InputError if the severity is not within 0..1 or the two lattices differ.
+    Raises:
+        InputError: If the severity is not within 0..1 or the two lattices differ.
     """
     if scan.shape != smoothed.shape:
         raise InputError(f"the scan has {scan.shape} voxels and the mask {smoothed.shape}; they must share a lattice")
@@ -121,7 +122,8 @@ def truth(
     Inside the brain 1 where G(m) > positive, -1 (the rim) where ignored < G(m) <= positive and 0
     below; outside the brain -1. It depends on the mask only, so it is the same at every severity.
 
-    Raises InputError unless 0 <= ignored <= positive and the two lattices are the same.
+    Raises:
+        InputError: Unless 0 <= ignored <= positive and the two lattices are the same.
     """
     if not 0.0 <= ignored <= positive:
         raise InputError(f"truth needs 0 <= ignored <= positive; they are {ignored:g} and {positive:g}")

@@ -69,7 +69,8 @@ class Dementia(_Strict):
 def dementias() -> dict[str, Dementia]:
     """The six dementias by key, in the order of DEMENTIAS.
 
-    Raises InputError, naming the entry, if the table is broken.
+    Raises:
+        InputError: If the table is broken; the message names the entry.
     """
     return dict(_table()[0])
 
@@ -80,7 +81,11 @@ def sources() -> dict[str, Source]:
 
 
 def dementia(name: str) -> Dementia:
-    """One dementia by its key. Raises InputError for an unknown one, with the nearest known."""
+    """One dementia by its key.
+
+    Raises:
+        InputError: For an unknown one, with the nearest known.
+    """
     known = _table()[0]
     if name not in known:
         raise InputError(f"no anomaly is called '{name}'; {did_you_mean(name, list(known))}")
@@ -100,8 +105,9 @@ def digest(table: dict[str, Dementia]) -> str:
 def read_table(path: Path) -> tuple[dict[str, Dementia], dict[str, Source]]:
     """Read a region table: dementias and sources.
 
-    Raises InputError, naming file and entry, for anything that is missing, unknown, of the wrong
-    type, listed twice, or that AAL3 does not have.
+    Raises:
+        InputError: For anything that is missing, unknown, of the wrong type, listed twice, or that AAL3 does not have;
+            the message names file and entry.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))

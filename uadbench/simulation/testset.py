@@ -35,7 +35,12 @@ class Draws:
 
     @staticmethod
     def from_json(stored: Mapping[str, Any]) -> Draws:
-        """The draws that `to_json` wrote. Raises TypeError or KeyError for anything else."""
+        """The draws that `to_json` wrote.
+
+        Raises:
+            TypeError: For anything else.
+            KeyError: For anything else.
+        """
         blob = {**stored[UNSEEN], "centre": tuple(stored[UNSEEN]["centre"]), "axes": tuple(stored[UNSEEN]["axes"])}
         variations = [Variation(**{**each, "regions": tuple(each["regions"])}) for each in stored[VARIED]]
         return Draws(Blob(**blob), tuple(variations))
@@ -44,7 +49,8 @@ class Draws:
 def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
     """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly.
 
-    Raises Unfinished where the protocol asks for what cannot be drawn.
+    Raises:
+        Unfinished: Where the protocol asks for what cannot be drawn.
     """
     section = protocol.testsets
     ranges = section.varied
@@ -75,11 +81,10 @@ def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
 class SimulatedCases:
     """Every case of the healthy test scans under a protocol; dementias' masks are smoothed once for the grid.
 
-    Attributes
-    ----------
-    protocol : fixes grid, anomalies, severities, truth and intensity
-    scans : the healthy test scans on the protocol's grid
-    altered : versions of them that another tool has written, as test sets of their own
+    Attributes:
+        protocol: Fixes grid, anomalies, severities, truth and intensity.
+        scans: The healthy test scans on the protocol's grid.
+        altered: Versions of them that another tool has written, as test sets of their own.
     """
 
     protocol: Protocol

@@ -33,14 +33,13 @@ _SIDES: Final = {"left": ("_L",), "right": ("_R",), "both": ("_L", "_R")}
 class Variation:
     """What was drawn; `variation_mask` makes the same mask of it every time.
 
-    Attributes
-    ----------
-    dementia : whose regions these are
-    regions : AAL3 names, with _L or _R
-    severity : nominal, 0.3 = 30 %
-    sigma_mm : SD of the Gaussian that softens the mask
-    warp_mm : SD of the smooth displacement, along each axis
-    warp_seed : of its field
+    Attributes:
+        dementia: Whose regions these are.
+        regions: AAL3 names, with _L or _R.
+        severity: Nominal, 0.3 = 30 %.
+        sigma_mm: SD of the Gaussian that softens the mask.
+        warp_mm: SD of the smooth displacement, along each axis.
+        warp_seed: Of its field.
     """
 
     dementia: str
@@ -60,7 +59,8 @@ def draw_variation(
 ) -> Variation:
     """Draw until the mask is large enough to be found; `severity` and `sigma_mm` are uniform between their two ends.
 
-    Raises Unfinished where a hundred draws are not enough.
+    Raises:
+        Unfinished: Where a hundred draws are not enough.
     """
     for _ in range(ATTEMPTS):
         name = dementias[int(rng.integers(len(dementias)))]

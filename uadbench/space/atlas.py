@@ -84,7 +84,8 @@ def resample(
     volume's own, so that a 2 mm grid inside a 1 mm crop is the paper's plain decimation.
     Any orientation is handled through the affines.
 
-    Raises InputError if `affine` cannot be inverted.
+    Raises:
+        InputError: If `affine` cannot be inverted.
     """
     from scipy import ndimage
 

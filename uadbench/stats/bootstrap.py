@@ -39,12 +39,11 @@ def resampled_means(values: Values, counts: Values) -> Values:
 
     Its sums are exact (see `_addable`), so that they are the same in whatever order a machine adds.
 
-    Parameters
-    ----------
-    values : (subjects, columns); NaN is n/a for that subject
-    counts : (resamples, subjects)
-
     Returns (resamples, columns), column by column in memory; NaN where a resample holds no known value.
+
+    Args:
+        values: (subjects, columns); NaN is n/a for that subject.
+        counts: (resamples, subjects).
     """
     known = np.isfinite(values)
     means = _addable(np.where(known, values, 0.0)).T @ counts.T
@@ -109,10 +108,9 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
     outward as far as Student's t lies outside the normal, because the plain percentile interval is too short for few
     subjects. Seeds are too few to be resampled; see `widened`.
 
-    Parameters
-    ----------
-    values : (subjects, columns) or (seeds, subjects, columns); NaN is n/a
-    counts : resamples to use, so that several tables share them; by default `subject_resamples`
+    Args:
+        values: (subjects, columns) or (seeds, subjects, columns); NaN is n/a.
+        counts: Resamples to use, so that several tables share them; by default `subject_resamples`.
     """
     stacked = values if values.ndim == 3 else values[None]
     centre = mean_over_seeds(stacked)
@@ -142,11 +140,10 @@ def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], le
     subjects and seeds together, and the seeds' share is added in quadrature. Resampling three seeds instead cannot
     reach far enough: their mean never leaves the range of the three.
 
-    Parameters
-    ----------
-    interval : of a mean over `subjects`, as `mean_intervals` gives it for one seed
-    subjects : (subjects,) the values that the mean is of, without NaN
-    noise : of each model that enters the mean
+    Args:
+        interval: Of a mean over `subjects`, as `mean_intervals` gives it for one seed.
+        subjects: (subjects,) the values that the mean is of, without NaN.
+        noise: Of each model that enters the mean.
     """
     known = [each for each in noise if each.seeds > 1 and each.variance > 0]
     if not known or interval.mean is None or interval.low is None or interval.high is None:

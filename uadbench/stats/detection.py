@@ -27,12 +27,11 @@ def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: 
     That is the AUROC without the pairs of a subject with himself, which any model orders and no reader is asked about.
     Subjects are resampled with both of their scans; of that comes the variance, and the interval of `_auroc`.
 
-    Parameters
-    ----------
-    healthy : (subjects,) scores
-    altered : (subjects,) or (subjects, draws), in the same order; NaN is not allowed
-
     All None for fewer than two subjects, and no interval for fewer than five.
+
+    Args:
+        healthy: (subjects,) scores.
+        altered: (subjects,) or (subjects, draws), in the same order; NaN is not allowed.
     """
     subjects = len(healthy)
     if subjects < 2:
@@ -116,10 +115,9 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
     People of both groups are resampled; the interval is never narrower than Clopper and Pearson's at this threshold,
     because resamples of scores that all lie above it know nothing.
 
-    Parameters
-    ----------
-    scores : (subjects,) or (subjects, draws)
-    limit : of `cutoff`
+    Args:
+        scores: (subjects,) or (subjects, draws).
+        limit: Of `cutoff`.
     """
     subjects = len(scores)
     scores = scores.reshape(subjects, -1)
@@ -138,11 +136,10 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
 def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
     """Spearman's correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
 
-    Parameters
-    ----------
-    a, b : (subjects,); a subject that is NaN in either is left out
-
     All None for fewer than ten subjects, or where one of the two does not vary.
+
+    Args:
+        a, b: (subjects,); a subject that is NaN in either is left out.
     """
     known = np.isfinite(a) & np.isfinite(b)
     n = int(known.sum())

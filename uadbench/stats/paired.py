@@ -33,13 +33,12 @@ ROWS = 64
 class Comparison:
     """Two models on the same subjects.
 
-    Attributes
-    ----------
-    difference : mean of a - b over subjects, with its interval
-    p : two-sided Wilcoxon signed-rank test; None where no subject differs
-    effect : matched-pairs rank-biserial correlation, -1 to 1 (Kerby 2014); None like p
-    prefer_a, prefer_b : how many subjects score higher under each
-    subjects : how many are known under both
+    Attributes:
+        difference: Mean of a - b over subjects, with its interval.
+        p: Two-sided Wilcoxon signed-rank test; None where no subject differs.
+        effect: Matched-pairs rank-biserial correlation, -1 to 1 (Kerby 2014); None like p.
+        prefer_a, prefer_b: How many subjects score higher under each.
+        subjects: How many are known under both.
     """
 
     difference: Interval
@@ -66,12 +65,12 @@ class Comparison:
 def compare_paired(a: Values, b: Values) -> Comparison:
     """Compare two models, subject by subject.
 
-    Parameters
-    ----------
-    a, b : (subjects,) scores in the same order, or (seeds, subjects); a subject that is NaN under either is left out.
-        The test is on each subject's mean over seeds
+    Args:
+        a, b: (subjects,) scores in the same order, or (seeds, subjects); a subject that is NaN under either is left
+            out. The test is on each subject's mean over seeds.
 
-    Raises ValueError where the subjects are not the same.
+    Raises:
+        ValueError: Where the subjects are not the same.
     """
     first, second = np.atleast_2d(a), np.atleast_2d(b)
     if first.shape[1] != second.shape[1] or a.ndim > 2 or b.ndim > 2:
@@ -124,9 +123,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def rank_intervals(models: Sequence[Values], level: float = LEVEL) -> list[tuple[int, int]]:
     """Between which ranks each model lies when subjects are resampled (Wiesenfarth 2021, Sci Rep 11:2369).
 
-    Parameters
-    ----------
-    models : for each its scores, (subjects,) or (seeds, subjects), higher = better; equal means share the better rank
+    Args:
+        models: For each its scores, (subjects,) or (seeds, subjects), higher = better; equal means share the better
+            rank.
     """
     low, high = np.quantile(_resampled_ranks(models), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return [(int(np.floor(a)), int(np.ceil(b))) for a, b in zip(low, high, strict=True)]
@@ -160,9 +159,8 @@ def tie_groups(models: Sequence[Values], level: float = LEVEL) -> list[int]:
     Models are taken by falling mean; a new group begins with the first that is `decided` to differ from its group's
     best, by the Holm-adjusted test over all pairs.
 
-    Parameters
-    ----------
-    models : as in `rank_intervals`
+    Args:
+        models: As in `rank_intervals`.
     """
     count = len(models)
     centres = np.stack([_centre(np.atleast_2d(each)) for each in models])

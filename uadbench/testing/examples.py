@@ -67,7 +67,8 @@ def new_model(model_class: type[Model], grid: Grid = SMALL, seed: int = 0) -> Mo
 def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Model:
     """A model of this class, taught for a moment on the example scans, in eval mode.
 
-    Raises AssertionError, in words, if it cannot be taught for want of a tensor or an optimiser.
+    Raises:
+        AssertionError: In words, if it cannot be taught for want of a tensor or an optimiser.
     """
     model, batches = new_model(model_class, grid), example_batches(grid=grid)
     if model.learns_by_gradients:
@@ -103,7 +104,8 @@ def require_losses(model: Model, batches: Batches) -> None:
 def answers_of(model: Model, batch: Batch) -> dict[str, Tensor]:
     """What a model says of a batch, by name, (N, 1, X, Y, Z) each.
 
-    Raises AssertionError, in words, for an answer that is no tensor, or of another shape than the images.
+    Raises:
+        AssertionError: In words, for an answer that is no tensor, or of another shape than the images.
     """
     found: dict[str, Tensor] = {}
     if isinstance(model, ReconstructionModel):

@@ -73,7 +73,8 @@ def train(
     randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
     `precision` "bf16" computes losses in mixed precision where the device can; the validation error is always float32.
 
-    Raises Unfinished when a loss or the validation error is not a number.
+    Raises:
+        Unfinished: When a loss or the validation error is not a number.
     """
     state = _State(model, state_file)
     precision = available(precision, torch.device(training.device))

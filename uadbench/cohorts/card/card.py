@@ -55,10 +55,9 @@ class Portrait:
 class Card:
     """A cohort's card.
 
-    Attributes
-    ----------
-    counts : participants, scans and what was measured
-    figures : every number with its band
+    Attributes:
+        counts: Participants, scans and what was measured.
+        figures: Every number with its band.
     """
 
     cohort: str
@@ -87,14 +86,15 @@ def draw_card(
 ) -> Card:
     """Measure a cohort, one scan in memory at a time.
 
-    Parameters
-    ----------
-    healthy, patients : the `group` of each
-    participants : at most so many healthy participants (by default all)
-    template : an average FDG PET in MNI space (NIfTI) to lay beside the cohort's mean
-
     Scans are measured at 2 mm, divided by their mean over cerebellum and pons.
-    Raises InputError for a cohort without two healthy participants, and for a scan that cannot be used.
+
+    Args:
+        healthy, patients: The `group` of each.
+        participants: At most so many healthy participants (by default all).
+        template: An average FDG PET in MNI space (NIfTI) to lay beside the cohort's mean.
+
+    Raises:
+        InputError: For a cohort without two healthy participants, and for a scan that cannot be used.
     """
     table, roles = cohort.participants, Roles((healthy,), (patients,))
     well = roles.healthy_rows(table, visits_of(cohort))

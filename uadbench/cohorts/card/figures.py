@@ -50,7 +50,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """ "pass", "fail" or "n/a"."""
+        """The figure lies in its band ("pass") or not ("fail"), or has none ("n/a")."""
         if self.value is None:
             return "n/a"
         above = self.low is None or self.value >= self.low

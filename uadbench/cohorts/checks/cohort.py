@@ -48,12 +48,12 @@ class CheckUp:
 def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path | None = None) -> CheckUp:
     """Read every scan of a cohort once, side by side, and its tables; nothing is changed.
 
-    Parameters
-    ----------
-    reference : as after `--cohort`: a CAPS tree, or a table of scans
-    split : ClinicaDL's split folder or a split's .json, to be checked for people in two parts
+    Args:
+        reference: As after `--cohort`: a CAPS tree, or a table of scans.
+        split: ClinicaDL's split folder or a split's .json, to be checked for people in two parts.
 
-    Raises InputError where there is no cohort to be checked: no tree, no table, no scan in it.
+    Raises:
+        InputError: Where there is no cohort to be checked: no tree, no table, no scan in it.
     """
     with collecting() as told:
         cohort = open_cohort(reference)

@@ -75,7 +75,11 @@ class Measured:
 
 
 def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_reference: bool = False) -> Measured:
-    """Read a file as its cohort does, and measure it. Raises ScanError for one that cannot be used."""
+    """Read a file as its cohort does, and measure it.
+
+    Raises:
+        ScanError: For one that cannot be used.
+    """
     image = read_volume(file, nan)
     data = atlas.resample(image.data, image.affine, SYMMETRIC.affine, SYMMETRIC.shape)
     unit = float(data[_reference()].mean(dtype=np.float64))

@@ -30,13 +30,13 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
 
     The tables are written last, when every scan is whole: without them the tree cannot be opened as a cohort.
 
-    Parameters
-    ----------
-    rows : rows of `cohort.participants`
-    folder : a new or empty folder, or an earlier export of the same cohort, which is then completed:
-        whole files are kept, a file that was cut short is written again
+    Args:
+        rows: Rows of `cohort.participants`.
+        folder: A new or empty folder, or an earlier export of the same cohort, which is then completed: whole files are
+            kept, a file that was cut short is written again.
 
-    Raises InputError for a folder that holds anything else, store.Unwritable when the disk is full.
+    Raises:
+        InputError: For a folder that holds anything else, store.Unwritable when the disk is full.
     """
     for name in (*rows["participant_id"], *rows["session_id"]):
         if not is_id(name) or files.file_name(name) != name:

@@ -43,12 +43,11 @@ _quiet.propagate = False
 class Header:
     """Where the voxels lie in a file, and in space.
 
-    Attributes
-    ----------
-    shape : three axes, perhaps followed by axes of length 1
-    dtype, offset : of the stored numbers, and the bytes before the first
-    slope, intercept : a voxel is slope * stored + intercept
-    forms : the affines that the file has, and what it says of them
+    Attributes:
+        shape: Three axes, perhaps followed by axes of length 1.
+        dtype, offset: Of the stored numbers, and the bytes before the first.
+        slope, intercept: A voxel is slope * stored + intercept.
+        forms: The affines that the file has, and what it says of them.
     """
 
     shape: tuple[int, ...]
@@ -72,8 +71,9 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a .nii or .nii.gz file; nothing is allocated for its voxels.
 
-    Raises ScanError, naming the file, the value and what to do, for a file that is missing or no NIfTI, is not 3D, does
-    not say where in space it lies (see `io.forms`), or claims voxels that it cannot hold.
+    Raises:
+        ScanError: For a file that is missing or no NIfTI, is not 3D, does not say where in space it lies (see
+            `io.forms`), or claims voxels that it cannot hold; the message names the file, the value and what to do.
     """
     there = _size_on_disk(path)
     stored = _stored(path, _first_bytes(path))

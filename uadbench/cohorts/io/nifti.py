@@ -44,14 +44,14 @@ def read_volume(
 ) -> Image:
     """Read a 3D NIfTI file.
 
-    Parameters
-    ----------
-    path : a .nii or .nii.gz file; a fourth axis of length 1 is dropped
-    nan : what to do with voxels that are NaN or infinite: refuse the file, or set them to 0
-    constant : what to do with a volume of one value: as a scan it is empty, as an anomaly map it may be meant
+    Args:
+        path: A .nii or .nii.gz file; a fourth axis of length 1 is dropped.
+        nan: What to do with voxels that are NaN or infinite: refuse the file, or set them to 0.
+        constant: What to do with a volume of one value: as a scan it is empty, as an anomaly map it may be meant.
 
-    Raises ScanError, naming the file, the value and what to do, for a file that is missing,
-    damaged, not 3D, constant, with NaN or infinite voxels, or that does not say where in space it lies.
+    Raises:
+        ScanError: For a file that is missing, damaged, not 3D, constant, with NaN or infinite voxels, or that does not
+            say where in space it lies; the message names the file, the value and what to do.
     """
     header = read_header(path)
     try:
@@ -89,7 +89,10 @@ def write_volume(path: Path, data: Volume, forms: Forms) -> None:
 def _voxels(path: Path, header: Header) -> Volume:
     """The voxels as (X, Y, Z) float32 in the order of the file, without a detour through float64.
 
-    Raises ValueError, EOFError or OSError for a file that ends early or whose checksum is wrong.
+    Raises:
+        ValueError: For a file that ends early or whose checksum is wrong.
+        EOFError: For a file that ends early or whose checksum is wrong.
+        OSError: For a file that ends early or whose checksum is wrong.
     """
     raw = _inflate(path, header.size) if is_packed(path) else _beginning(path, header.size)
     stored: npt.NDArray[Any] = np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset)

@@ -83,7 +83,8 @@ def rows_of(table: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
 def column(file: Path, table: pd.DataFrame, name: str, option: str = "") -> str:
     """Return the table's own spelling of a column.
 
-    Raises InputError where no column has that name; `option` is the one that chooses another.
+    Raises:
+        InputError: Where no column has that name; `option` is the one that chooses another.
     """
     lower = {str(each).lower(): str(each) for each in table.columns}
     if name.lower() not in lower:

@@ -73,7 +73,8 @@ class Records:
     def resolved(self, keys: Iterable[Key]) -> pd.DataFrame:
         """The cohort's table (`base.COLUMNS`) for these (participant, session) pairs, in their order.
 
-        Raises ScanError (see `findings.tell`) for cells that cannot be read and for rows of a visit that disagree.
+        Raises:
+            ScanError: (see `findings.tell`) for cells that cannot be read and for rows of a visit that disagree.
         """
         keys = list(keys)
         sessions: dict[str, set[str]] = defaultdict(set)

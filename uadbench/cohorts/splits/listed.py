@@ -37,7 +37,8 @@ class Fold:
 class GivenSplit:
     """Which scans train, validate and test, as (participant, session), whatever their diagnosis.
 
-    Raises InputError, naming the participant, if one is in two parts of a fold.
+    Raises:
+        InputError: If one is in two parts of a fold; the message names the participant.
     """
 
     source: str
@@ -68,7 +69,8 @@ def read_split(path: Path) -> GivenSplit:
     ClinicaDL leaves `train.tsv`, `train_baseline.tsv`, `test_baseline.tsv`, and in `<k>_fold/split-<i>/` the same of
     each fold with `validation_baseline.tsv`. The folder of the folds may be given, too.
 
-    Raises InputError for anything else, and for a participant in two parts.
+    Raises:
+        InputError: For anything else, and for a participant in two parts.
     """
     try:
         path = path.expanduser()

@@ -52,7 +52,8 @@ class Sizes:
 def fitting_sizes(count: int, *, train: int, validation: int, test: int, folds: int) -> Sizes:
     """What `count` healthy participants give: what is asked for, or, of a smaller cohort, the same proportions.
 
-    Raises InputError where a part of any fold would have fewer than LEAST participants.
+    Raises:
+        InputError: Where a part of any fold would have fewer than LEAST participants.
     """
     # the paper's 271 participants in 8 folds leave one fold with 33: one short is no error
     needed = test + max(train + validation, folds * (validation - 1))
@@ -87,12 +88,12 @@ def split_participants(
     answer depends on the ids and the seed, not on the order of rows. A cohort that is too small is divided
     in the same proportions (see `fitting_sizes`).
 
-    Parameters
-    ----------
-    people : the healthy scans, one row each, with participant_id, session_id, age, sex
-    known_as : the name by which a participant is drawn; of a private cohort, one that nobody else can make
+    Args:
+        people: The healthy scans, one row each, with participant_id, session_id, age, sex.
+        known_as: The name by which a participant is drawn; of a private cohort, one that nobody else can make.
 
-    Raises InputError if there are too few participants, or the fold does not exist.
+    Raises:
+        InputError: If there are too few participants, or the fold does not exist.
     """
     if not 0 <= fold < folds:
         raise InputError(f"fold {fold} does not exist; there are folds 0 to {folds - 1}")

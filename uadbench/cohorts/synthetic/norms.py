@@ -20,12 +20,11 @@ BASE = Grid((85, 105, 90), 2.0, (-84.0, -119.0, -78.0))
 class Region:
     """What is known of one region in healthy adults.
 
-    Attributes
-    ----------
-    prefixes : how the names of its AAL3 labels begin
-    mean, sd : SUVR (reference: cerebellum and pons), and its SD between people
-    slope : per cent change per decade of age
-    published : False where mean and SD lie between their neighbours', because the source is silent
+    Attributes:
+        prefixes: How the names of its AAL3 labels begin.
+        mean, sd: SUVR (reference: cerebellum and pons), and its SD between people.
+        slope: Per cent change per decade of age.
+        published: False where mean and SD lie between their neighbours', because the source is silent.
     """
 
     prefixes: tuple[str, ...]

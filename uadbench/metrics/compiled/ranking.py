@@ -24,19 +24,13 @@ def rank_case(scores: Floats, positives: Integers, negatives: Integers, levels: 
     of the precision at their score, and it takes counts of scores not below it. The best Dice, too, is reached at a
     positive's score: a threshold between two of them only adds negatives.
 
-    Parameters
-    ----------
-    scores
-        (V,); -0.0 equals 0.0.
-    positives, negatives
-        Where the two classes are; there must be at least one positive.
-    levels
-        (T,) a voxel is found where its score lies above.
+    Args:
+        scores: (V,); -0.0 equals 0.0.
+        positives, negatives: Where the two classes are; there must be at least one positive.
+        levels: (T,) a voxel is found where its score lies above.
 
-    Returns
-    -------
-    (4 + 2 T,) float64; the first is NaN if, and only if, a score that counts is. AUROC is NaN without negatives.
-
+    Returns:
+        (4 + 2 T,) float64; the first is NaN if, and only if, a score that counts is. AUROC is NaN without negatives.
     """
     p, n, t = len(positives), len(negatives), len(levels)
     row = np.full(4 + 2 * t, np.nan)

@@ -72,27 +72,17 @@ def region_sums(
 ) -> npt.NDArray[np.float64]:
     """Sums over regions of squared error, absolute error and SSIM.
 
-    Parameters
-    ----------
-    images
-        I volumes (X, Y, Z) in normalised units.
-    known
-        (I,) for which of them `means` and `variances` hold what `window` gives.
-    means, variances
-        I of (X, n); of images that are not known, anything.
-    pairs
-        (P, 2) which images to compare.
-    weights
-        (R, X, n) from `padded`.
-    taps
-        (11,) the Gaussian.
-    c1, c2
-        The constants of SSIM.
+    Args:
+        images: I volumes (X, Y, Z) in normalised units.
+        known: (I,) for which of them `means` and `variances` hold what `window` gives.
+        means, variances: I of (X, n); of images that are not known, anything.
+        pairs: (P, 2) which images to compare.
+        weights: (R, X, n) from `padded`.
+        taps: (11,) the Gaussian.
+        c1, c2: The constants of SSIM.
 
-    Returns
-    -------
-    (P, R, 3) float64.
-
+    Returns:
+        (P, R, 3) float64.
     """
     count = len(images)
     x, y, z = images[0].shape

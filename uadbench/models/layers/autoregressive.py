@@ -39,7 +39,7 @@ class InverseAutoregressiveStep(nn.Module):
         self.second = MaskedLinear((place[:, None] > degree[None]).repeat(2, 1))
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """z (N, latent) and the log-determinant of the step, (N,)."""
+        """The next z (N, latent) and the log-determinant of the step, (N,)."""
         shift, gate = self.second(F.elu(self.first(z) + self.context(context))).float().chunk(2, dim=1)
         gate = gate + GATE
         kept = torch.sigmoid(gate)
@@ -54,7 +54,7 @@ class InverseAutoregressiveFlow(nn.Module):
         self.steps = nn.ModuleList(InverseAutoregressiveStep(latent, hidden) for _ in range(steps))
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """z (N, latent) and the log-determinant of all steps, (N,)."""
+        """The last z (N, latent) and the log-determinant of all steps, (N,)."""
         total = z.new_zeros(len(z))
         for step in self.steps:
             z, determinant = step(z, context)

@@ -39,26 +39,17 @@ class Backbone(nn.Module):
     normalisation is folded into the convolutions. Nothing here is trained: the weights are buffers, which checkpoints
     leave out where they are known ones, and hold a digest instead; loading a checkpoint beside other weights fails.
 
-    Parameters
-    ----------
-    network, weights
-        `imagenet` are those of the package or the hub's cache, which is never downloaded to; `random` are drawn from
-        torch's generator.
-    levels
-        Ascending, 1 to 3.
+    Attributes:
+        stride, coarsest: Pixels between features of the finest and the coarsest level.
+        channels: Of all levels together, C.
 
-    Attributes
-    ----------
-    stride, coarsest
-        Pixels between features of the finest and the coarsest level.
-    channels
-        Of all levels together, C.
+    Args:
+        network, weights: `imagenet` are those of the package or the hub's cache, which is never downloaded to; `random`
+            are drawn from torch's generator.
+        levels: Ascending, 1 to 3.
 
-    Raises
-    ------
-    InputError
-        Where the weights are not installed.
-
+    Raises:
+        InputError: Where the weights are not installed.
     """
 
     digest: Tensor
@@ -100,7 +91,8 @@ class Backbone(nn.Module):
 def imagenet_weights(network: Network) -> dict[str, Tensor]:
     """Weights pretrained on ImageNet, by timm's names.
 
-    Raises InputError, with the command that mends it, where they are not on this machine.
+    Raises:
+        InputError: With the command that mends it, where they are not on this machine.
     """
     if network == "tf_efficientnet_lite0":
         require_extra("features", f"network={network}")

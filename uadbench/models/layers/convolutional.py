@@ -20,7 +20,9 @@ def encoder(grid: Grid, width: int) -> nn.Sequential:
     """Three 3D convolutions (stride 2; `width`, 2 `width`, 4 `width` filters), each with batch norm and leaky ReLU.
 
     (N, 1, X, Y, Z) to (N, features); the dense layer is the model's own.
-    Raises InputError if the grid cannot be halved three times.
+
+    Raises:
+        InputError: If the grid cannot be halved three times.
     """
     coarse(grid)
     layers: list[nn.Module] = []

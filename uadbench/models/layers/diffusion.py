@@ -18,11 +18,10 @@ Prediction = Literal["epsilon", "sample"]
 class PartialDiffusion:
     """The forward process and its deterministic reverse (DDIM, Song et al. 2021), with MONAI's scheduler.
 
-    Parameters
-    ----------
-    depth : to which of the 1000 steps noise is added
-    passes : of the network on the way back
-    prediction : what the network predicts
+    Args:
+        depth: To which of the 1000 steps noise is added.
+        passes: Of the network on the way back.
+        prediction: What the network predicts.
     """
 
     def __init__(self, depth: int, passes: int, prediction: Prediction) -> None:

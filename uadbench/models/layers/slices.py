@@ -23,20 +23,17 @@ class Plane:
     kernels are when the image has a multiple of its stride plus one pixels. Only patches whose score reaches a voxel of
     the brain are kept.
 
-    Parameters
-    ----------
-    grid : the lattice of the volumes
-    axis : the axis that the slices cut at a right angle, 0 to 2
-    spacing_mm : from a slice to the next; each is a mean of the volume, weighted by a triangle of this half-width
-    pixel_mm : side of a pixel
-    stride, coarsest : pixels from a patch to the next; the number by which pixels less one can be divided, a multiple
-        of `stride`
+    Attributes:
+        shape: (slices, patches high, patches wide).
+        kept: Places of the kept patches in the flattened `shape`, (P,) int64.
 
-    Attributes
-    ----------
-    shape : (slices, patches high, patches wide)
-    kept : places of the kept patches in the flattened `shape`, (P,) int64
-
+    Args:
+        grid: The lattice of the volumes.
+        axis: The axis that the slices cut at a right angle, 0 to 2.
+        spacing_mm: From a slice to the next; each is a mean of the volume, weighted by a triangle of this half-width.
+        pixel_mm: Side of a pixel.
+        stride, coarsest: Pixels from a patch to the next; the number by which pixels less one can be divided, a
+            multiple of `stride`.
     """
 
     def __init__(self, grid: Grid, axis: int, spacing_mm: float, pixel_mm: float, stride: int, coarsest: int) -> None:

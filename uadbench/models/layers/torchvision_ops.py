@@ -30,10 +30,8 @@ def import_above_torchvision(package: str) -> ModuleType:
     No network for images uses these operators, which belong to object detection. Where torchvision stumbles over them,
     they are declared without code, and it is imported again; any other error is raised as it is.
 
-    Parameters
-    ----------
-    package : such as "timm" or "monai.networks.nets"
-
+    Args:
+        package: Such as "timm" or "monai.networks.nets".
     """
     try:
         return importlib.import_module(package)

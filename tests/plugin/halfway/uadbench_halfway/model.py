@@ -14,9 +14,8 @@ from uadbench.types import Batch, Grid
 class Halfway(ReconstructionModel):
     """Reconstructs a scan as a mixture of itself and the mean healthy scan.
 
-    Parameters
-    ----------
-    part : share of the mean scan
+    Args:
+        part: Share of the mean scan.
     """
 
     mean: Tensor
