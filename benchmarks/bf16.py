@@ -18,7 +18,7 @@ from uadbench.models.checkpoint import load_model
 from uadbench.models.precision import computing_in, lay_out
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.schema import read_result
-from uadbench.runs.fold_data import plan_material
+from uadbench.runs.fold_data import plan_fold
 from uadbench.runtime.progress import Silent
 from uadbench.types import Batch, Precision
 
@@ -29,7 +29,7 @@ SCANS = 20
 def scores(folder: Path, precision: Precision) -> pd.DataFrame:
     """The rows of the first scans; the model computes in the given precision, everything else does not."""
     result = read_result(folder)
-    material = plan_material(open_cohort("phantom"), load_protocol(result.protocol.name), result.fold, Silent())
+    fold_data = plan_fold(open_cohort("phantom"), load_protocol(result.protocol.name), result.fold, Silent())
     model = load_model(folder)
     lay_out(model)
     plain = model.reconstruct
@@ -39,7 +39,7 @@ def scores(folder: Path, precision: Precision) -> pd.DataFrame:
             return plain(batch).float()
 
     model.reconstruct = reconstruct  # type: ignore[method-assign]
-    evaluator = Evaluator.calibrated(model, material.cases, material.batches("validation", result.seed, CPU), CPU)
+    evaluator = Evaluator.calibrated(model, fold_data.cases, fold_data.batches("validation", result.seed, CPU), CPU)
     return pd.concat(islice(score_scans(evaluator, []), SCANS))
 
 

@@ -107,5 +107,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for row in ROWS:
         sign = "at most " if row.limit else ""
         seconds = "" if row.seconds is None else f"{1000 * row.seconds:.4g} ms"
-        cells = (row.work, row.against, f"{sign}{row.target:g} {row.unit}", f"{row.measured:.3g} {row.unit}", seconds)
-        terminalreporter.write_line("| " + " | ".join(cells) + " |")
+        runs = (row.work, row.against, f"{sign}{row.target:g} {row.unit}", f"{row.measured:.3g} {row.unit}", seconds)
+        terminalreporter.write_line("| " + " | ".join(runs) + " |")

@@ -1,4 +1,4 @@
-"""Why a GPU gets a whole cell: `python benchmarks/grain.py` measures training steps and says what follows from them.
+"""Why a GPU gets a whole run: `python benchmarks/grain.py` measures training steps and says what follows from them.
 
 Each step is measured in a process of its own: under `quick`, under `paper`, and on the paper's grid at 1 mm. Four
 minutes on two cores, with 11 GB of memory; a GPU is used where there is one.
@@ -210,7 +210,7 @@ def conclusions(found: list[Grain], card: float, gpus: int, link: float) -> list
     """What follows for a card of so many bytes, so many of them, and links of so many bytes a second."""
     paper, fine = (next(grain for grain in reversed(found) if grain.name == name) for name in ("paper", "1 mm"))
     return [
-        f"A cell fits. Under paper it takes {paper.peak(SCANS) / GIB:.1f} GiB: a card of {card / GIB:.0f} GiB holds "
+        f"A run fits. Under paper it takes {paper.peak(SCANS) / GIB:.1f} GiB: a card of {card / GIB:.0f} GiB holds "
         f"{int(card / paper.peak(SCANS))} of them.",
         _enough(paper, gpus),
         _divided(paper, gpus, link),
@@ -219,20 +219,20 @@ def conclusions(found: list[Grain], card: float, gpus: int, link: float) -> list
 
 
 def _enough(paper: Grain, gpus: int) -> str:
-    """How many cells a whole board has, and how long one of this model takes."""
+    """How many runs a whole board has, and how long one of this model takes."""
     from uadbench.cohorts.opening import open_cohort
     from uadbench.protocols.schema import load_protocol
     from uadbench.registry import models
-    from uadbench.runs.fold_data import plan_material
+    from uadbench.runs.fold_data import plan_fold
 
     board = load_protocol("paper-cv")
-    count, folds, seeds = len(models.names()), len(board.cells.folds), len(board.cells.seeds)
-    scans = len(plan_material(open_cohort("phantom"), board, 0).rows["train"])
+    count, folds, seeds = len(models.names()), len(board.runs.folds), len(board.runs.seeds)
+    scans = len(plan_fold(open_cohort("phantom"), board, 0).rows["train"])
     steps = board.training.epochs * math.ceil(scans / board.training.batch_size)
-    cells = count * folds * seeds
+    runs = count * folds * seeds
     return (
-        f"There are cells enough. paper-cv has {count} models x {folds} folds x {seeds} seeds = {cells}, which need "
-        f"nothing of each other: {cells / gpus:.0f} for each of {gpus} GPUs. One of this model trains for {steps:,} "
+        f"There are runs enough. paper-cv has {count} models x {folds} folds x {seeds} seeds = {runs}, which need "
+        f"nothing of each other: {runs / gpus:.0f} for each of {gpus} GPUs. One of this model trains for {steps:,} "
         f"steps, here {steps * paper.seconds(SCANS) / 3600:.1f} hours."
     )
 
@@ -244,7 +244,7 @@ def _divided(paper: Grain, gpus: int, link: float) -> str:
     return (
         f"A divided batch gains less. Each of {gpus} GPUs would compute {share} of {SCANS} scans, in {computing:.2g} s "
         f"instead of {paper.seconds(SCANS):.2g} s, and exchange {paper.large.exchanged / 1e6:,.0f} MB of gradients, in "
-        f"{1e3 * exchanging:.0f} ms at {link / 1e9:g} GB/s: {times:.1f} times as fast as one, where {gpus} cells side "
+        f"{1e3 * exchanging:.0f} ms at {link / 1e9:g} GB/s: {times:.1f} times as fast as one, where {gpus} runs side "
         f"by side are {gpus} times. On a device {computing / exchanging:.0f} times as fast as this one the exchange "
         f"alone takes as long as the computing. And batch norm would see {share} scans: another recipe."
     )

@@ -27,22 +27,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material():
+def fold_data():
     """The scans of the smoke protocol, on the phantom."""
     from uadbench.cohorts.opening import open_cohort
     from uadbench.protocols.schema import load_protocol
-    from uadbench.runs.fold_data import plan_material
+    from uadbench.runs.fold_data import plan_fold
     from uadbench.runtime.progress import Silent
 
-    return plan_material(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
+    return plan_fold(open_cohort("phantom"), load_protocol("smoke"), 0, Silent())
 
 
 @pytest.fixture(scope="session")
-def trained(material, tmp_path_factory: pytest.TempPathFactory):
+def trained(fold_data, tmp_path_factory: pytest.TempPathFactory):
     """vae3d under the smoke protocol: (outcome, output folder)."""
-    from uadbench.runs.keys import Cell
-    from uadbench.runs.run import run_cell
+    from uadbench.runs.keys import Run
+    from uadbench.runs.run import complete
     from uadbench.runtime.progress import Silent
 
     output = tmp_path_factory.mktemp("trained")
-    return run_cell(Cell("vae3d", material, 0), output, torch.device("cpu"), Silent()), output
+    return complete(Run("vae3d", fold_data, 0), output, torch.device("cpu"), Silent()), output

@@ -38,9 +38,9 @@ from uadbench.models.base import Model
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.scores import KEYS, TRAITS, read_scores, score_hash
 from uadbench.runs.fit import fitted_model
-from uadbench.runs.fold_data import Material, plan_material
-from uadbench.runs.keys import Cell, Outcome
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData, plan_fold
+from uadbench.runs.keys import Outcome, Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 from uadbench.types import Batch
 
@@ -73,26 +73,26 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def three_severities(material: Material) -> Material:
+def three_severities(fold_data: FoldData) -> FoldData:
     """The same people under test sets that make 24 cases of a scan."""
-    return replace(material, protocol=load_protocol("smoke", {"testsets.severities": "[0.2, 0.3, 0.5]"}))
+    return replace(fold_data, protocol=load_protocol("smoke", {"testsets.severities": "[0.2, 0.3, 0.5]"}))
 
 
-def fitted(name: str, material: Material) -> Model:
+def fitted(name: str, fold_data: FoldData) -> Model:
     with threads(1), tempfile.TemporaryDirectory() as folder:
-        return fitted_model(Cell(name, material, 0), Path(folder), CPU, Silent())[0]
+        return fitted_model(Run(name, fold_data, 0), Path(folder), CPU, Silent())[0]
 
 
-def scored(model: Model, material: Material, number: int, at_once: int) -> pd.DataFrame:
+def scored(model: Model, fold_data: FoldData, number: int, at_once: int) -> pd.DataFrame:
     """The rows of a scan, a patient and the validation scans, so many images in a batch."""
-    validation = replace(material.batches("validation", 0, CPU), batch_size=at_once)
-    scan = material.cases.scans[0]
+    validation = replace(fold_data.batches("validation", 0, CPU), batch_size=at_once)
+    scan = fold_data.cases.scans[0]
     with threads(number), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "VOXELS_AT_ONCE", at_once * material.protocol.lattice.size)
-        evaluator = Evaluator.calibrated(model, material.cases, validation, CPU)
-        made = chunks.chunks_of(material.cases.cases(scan), material.protocol.lattice.size)
+        patch.setattr(chunks, "VOXELS_AT_ONCE", at_once * fold_data.protocol.lattice.size)
+        evaluator = Evaluator.calibrated(model, fold_data.cases, validation, CPU)
+        made = chunks.chunks_of(fold_data.cases.cases(scan), fold_data.protocol.lattice.size)
         assert [len(chunk) for chunk in made] == [at_once] * (24 // at_once)
-        rows = [evaluator.score_scan(scan), evaluator.score_patient(material.scans("patients")[0])]
+        rows = [evaluator.score_scan(scan), evaluator.score_patient(fold_data.scans("patients")[0])]
         rows.append(evaluator.validation_rows())
     return pd.concat(rows, ignore_index=True)
 
@@ -137,16 +137,16 @@ def require_equal(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_threads_and_batches(name: str, material) -> None:
-    material = three_severities(material)
-    model = fitted(name, material)
-    together = scored(model, material, 1, 24)
-    others = [scored(model, material, 2, 24), scored(model, material, 1, 1)]
+def test_threads_and_batches(name: str, fold_data) -> None:
+    fold_data = three_severities(fold_data)
+    model = fitted(name, fold_data)
+    together = scored(model, fold_data, 1, 24)
+    others = [scored(model, fold_data, 2, 24), scored(model, fold_data, 1, 1)]
     if name in EXACT:
         for other in others:
             require_equal(other, together)
         return
-    allowed = largest(together, scored(rounded(model), material, 1, 24))
+    allowed = largest(together, scored(rounded(model), fold_data, 1, 24))
     allowed["counted"] += ONE_VOXEL
     for other in others:
         for kind, difference in largest(together, other).items():
@@ -154,7 +154,7 @@ def test_threads_and_batches(name: str, material) -> None:
 
 
 def in_its_own_process(name: str, output: Path, number: int) -> pd.DataFrame:
-    """The scores of a cell that a process computes in which nothing was before it."""
+    """The scores of a run that a process computes in which nothing was before it."""
     code = "from uadbench.cli.main import main; main()"
     command = ["run", "--model", name, "--protocol", "smoke", "--output", str(output), "--tracking-uri", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(number)}
@@ -163,27 +163,27 @@ def in_its_own_process(name: str, output: Path, number: int) -> pd.DataFrame:
     return read_scores(folder)
 
 
-def test_one_process_or_many(material, tmp_path: Path) -> None:
-    """A cell after others in one process, and alone in its own."""
+def test_one_process_or_many(fold_data, tmp_path: Path) -> None:
+    """A run after others in one process, and alone in its own."""
     with threads(1):
         for name in ("pca_recon", "vqvae3d"):
-            outcome = run_cell(Cell(name, material, 0), tmp_path / "one", CPU, Silent())
+            outcome = complete(Run(name, fold_data, 0), tmp_path / "one", CPU, Silent())
     require_equal(read_scores(outcome.folder), in_its_own_process("vqvae3d", tmp_path / "many", 1))
 
 
-def test_training_by_another_number_of_threads(material, tmp_path: Path) -> None:
+def test_training_by_another_number_of_threads(fold_data, tmp_path: Path) -> None:
     """Other weights, as sums of gradients are rounded otherwise; the same ranking, as a reproduction judges it."""
-    one, two = (trained_by(number, "vae3d", material, tmp_path).result for number in (1, 2))
+    one, two = (trained_by(number, "vae3d", fold_data, tmp_path).result for number in (1, 2))
     (change,) = [change for change in changes(two, [one]) if change.metric == "ranking AP"]
     assert change.verdict == "same", change
 
 
-def trained_by(number: int, name: str, material: Material, output: Path) -> Outcome:
-    """A cell trained by so many threads, and evaluated by one."""
+def trained_by(number: int, name: str, fold_data: FoldData, output: Path) -> Outcome:
+    """A run trained by so many threads, and evaluated by one."""
     with threads(number):
-        fitted_model(Cell(name, material, 0), Cell(name, material, 0).folder(output / str(number)), CPU, Silent())
+        fitted_model(Run(name, fold_data, 0), Run(name, fold_data, 0).folder(output / str(number)), CPU, Silent())
     with threads(1):
-        return run_cell(Cell(name, material, 0), output / str(number), CPU, Silent())
+        return complete(Run(name, fold_data, 0), output / str(number), CPU, Silent())
 
 
 def ranking(outcome: Outcome) -> float:
@@ -192,13 +192,13 @@ def ranking(outcome: Outcome) -> float:
     return found
 
 
-def planned(protocol: str) -> Material:
-    return plan_material(open_cohort("phantom"), load_protocol(protocol), 0)
+def planned(protocol: str) -> FoldData:
+    return plan_fold(open_cohort("phantom"), load_protocol(protocol), 0)
 
 
-def apart(name: str, material: Material, folder: Path) -> tuple[float, Outcome]:
+def apart(name: str, fold_data: FoldData, folder: Path) -> tuple[float, Outcome]:
     """Of the ranking AP, between trainings by one thread and by two; and the former."""
-    one, two = (trained_by(number, name, material, folder) for number in (1, 2))
+    one, two = (trained_by(number, name, fold_data, folder) for number in (1, 2))
     return abs(ranking(one) - ranking(two)), one
 
 
@@ -242,8 +242,8 @@ def main() -> None:
                 row = {"trained by 1 or 2: ranking AP": apart(name, planned(given.protocol), Path(folder))[0]}
         if place == 0:
             print(f"{'':12}" + "".join(f"{column:>{len(column) + 3}}" for column in row))
-        cells = {column: f"{value:.1e}" if value else "bit-equal" for column, value in row.items()}
-        print(f"{name:12}" + "".join(f"{cell:>{len(column) + 3}}" for column, cell in cells.items()), flush=True)
+        runs = {column: f"{value:.1e}" if value else "bit-equal" for column, value in row.items()}
+        print(f"{name:12}" + "".join(f"{run:>{len(column) + 3}}" for column, run in runs.items()), flush=True)
 
 
 if __name__ == "__main__":

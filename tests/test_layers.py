@@ -79,7 +79,7 @@ def test_imports_run_downward(file: Path) -> None:
 def test_an_upward_import_is_found(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     file = tmp_path / "metrics" / "bad.py"
-    file.write_text("def f():\n    from uadbench.runs.run import Cell\n    from uadbench import cohorts, errors\n")
+    file.write_text("def f():\n    from uadbench.runs.run import Run\n    from uadbench import cohorts, errors\n")
     assert len(faults_of(file, tmp_path)) == 2
     file.write_text("import uadbench\n")
     assert len(faults_of(file, tmp_path)) == 1

@@ -30,9 +30,9 @@ from uadbench.stats.paired import compare_paired
 CPU = torch.device("cpu")
 
 
-def test_every_dementia_is_altered_and_scored_in_its_own_mask(material) -> None:
+def test_every_dementia_is_altered_and_scored_in_its_own_mask(fold_data) -> None:
     """The mask of Alzheimer's disease was used for all dementias."""
-    cases = material.cases
+    cases = fold_data.cases
     grid = cases.protocol.lattice
     for case in cases.cases(cases.scans[0]):
         if case.anomaly in DEMENTIAS:
@@ -45,11 +45,11 @@ def test_every_dementia_is_altered_and_scored_in_its_own_mask(material) -> None:
 NAMES = ("healthy", "altered", "from healthy", "from altered")
 
 
-def test_what_lies_outside_the_brain_is_neither_inside_nor_outside_of_an_anomaly(material) -> None:
+def test_what_lies_outside_the_brain_is_neither_inside_nor_outside_of_an_anomaly(fold_data) -> None:
     """Mask voxels outside the brain were counted as healthy brain."""
-    cases = material.cases
+    cases = fold_data.cases
     evaluator = Evaluator.calibrated(
-        Identity(cases.protocol.lattice), cases, material.batches("validation", 0, CPU), CPU
+        Identity(cases.protocol.lattice), cases, fold_data.batches("validation", 0, CPU), CPU
     )
     case = next(cases.cases(cases.scans[0]))
     regions = {name: region[0].numpy() for name, region in evaluator.restoration.regions(case).items()}
@@ -71,9 +71,9 @@ def test_paired_scans_get_a_paired_test() -> None:
     assert found.p is not None and found.p < 1e-6
 
 
-def test_the_best_dice_is_called_an_oracle_and_thresholds_never_see_the_test_set(material) -> None:
+def test_the_best_dice_is_called_an_oracle_and_thresholds_never_see_the_test_set(fold_data) -> None:
     """Thresholds were chosen on the scans on which they were then judged."""
-    cases, validation = material.cases, material.batches("validation", 0, CPU)
+    cases, validation = fold_data.cases, fold_data.batches("validation", 0, CPU)
     few = SimulatedCases(cases.protocol, cases.scans[:1])
     model = MaxCheck(cases.protocol.lattice)
     one, other = (Evaluator.calibrated(model, tested, validation, CPU).calibration for tested in (few, cases))
@@ -83,24 +83,24 @@ def test_the_best_dice_is_called_an_oracle_and_thresholds_never_see_the_test_set
     assert (ranking.oracle_dice[:, None] >= ranking.dice).all()
 
 
-def test_a_vae_answers_with_its_mean(material) -> None:
+def test_a_vae_answers_with_its_mean(fold_data) -> None:
     """Reconstructions were sampled at inference, so that the same scan had another score each time."""
-    model = VAE3D(material.protocol.lattice, width=4, latent=8).eval()
-    batch = next(iter(material.batches("test", 0, CPU)))
+    model = VAE3D(fold_data.protocol.lattice, width=4, latent=8).eval()
+    batch = next(iter(fold_data.batches("test", 0, CPU)))
     with torch.no_grad():
         first, second = model.reconstruct(batch), model.reconstruct(batch)
     assert torch.equal(first, second)
 
 
-def test_the_range_of_intensities_betrays_altered_scans_and_maxcheck_shows_it(material) -> None:
+def test_the_range_of_intensities_betrays_altered_scans_and_maxcheck_shows_it(fold_data) -> None:
     """Where each healthy scan is scaled to its own maximum, a scan below 1 was altered: no detector is needed."""
     sizes = {"detection.least_validation": "3", "intensity.kind": "'minmax'"}
     found = {}
     for name, overrides in (("suvr", {}), ("minmax", sizes)):
         protocol = load_protocol("smoke", overrides)
-        there = replace(material, protocol=protocol)
+        there = replace(fold_data, protocol=protocol)
         validation = there.batches("validation", 0, CPU)
-        cases = SimulatedCases(protocol, material.cases.scans)
+        cases = SimulatedCases(protocol, fold_data.cases.scans)
         evaluator = Evaluator.calibrated(MaxCheck(protocol.lattice), cases, validation, CPU)
         rows = [*score_scans(evaluator, []), evaluator.validation_rows()]
         detection = aggregate.detection(pd.concat(rows, ignore_index=True), protocol, evaluator.calibration.thresholds)

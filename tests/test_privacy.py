@@ -35,9 +35,9 @@ from uadbench.results.anonymise import share, share_aggregates
 from uadbench.results.examples import EXAMPLES
 from uadbench.results.schema import read_result
 from uadbench.results.scores import KEYS, SCORES, read_scores
-from uadbench.runs.fold_data import Material, Selection, plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData, Selection, plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.files import content_hash
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.testset import draw
@@ -77,12 +77,12 @@ def written(folder: Path, names: tuple[str, ...]) -> Path:
     return folder / "scans.tsv"
 
 
-def planned(table: Path, names: tuple[str, ...]) -> Material:
+def planned(table: Path, names: tuple[str, ...]) -> FoldData:
     """The same four scans train, four validate and six test, whatever they are called."""
     keys = [(name, SESSION) for name in names]
     fold = Fold(tuple(keys[:4]), tuple(keys[:4]), tuple(keys[4:8]))
     split = GivenSplit("split", tuple(keys[8:]), (fold,))
-    return plan_material(open_cohort(str(table)), PROTOCOL, 0, Silent(), Selection(split=split))
+    return plan_fold(open_cohort(str(table)), PROTOCOL, 0, Silent(), Selection(split=split))
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class Lab:
     """A lab that has run a model on its private cohort; `left` holds all that has left it since."""
 
     names: tuple[str, ...]
-    material: Material
+    fold_data: FoldData
     run: Path
     left: Path
 
     @property
     def aliases(self) -> dict[str, str]:
         """Who is who, which the lab alone can tell."""
-        return {name: self.material.secret("test").participant(name) for name in self.names}
+        return {name: self.fold_data.secret("test").participant(name) for name in self.names}
 
 
 def lab(home: Path, names: tuple[str, ...], secret: str, database: Path) -> Lab:
@@ -108,9 +108,9 @@ def lab(home: Path, names: tuple[str, ...], secret: str, database: Path) -> Lab:
         table = written(home / "lab", names)
         identity = open_cohort(str(table)).identity  # type: ignore[attr-defined]
         (home / "salts" / f"{identity}.salt").write_text(secret * 32)
-        material = planned(table, names)
-        assert material.secret("test").value
-        run = run_cell(Cell("mean", material, 0), home / "runs", CPU, Silent()).folder
+        fold_data = planned(table, names)
+        assert fold_data.secret("test").value
+        run = complete(Run("mean", fold_data, 0), home / "runs", CPU, Silent()).folder
         (run / EXAMPLES).unlink()  # pictures of brains take a report most of its time
         left, result = home / "left", read_result(run)
         share(run, left / "shared")
@@ -126,7 +126,7 @@ def lab(home: Path, names: tuple[str, ...], secret: str, database: Path) -> Lab:
         tracker.log(result, run)
         tracker.close()
         write_report(result, read_scores(run), run, left / "report", Silent())
-    return Lab(names, material, run, left)
+    return Lab(names, fold_data, run, left)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_no_hash_of_ids_is_in_what_leaves(labs: dict[str, Lab]) -> None:
     assert hashes["first"] & hashes["turned"] - hashes["others"] == set()
     assert hashes["first"] - hashes["turned"], "what depends on the ids is there, with another secret another one"
     keys = [[name, SESSION] for name in sorted(NAMES)]
-    assert content_hash([tuple(key) for key in keys])[:8] in str(labs["first"].material.cohort.identity)  # type: ignore[attr-defined]
+    assert content_hash([tuple(key) for key in keys])[:8] in str(labs["first"].fold_data.cohort.identity)  # type: ignore[attr-defined]
     assert not any(content_hash(keys)[:8] in text for _, text in texts(labs["first"].left))
 
 
@@ -322,7 +322,7 @@ def test_nobody_else_can_make_the_split(tmp_path: Path, monkeypatch: pytest.Monk
         table = open_cohort(str(tables(tmp_path / f"lab{number}")))
         (tmp_path / f"salts{number}").mkdir()
         (tmp_path / f"salts{number}" / f"{table.identity}.salt").write_text(secret * 32)  # type: ignore[attr-defined]
-        splits.append(plan_material(table, PROTOCOL, 0))
+        splits.append(plan_fold(table, PROTOCOL, 0))
         told.append((table.name, splits[-1].testset_recipe, splits[-1].split_digest))
     first, second, again = splits
     assert told[0] == told[2] and not {*told[0]} & {*told[1]}
@@ -380,8 +380,8 @@ def test_an_export_tells_no_folder_and_no_id(labs: dict[str, Lab]) -> None:
     """Its files are called otherwise by every secret, and nothing says where the cohort lies."""
     names = []
     for which in ("first", "turned"):
-        material = labs[which].material
-        told = manifest_of(material, str(labs[which].left.parent / "lab" / "scans.tsv"), ".nii").model_dump_json()
+        fold_data = labs[which].fold_data
+        told = manifest_of(fold_data, str(labs[which].left.parent / "lab" / "scans.tsv"), ".nii").model_dump_json()
         assert str(labs[which].left.parent) not in told and "scans.tsv" not in told
-        names.append({name for shown in shown_scans(material, "train") for name in shown.names})
+        names.append({name for shown in shown_scans(fold_data, "train") for name in shown.names})
     assert len(names[0]) == len(names[1]) == 4 and not names[0] & names[1]

@@ -10,9 +10,9 @@ import torch
 
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError, Unfinished
-from uadbench.launch.local import run_cells
+from uadbench.launch.local import run_here
 from uadbench.report.figures import draw_figures
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.profiling import clock
 from uadbench.runtime.progress import Silent
 from uadbench.tracking import (
@@ -80,7 +80,7 @@ def test_severity_is_the_step(logged) -> None:
     assert len(client.get_metric_history(run_id, "training.vae")) == 4
 
 
-def test_a_dead_server_costs_seconds_and_no_score(material, tmp_path: Path) -> None:
+def test_a_dead_server_costs_seconds_and_no_score(fold_data, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -89,8 +89,8 @@ def test_a_dead_server_costs_seconds_and_no_score(material, tmp_path: Path) -> N
     with pytest.raises(Unfinished, match=r"MLflow at http://127\.0\.0\.1"):
         tracker.log(None, tmp_path)  # type: ignore[arg-type]
     before = clock.seconds.get("MLflow", 0.0)
-    cells = [Cell("identity", material, 0), Cell("mean", material, 0)]
-    sweep = run_cells(cells, tmp_path, torch.device("cpu"), tracker, progress)
+    runs = [Run("identity", fold_data, 0), Run("mean", fold_data, 0)]
+    sweep = run_here(runs, tmp_path, torch.device("cpu"), tracker, progress)
     assert clock.seconds["MLflow"] - before < PING_S + ANSWER_S
     assert len(sweep.outcomes) == 2
     assert all((outcome.folder / "result.json").is_file() for outcome in sweep.outcomes)
@@ -105,10 +105,10 @@ def test_a_uri_of_no_known_kind_is_refused(tmp_path: Path) -> None:
         Tracker("http://host:abc", "t", tmp_path)
 
 
-def test_one_failing_cell_leaves_the_others(material, tmp_path: Path) -> None:
+def test_one_failing_run_leaves_the_others(fold_data, tmp_path: Path) -> None:
     progress = Listens()
-    cells = [Cell("vae3d", material, 0, {"learning_rate": 1e30}), Cell("mean", material, 0)]
-    sweep = run_cells(cells, tmp_path, torch.device("cpu"), None, progress)
+    runs = [Run("vae3d", fold_data, 0, {"learning_rate": 1e30}), Run("mean", fold_data, 0)]
+    sweep = run_here(runs, tmp_path, torch.device("cpu"), None, progress)
     assert [outcome.result.model.name for outcome in sweep.outcomes] == ["mean"]
     assert list(sweep.failures) == ["vae3d, fold 0, seed 0"]
     assert "loss" in next(iter(sweep.failures.values()))

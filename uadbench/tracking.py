@@ -152,7 +152,7 @@ def title_of(models: Iterable[str], about: str) -> str:
 
 @dataclass
 class Tracker:
-    """One MLflow parent run, begun with the first cell, into which cells are logged as nested runs.
+    """One MLflow parent run, begun with the first run, into which runs are logged as nested runs.
 
     Making one raises InputError for an address of no known kind. Its methods raise Unfinished, in one
     line, for whatever MLflow may raise: the caller decides what to say.
@@ -169,7 +169,7 @@ class Tracker:
         require_address(self.uri)
 
     def log(self, result: Result, folder: Path) -> str:
-        """Log one cell with the files of its run folder; returns the id of its run."""
+        """Log one run with the files of its run folder; returns the id of its run."""
         with _as_unfinished(self.uri):
             _require_answer(self.uri)
             client = self._connected()

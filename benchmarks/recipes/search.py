@@ -35,7 +35,7 @@ from uadbench.models.base import Model
 from uadbench.models.checkpoint import build_model
 from uadbench.models.source import source_digest
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.fold_data import Material, plan_material
+from uadbench.runs.fold_data import FoldData, plan_fold
 from uadbench.runtime.files import content_hash, keyed_seed, write_json, write_text
 from uadbench.runtime.memory import keep_freed_memory
 from uadbench.simulation.testset import SimulatedCases
@@ -59,11 +59,11 @@ def trials(names: list[str] | None) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def fitted(name: str, options: dict[str, Any], material: Material, progress: TerminalProgress) -> tuple[Model, float]:
-    """A model trained as a cell is, and how long it took."""
-    section = material.protocol.training
-    model = build_model(name, material.protocol.lattice, options, keyed_seed("weights", SEED))
-    training, validation = (material.batches(part, SEED, CPU) for part in ("train", "validation"))
+def fitted(name: str, options: dict[str, Any], fold_data: FoldData, progress: TerminalProgress) -> tuple[Model, float]:
+    """A model trained as a run is, and how long it took."""
+    section = fold_data.protocol.training
+    model = build_model(name, fold_data.protocol.lattice, options, keyed_seed("weights", SEED))
+    training, validation = (fold_data.batches(part, SEED, CPU) for part in ("train", "validation"))
     started = time.monotonic()
     if model.learns_by_gradients:
         with tempfile.TemporaryDirectory() as folder:
@@ -86,13 +86,13 @@ def fitted(name: str, options: dict[str, Any], material: Material, progress: Ter
     return model.eval(), time.monotonic() - started
 
 
-def scores(model: Model, material: Material) -> list[float]:
+def scores(model: Model, fold_data: FoldData) -> list[float]:
     """Average precision of every `varied` case of the validation scans, each half standardised with the other."""
-    whole = material.batches("validation", SEED, CPU)
+    whole = fold_data.batches("validation", SEED, CPU)
     found = []
     for half in (0, 1):
         scans, others = whole.scans[half::2], whole.scans[1 - half :: 2]
-        cases = SimulatedCases(material.protocol, scans)
+        cases = SimulatedCases(fold_data.protocol, scans)
         apart = Batches(others, whole.intensities[1 - half :: 2], whole.batch_size, SEED)
         evaluator = Evaluator.calibrated(model, cases, apart, CPU)
         for scan in scans:
@@ -134,17 +134,17 @@ def main() -> None:
     protocol = load_protocol(given.protocol)
     progress = TerminalProgress()
     keep_freed_memory()
-    material = plan_material(open_cohort(protocol.cohort), protocol, 0, progress)
+    fold_data = plan_fold(open_cohort(protocol.cohort), protocol, 0, progress)
     rows = []
     for name, options in trials(given.model):
         plugin = registry.models.get(name)
         source = source_digest(plugin, *plugin.parts(options))
-        key = content_hash(name, options, [source], protocol.hash, material.testset_recipe, SEED)
+        key = content_hash(name, options, [source], protocol.hash, fold_data.testset_recipe, SEED)
         file = given.folder / f"{name}-{key[:12]}.json"
         if not file.is_file() and not given.table:
             try:
-                model, seconds = fitted(name, options, material, progress)
-                found = scores(model, material)
+                model, seconds = fitted(name, options, fold_data, progress)
+                found = scores(model, fold_data)
                 row = {"ap_varied": round(float(np.mean(found)), 4), "train_s": round(seconds, 1), "failure": ""}
             except Exception as error:  # what one trial does must not stop the others, and is told in the table
                 row = {"ap_varied": None, "train_s": None, "failure": " ".join(str(error).split())}

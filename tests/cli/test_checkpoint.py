@@ -48,7 +48,7 @@ def test_the_same_weights_have_the_same_scores_and_no_rank(trained, tmp_path: Pa
     assert [row["state"] for row in planned] == ["to do"], "a training is not what was scored"
 
 
-def test_other_weights_are_another_cell(trained, tmp_path: Path, capsys) -> None:
+def test_other_weights_are_another_run(trained, tmp_path: Path, capsys) -> None:
     outcome, _ = trained
     weights = load_file(outcome.folder / "model.safetensors")
     for number in range(2):
@@ -64,7 +64,7 @@ def test_other_weights_are_another_cell(trained, tmp_path: Path, capsys) -> None
     assert len(folders) == 2
 
 
-def test_a_run_folder_brings_its_options(tmp_path: Path, material, capsys) -> None:
+def test_a_run_folder_brings_its_options(tmp_path: Path, fold_data, capsys) -> None:
     output = ("--output", tmp_path, "--json")
     code, out, err = call(capsys, *SMOKE, *output, "--set", "vae3d.latent=5", "--set", "vae3d.width=3")
     assert code == 0, err

@@ -39,7 +39,7 @@ def test_what_lists_imports_little(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_run_prints_a_table_and_where_everything_lies(material, tmp_path: Path, capsys) -> None:
+def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path, capsys) -> None:
     arguments = ["run", "--model", "mean", "--model", "zscore", "--protocol", "smoke", "--output", str(tmp_path)]
     code, out, err = call(capsys, *arguments)
     assert code == 0, err
@@ -84,7 +84,7 @@ def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
     assert code == 2 and "is the cohort that trains" in err
 
 
-def test_run_as_json(material, tmp_path: Path, capsys) -> None:
+def test_run_as_json(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--json"]
     code, out, _ = call(capsys, "run", "--model", "identity", *options)
     assert code == 0
@@ -94,7 +94,7 @@ def test_run_as_json(material, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_profile_says_where_the_time_went(material, tmp_path: Path, capsys) -> None:
+def test_profile_says_where_the_time_went(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--profile"]
     code, out, _ = call(capsys, "run", "--model", "ae3d", *options)
     assert code == 0
@@ -104,7 +104,7 @@ def test_profile_says_where_the_time_went(material, tmp_path: Path, capsys) -> N
     assert all(seconds >= 0 for seconds in phases.values())
 
 
-def test_a_models_file_with_an_option(material, tmp_path: Path, capsys) -> None:
+def test_a_models_file_with_an_option(fold_data, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from uadbench.models.base import ReconstructionModel\n"
@@ -143,7 +143,7 @@ def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
     assert not list((tmp_path / "runs").glob("caps*"))
 
 
-def test_changing_the_protocol_is_unranked(material, tmp_path: Path, capsys) -> None:
+def test_changing_the_protocol_is_unranked(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none"]
     _, out, _ = call(capsys, "run", "--model", "mean", "--set", "protocol.testsets.severities=[0.3]", *options)
     assert "Unranked" in out
@@ -225,7 +225,7 @@ def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> N
     assert call(capsys, "track", str(tmp_path / "none"))[0] == 2
 
 
-def test_simulate_and_export(material, tmp_path: Path, capsys) -> None:
+def test_simulate_and_export(fold_data, tmp_path: Path, capsys) -> None:
     code, out, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "1", "--baseline")
     assert code == 0, err
     (scan,) = (tmp_path / "caps").glob("subjects/*/*/pet_linear/*_pet.nii.gz")

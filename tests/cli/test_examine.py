@@ -76,7 +76,7 @@ def mine(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_a_sound_model(mine: str, material, capsys) -> None:
+def test_a_sound_model(mine: str, fold_data, capsys) -> None:
     code, out, err = call(capsys, f"{mine}:Sound")
     assert code == 0, out + err
     assert "Sound: all 16 checks pass" in out and re.search("smoke run +ok ", out)
@@ -84,7 +84,7 @@ def test_a_sound_model(mine: str, material, capsys) -> None:
     assert "evaluating zscore: 20 of 20" in err
 
 
-def test_a_registered_model_with_an_option(material, capsys) -> None:
+def test_a_registered_model_with_an_option(fold_data, capsys) -> None:
     code, out, err = call(capsys, "vae3d", "--set", "latent=7", "--set", "vae3d.width=3", "--json")
     assert code == 0, out + err
     told = json.loads(out)
@@ -92,7 +92,7 @@ def test_a_registered_model_with_an_option(material, capsys) -> None:
     assert set(told["ranking_ap"]) == {"vae3d", "zscore"} and all(0.1 < ap < 1 for ap in told["ranking_ap"].values())
 
 
-def test_options_reach_the_checks(mine: str, material, capsys) -> None:
+def test_options_reach_the_checks(mine: str, fold_data, capsys) -> None:
     """A rate so high that training diverges is found by them, and not only by the run."""
     code, out, _ = call(capsys, f"{mine}:Sound", "--set", "rate=1e30", "--json")
     told = {check["check"]: check["wrong"] for check in json.loads(out)["checks"]}
@@ -100,7 +100,7 @@ def test_options_reach_the_checks(mine: str, material, capsys) -> None:
     assert "loss 'all' is" in told["output"] and "a lower learning rate may help" in told["smoke run"]
 
 
-def test_what_a_model_prints_does_not_spoil_the_json(mine: str, material, capsys) -> None:
+def test_what_a_model_prints_does_not_spoil_the_json(mine: str, fold_data, capsys) -> None:
     code, out, _ = call(capsys, f"{mine}:Loud", "--json")
     told = json.loads(out)
     assert code == 1 and not told["good"]
@@ -108,7 +108,7 @@ def test_what_a_model_prints_does_not_spoil_the_json(mine: str, material, capsys
     assert "LOUD" in next(check["wrong"] for check in told["checks"] if check["check"] == "quiet")
 
 
-def test_what_only_the_run_finds(mine: str, material, capsys) -> None:
+def test_what_only_the_run_finds(mine: str, fold_data, capsys) -> None:
     code, out, _ = call(capsys, f"{mine}:NarrowGrid")
     assert code == 1
     assert "NarrowGrid: 1 of 16 checks fail" in out

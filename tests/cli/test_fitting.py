@@ -36,14 +36,14 @@ def at(width: int, monkeypatch: pytest.MonkeyPatch, capsys, *arguments: str) -> 
 
 
 @pytest.fixture(scope="module")
-def output(trained, material) -> Path:
+def output(trained, fold_data) -> Path:
     """Run folders of three models."""
-    from uadbench.runs.keys import Cell
-    from uadbench.runs.run import run_cell
+    from uadbench.runs.keys import Run
+    from uadbench.runs.run import complete
     from uadbench.runtime.progress import Silent
 
     for name in ("mean", "zscore"):
-        run_cell(Cell(name, material, 0), trained[1], torch.device("cpu"), Silent())
+        complete(Run(name, fold_data, 0), trained[1], torch.device("cpu"), Silent())
     return trained[1]
 
 

@@ -64,7 +64,7 @@ def test_a_cohort_is_exported_checked_split_and_run(home: Path, monkeypatch: pyt
     assert "score hash" in give(capsys, *mean, "--tracking-uri", "none")
 
 
-def test_a_result_is_logged_later_and_looked_at(home: Path, material, monkeypatch, capsys) -> None:
+def test_a_result_is_logged_later_and_looked_at(home: Path, fold_data, monkeypatch, capsys) -> None:
     from uadbench import tracking
     from uadbench.errors import Unfinished
 
@@ -110,7 +110,7 @@ def test_a_leaderboard_is_built(home: Path, trained, capsys) -> None:
     assert (home / "the board" / "index.html").is_file()
 
 
-def test_an_export_is_scored(home: Path, material, capsys) -> None:
+def test_an_export_is_scored(home: Path, fold_data, capsys) -> None:
     few = ["--severities", "0.3", "--anomalies", "ad"]
     out = give(capsys, "testset", "export", "the test", "--protocol", "smoke", *few)
     score = last(out)

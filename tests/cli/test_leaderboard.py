@@ -45,18 +45,18 @@ def one_error(err: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def mean_run(material, tmp_path_factory) -> Path:
-    return run_folder("mean", material, tmp_path_factory)
+def mean_run(fold_data, tmp_path_factory) -> Path:
+    return run_folder("mean", fold_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def zscore_run(material, tmp_path_factory) -> Path:
-    return run_folder("zscore", material, tmp_path_factory)
+def zscore_run(fold_data, tmp_path_factory) -> Path:
+    return run_folder("zscore", fold_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def committed(material, tmp_path_factory) -> Path:
-    return committed_folder(material, tmp_path_factory)
+def committed(fold_data, tmp_path_factory) -> Path:
+    return committed_folder(fold_data, tmp_path_factory)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_it_passes_its_own_test(written) -> None:
     assert "15 passed" in done.stdout
 
 
-def test_it_runs_and_beats_chance(written, material, capsys) -> None:
+def test_it_runs_and_beats_chance(written, fold_data, capsys) -> None:
     kind, _ = written
     options = ["--protocol", "smoke", "--output", "out", "--tracking-uri", "none", "--json"]
     code, out, err = call(capsys, "run", "--model", "./my_net.py:MyNet", *options)

@@ -54,14 +54,14 @@ def test_no_baseline_no_verdict():
 
 def test_folds_are_averaged_within_the_participant_before_anything_is_compared():
     """Earlier work reported its best fold, or took folds for further people."""
-    cells = [result("a", fold) for fold in range(3)] + [result("zscore")]
+    runs = [result("a", fold) for fold in range(3)] + [result("zscore")]
     given = [scores(0.1), scores(0.0), scores(-0.1), scores(0, 0)]
-    model, _ = gather(cells, given)
+    model, _ = gather(runs, given)
     assert model.values.shape == (1, 50) and model.folds == 3
     np.testing.assert_allclose(model.values[0], scores(0.0).sort_index())
     (line,) = summaries([model])
     assert "1 seeds" not in line and "3 folds" in line
-    (verdict,) = verdicts(gather(cells, given))
+    (verdict,) = verdicts(gather(runs, given))
     assert "of 50 participants" in verdict
 
 

@@ -1,4 +1,4 @@
-"""Sweeps through a real Slurm: equal to a run in one process, also when a job is cancelled in mid-cell."""
+"""Sweeps through a real Slurm: equal to a run in one process, also when a job is cancelled in mid-run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Waiting(Mean):
 '''
 WAITING = "./waiting.py:Waiting"
 CHEAP = (WAITING, "zscore", "pca_recon")
-"""The one that waits comes first, so that each of two workers is in a cell of it."""
+"""The one that waits comes first, so that each of two workers is in a run of it."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def node() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def alone(home: Path, node: Path) -> dict[str, str]:
-    """Score hashes of the same cells, run one after the other in one process."""
+    """Score hashes of the same runs, run one after the other in one process."""
     told = home / "alone-told"
     told.mkdir()
     (told / "go").touch()
@@ -119,7 +119,7 @@ def wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
 
 
 def working(told: Path) -> set[str]:
-    """The jobs of Slurm in which a cell of the model that waits was begun."""
+    """The jobs of Slurm in which a run of the model that waits was begun."""
     return {file.name for file in told.iterdir() if file.name.isdecimal()}
 
 
@@ -131,7 +131,7 @@ def left_in_the_queue() -> list[str]:
     return jobs()
 
 
-def test_cells_are_computed_in_jobs_and_equal_those_of_one_process(home: Path, alone: dict[str, str]) -> None:
+def test_runs_are_computed_in_jobs_and_equal_those_of_one_process(home: Path, alone: dict[str, str]) -> None:
     told = home / "jobs-told"
     slurm = "partition=debug,time=10m,cpus=2,gpus=1,memory=3GB"
     with on_slurm(home, "jobs", *CHEAP, "--threads", "1", slurm=slurm) as process:
@@ -155,7 +155,7 @@ def test_a_job_that_is_cancelled_is_replaced_and_nothing_is_lost(home: Path, alo
         wait(process, lambda: len(working(told)) == 2)
         first = min(working(told), key=int)
         subprocess.run(["scancel", first], check=True)
-        wait(process, lambda: len(working(told)) == 3)  # the cell is begun again, in a job that took its place
+        wait(process, lambda: len(working(told)) == 3)  # the run is begun again, in a job that took its place
         assert first not in jobs("--states=running")
         (told / "go").touch()
         assert process.wait(WAIT_S) == 0

@@ -20,7 +20,7 @@ from uadbench.cohorts.simulated import AlteredScans, named_simulation
 from uadbench.errors import InputError
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.scores import read_scores
-from uadbench.runs.fold_data import Selection, plan_material
+from uadbench.runs.fold_data import Selection, plan_fold
 from uadbench.runtime.progress import Silent
 from uadbench.simulation import hypometabolism
 from uadbench.simulation.files import simulate
@@ -54,7 +54,7 @@ def phantom() -> Phantom:
 @pytest.fixture(scope="module")
 def tested(phantom) -> pd.DataFrame:
     """The first three of those whom the protocol `smoke` tests, and one whom it trains on."""
-    rows = plan_material(phantom, SMOKE, 0).rows
+    rows = plan_fold(phantom, SMOKE, 0).rows
     return pd.concat([rows["test"].iloc[:3], rows["train"].iloc[[0]]], ignore_index=True)
 
 
@@ -337,8 +337,8 @@ def test_without_altered_scans_of_those_who_test_nothing_is_run(tree, tmp_path, 
 
 
 def test_selected_with_the_material(phantom, tree):
-    found = plan_material(phantom, SMOKE, 0, selection=Selection(simulated=tree))
-    plain = plan_material(phantom, SMOKE, 0)
+    found = plan_fold(phantom, SMOKE, 0, selection=Selection(simulated=tree))
+    plain = plan_fold(phantom, SMOKE, 0)
     assert found.altered is not None and len(found.altered.files) == 3
     assert found.content(("train", "validation")) == plain.content(("train", "validation"))
     assert found.content(("test", "patients")) == [*plain.content(("test", "patients")), found.altered.content]

@@ -22,8 +22,8 @@ from uadbench.models.mean import Mean
 from uadbench.models.zscore import ZScore
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.scores import score_hash
-from uadbench.runs.fold_data import plan_material
-from uadbench.runs.keys import Cell
+from uadbench.runs.fold_data import plan_fold
+from uadbench.runs.keys import Run
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.regions import DEMENTIAS
 from uadbench.types import Batch
@@ -31,23 +31,23 @@ from uadbench.types import Batch
 CPU = torch.device("cpu")
 
 
-def evaluator_of(material, model: Model) -> Evaluator:  # type: ignore[no-untyped-def]
+def evaluator_of(fold_data, model: Model) -> Evaluator:  # type: ignore[no-untyped-def]
     with torch.no_grad():
-        model.fit(material.batches("train", 0, CPU))
-    return Evaluator.calibrated(model, material.cases, material.batches("validation", 0, CPU), CPU)
+        model.fit(fold_data.batches("train", 0, CPU))
+    return Evaluator.calibrated(model, fold_data.cases, fold_data.batches("validation", 0, CPU), CPU)
 
 
-def scores_of(material, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-    return evaluator_of(material, model).score_scan(material.cases.scans[scan])
+def scores_of(fold_data, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    return evaluator_of(fold_data, model).score_scan(fold_data.cases.scans[scan])
 
 
 @pytest.fixture(scope="module")
-def grid(material):
-    return material.protocol.lattice
+def grid(fold_data):
+    return fold_data.protocol.lattice
 
 
-def test_identity_detects_nothing(material, grid) -> None:
-    rows = scores_of(material, Identity(grid))
+def test_identity_detects_nothing(fold_data, grid) -> None:
+    rows = scores_of(fold_data, Identity(grid))
     cases = rows[rows["anomaly"] != "healthy"]
     dementias = rows[rows["anomaly"].isin(DEMENTIAS)]
     assert (dementias["residual.whole.mse"] == 0).all()
@@ -70,8 +70,8 @@ def test_identity_detects_nothing(material, grid) -> None:
     assert (cases["ap.ceiling"] > cases["prevalence"]).all() and (cases["ap.ceiling"] <= 1).all()
 
 
-def test_a_raised_uptake_is_nothing_to_be_found_by_a_one_sided_map(material, grid) -> None:
-    rows = scores_of(material, ZScore(grid))
+def test_a_raised_uptake_is_nothing_to_be_found_by_a_one_sided_map(fold_data, grid) -> None:
+    rows = scores_of(fold_data, ZScore(grid))
     raised = rows[rows["anomaly"] == "hyper"].iloc[0]
     lowered = rows[(rows["anomaly"] == "unseen") & (rows["severity"] == raised["severity"])].iloc[0]
     assert raised["effective_reduction"] == pytest.approx(-lowered["effective_reduction"])
@@ -82,48 +82,48 @@ def test_a_raised_uptake_is_nothing_to_be_found_by_a_one_sided_map(material, gri
     assert raised["subject.score"] < lowered["subject.score"]
 
 
-def test_patients_and_validation_scans_have_rows_of_their_own(material, grid) -> None:
-    evaluator = evaluator_of(material, Mean(grid))
-    patients = material.scans("patients")
+def test_patients_and_validation_scans_have_rows_of_their_own(fold_data, grid) -> None:
+    evaluator = evaluator_of(fold_data, Mean(grid))
+    patients = fold_data.scans("patients")
     assert len(patients) == 12 and {scan.group for scan in patients} == {"AD"}
     row = evaluator.score_patient(patients[0]).iloc[0]
-    image = material.cases.intensity(patients[0]).normalise(patients[0].data)
+    image = fold_data.cases.intensity(patients[0]).normalise(patients[0].data)
     expected = np.square(evaluator.model.mean.numpy() - image).mean()
     assert row["residual.whole.mse"] == pytest.approx(expected, rel=1e-5)
     assert row["mmse"] == patients[0].mmse and row["anomaly"] == "patients"
     assert (row["site"], row["scanner"], row["amyloid"]) == (patients[0].site, "", "") != ("", "", "")
     rows = evaluator.validation_rows()
-    assert list(rows["participant_id"]) == [scan.participant for scan in material.scans("validation")]
-    people = {part: set(material.rows[part]["participant_id"]) for part in ("train", "validation", "test", "patients")}
+    assert list(rows["participant_id"]) == [scan.participant for scan in fold_data.scans("validation")]
+    people = {part: set(fold_data.rows[part]["participant_id"]) for part in ("train", "validation", "test", "patients")}
     assert sum(map(len, people.values())) == len(set().union(*people.values()))
 
 
-def test_a_patient_who_was_healthy_once_tests_nobody(material) -> None:
+def test_a_patient_who_was_healthy_once_tests_nobody(fold_data) -> None:
     """A model may have been trained on the earlier scan."""
-    cohort = copy.copy(material.cohort)
-    converted = material.rows["train"]["participant_id"].iloc[0]
+    cohort = copy.copy(fold_data.cohort)
+    converted = fold_data.rows["train"]["participant_id"].iloc[0]
     table = cohort.participants
     visit = table[table["participant_id"] == converted].iloc[[0]].assign(session_id="ses-M999", group="AD")
     cohort.participants = pd.concat([table, visit], ignore_index=True)
     all_patients = load_protocol("smoke", {"split.most_patients": "500"})
-    patients = plan_material(cohort, all_patients, 0, Silent()).rows["patients"]
+    patients = plan_fold(cohort, all_patients, 0, Silent()).rows["patients"]
     assert len(patients) == 80 and converted not in set(patients["participant_id"])
 
 
-def test_a_cohort_without_patients_has_an_empty_test_set(material) -> None:
+def test_a_cohort_without_patients_has_an_empty_test_set(fold_data) -> None:
     nobody = load_protocol("smoke", {"split.patients": "'FTD'"})
-    there = plan_material(material.cohort, nobody, 0, Silent())
-    assert there.scans("patients") == [] and there.testset_recipe != material.testset_recipe
+    there = plan_fold(fold_data.cohort, nobody, 0, Silent())
+    assert there.scans("patients") == [] and there.testset_recipe != fold_data.testset_recipe
 
 
-def test_an_oracle_that_returns_the_healthy_scan_is_perfect(material, grid) -> None:
+def test_an_oracle_that_returns_the_healthy_scan_is_perfect(fold_data, grid) -> None:
     class Oracle(ReconstructionModel):
         def reconstruct(self, batch: Batch) -> Tensor:
             return healthy.expand_as(batch.images).clone()
 
-    scan = material.cases.scans[1]
-    healthy = torch.from_numpy(material.cases.intensity(scan).normalise(scan.data))
-    rows = scores_of(material, Oracle(grid), 1)
+    scan = fold_data.cases.scans[1]
+    healthy = torch.from_numpy(fold_data.cases.intensity(scan).normalise(scan.data))
+    rows = scores_of(fold_data, Oracle(grid), 1)
     cases = rows[rows["anomaly"] != "healthy"]
     lowered = cases[cases["anomaly"] != "hyper"]
     assert (cases.loc[cases["anomaly"].isin(DEMENTIAS), "restoration.whole.mse"] == 0).all()
@@ -135,19 +135,19 @@ def test_an_oracle_that_returns_the_healthy_scan_is_perfect(material, grid) -> N
     assert (lowered["ap.native"] > 0.8).all()
 
 
-def test_the_mean_reconstructs_the_same_whatever_the_severity(material, grid) -> None:
-    rows = scores_of(material, Mean(grid))
+def test_the_mean_reconstructs_the_same_whatever_the_severity(fold_data, grid) -> None:
+    rows = scores_of(fold_data, Mean(grid))
     cases = rows[rows["anomaly"].isin(DEMENTIAS)]
     assert (cases["consistency.whole.mse"] == 0).all()
     assert cases["restoration.whole.mse"].nunique() == 1
     assert cases["restoration.whole.mse"].iloc[0] == pytest.approx(rows["residual.whole.mse"].iloc[0], rel=1e-12)
 
 
-def test_ap_is_scikit_learns(material, grid) -> None:
-    evaluator = evaluator_of(material, ZScore(grid))
-    scan = material.cases.scans[2]
+def test_ap_is_scikit_learns(fold_data, grid) -> None:
+    evaluator = evaluator_of(fold_data, ZScore(grid))
+    scan = fold_data.cases.scans[2]
     rows = evaluator.score_scan(scan)
-    case = list(material.cases.cases(scan))[3]
+    case = list(fold_data.cases.cases(scan))[3]
     batch = evaluator.batch([case.altered], scan)
     counted = case.truth >= 0
     native = observe(evaluator.model, batch).anomaly_map
@@ -159,15 +159,15 @@ def test_ap_is_scikit_learns(material, grid) -> None:
     assert "restoration.whole.mse" not in rows
 
 
-def test_a_scan_scores_the_same_in_any_batch(material, trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_scores_the_same_in_any_batch(fold_data, trained, monkeypatch: pytest.MonkeyPatch) -> None:
     from uadbench.models.checkpoint import load_model
 
     outcome, _ = trained
     model = load_model(outcome.folder)
-    evaluator = Evaluator.calibrated(model, material.cases, material.batches("validation", 0, CPU), CPU)
-    together = evaluator.score_scan(material.cases.scans[0])
+    evaluator = Evaluator.calibrated(model, fold_data.cases, fold_data.batches("validation", 0, CPU), CPU)
+    together = evaluator.score_scan(fold_data.cases.scans[0])
     monkeypatch.setattr(chunks, "VOXELS_AT_ONCE", 1)
-    alone = evaluator.score_scan(material.cases.scans[0])
+    alone = evaluator.score_scan(fold_data.cases.scans[0])
     numbers = together.select_dtypes("number").columns
     np.testing.assert_allclose(together[numbers], alone[numbers], rtol=1e-4, atol=1e-6)
 
@@ -176,7 +176,7 @@ def test_a_scan_scores_the_same_in_any_batch(material, trained, monkeypatch: pyt
     ("answer", "complaint"),
     [(lambda x: x[:, :, :4], "has shape"), (lambda x: x / 0, "not finite")],
 )
-def test_a_wrong_answer_ends_the_evaluation(material, grid, answer, complaint: str) -> None:
+def test_a_wrong_answer_ends_the_evaluation(fold_data, grid, answer, complaint: str) -> None:
     class Wrong(Model):
         registered_name = "wrong"
 
@@ -184,10 +184,10 @@ def test_a_wrong_answer_ends_the_evaluation(material, grid, answer, complaint: s
             return answer(batch.images)
 
     with pytest.raises(Unfinished, match=complaint):
-        evaluator_of(material, Wrong(grid))
+        evaluator_of(fold_data, Wrong(grid))
 
 
-def test_reconstruction_is_asked_for_once(material, grid) -> None:
+def test_reconstruction_is_asked_for_once(fold_data, grid) -> None:
     class Counts(Identity):
         calls = 0
 
@@ -195,28 +195,28 @@ def test_reconstruction_is_asked_for_once(material, grid) -> None:
             Counts.calls += 1
             return super().reconstruct(batch)
 
-    evaluator = evaluator_of(material, Counts(grid))
+    evaluator = evaluator_of(fold_data, Counts(grid))
     Counts.calls = 0
-    evaluator.score_scan(material.cases.scans[0])
+    evaluator.score_scan(fold_data.cases.scans[0])
     assert Counts.calls == 2  # the healthy scan, and its twelve cases in one batch
 
 
-def test_what_becomes_known_of_patients_changes_the_claims_and_no_score(material) -> None:
-    patients = material.rows["patients"].copy()
+def test_what_becomes_known_of_patients_changes_the_claims_and_no_score(fold_data) -> None:
+    patients = fold_data.rows["patients"].copy()
     patients.iloc[0, patients.columns.get_loc("mmse")] = np.nan
-    tested = material.rows["test"].assign(scanner="mCT")
-    before = Cell("mean", material, 0)
+    tested = fold_data.rows["test"].assign(scanner="mCT")
+    before = Run("mean", fold_data, 0)
     for part, rows in (("patients", patients), ("test", tested)):
-        after = Cell("mean", replace(material, rows={**material.rows, part: rows}), 0)
+        after = Run("mean", replace(fold_data, rows={**fold_data.rows, part: rows}), 0)
         assert before.fit_key == after.fit_key and before.eval_key != after.eval_key
-    rows = scores_of(material, Mean(material.protocol.lattice))
+    rows = scores_of(fold_data, Mean(fold_data.protocol.lattice))
     assert score_hash(rows) == score_hash(rows.assign(mmse=7.0, site="here", scanner="mCT", amyloid="A+"))
 
 
-def test_cells_are_told_apart_by_what_matters(material) -> None:
-    cell = Cell("vae3d", material, 0)
-    assert cell.fit_key == Cell("vae3d", material, 0).fit_key
-    assert cell.fit_key != Cell("vae3d", material, 1).fit_key
-    assert cell.fit_key != Cell("vae3d", material, 0, {"latent": 64}).fit_key
-    assert cell.fit_key == Cell("vae3d", material, 0, {"latent": "32"}).fit_key
-    assert cell.fit_key != Cell("ae3d", material, 0).fit_key
+def test_runs_are_told_apart_by_what_matters(fold_data) -> None:
+    run = Run("vae3d", fold_data, 0)
+    assert run.fit_key == Run("vae3d", fold_data, 0).fit_key
+    assert run.fit_key != Run("vae3d", fold_data, 1).fit_key
+    assert run.fit_key != Run("vae3d", fold_data, 0, {"latent": 64}).fit_key
+    assert run.fit_key == Run("vae3d", fold_data, 0, {"latent": "32"}).fit_key
+    assert run.fit_key != Run("ae3d", fold_data, 0).fit_key

@@ -40,14 +40,14 @@ assert not any(name.startswith("uadbench") or name == "torch" for name in sys.mo
 
 
 @pytest.fixture(scope="session")
-def exported(material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(fold_data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of the smoke protocol. Not to be changed."""
     from uadbench.exchange.export import export_testset
     from uadbench.exchange.manifest import manifest_of
     from uadbench.runtime.progress import Silent
 
     folder = tmp_path_factory.mktemp("exported") / "phantom"
-    export_testset(material, manifest_of(material, "phantom", ".nii.gz"), folder, Silent())
+    export_testset(fold_data, manifest_of(fold_data, "phantom", ".nii.gz"), folder, Silent())
     return folder
 
 

@@ -44,15 +44,15 @@ class Witness(Model):
         return torch.rand_like(batch.images)
 
 
-def test_a_tool_is_shown_what_a_model_is_shown(material, exported: Path) -> None:
+def test_a_tool_is_shown_what_a_model_is_shown(fold_data, exported: Path) -> None:
     """Image by image, with age and sex, in validation and test: the very voxels that the evaluator gives a model."""
-    witness = Witness(material.protocol.lattice)
+    witness = Witness(fold_data.protocol.lattice)
     cpu = torch.device("cpu")
-    evaluator = Evaluator.calibrated(witness, material.cases, material.batches("validation", 0, cpu), cpu)
+    evaluator = Evaluator.calibrated(witness, fold_data.cases, fold_data.batches("validation", 0, cpu), cpu)
     validation, witness.seen = witness.seen[: len(evaluator.validation.scans)], []
-    for scan in material.cases.scans:
+    for scan in fold_data.cases.scans:
         evaluator.score_scan(scan)
-    for scan in material.scans("patients"):
+    for scan in fold_data.scans("patients"):
         evaluator.score_patient(scan)
     for part, seen in (("validation", validation), ("test", witness.seen)):
         table = pd.read_csv(exported / f"{part}.tsv", sep="\t")
@@ -63,17 +63,17 @@ def test_a_tool_is_shown_what_a_model_is_shown(material, exported: Path) -> None
         assert sorted(table["file"]) == sorted(f"{part}/{file.name}" for file in (exported / part).iterdir())
 
 
-def test_every_image_has_the_affine_of_the_grid(material, exported: Path) -> None:
+def test_every_image_has_the_affine_of_the_grid(fold_data, exported: Path) -> None:
     for file in [exported / "brain_mask.nii.gz", *(next((exported / part).iterdir()) for part in EXPORTED)]:
         image = nibabel.load(file)
-        np.testing.assert_allclose(image.affine, material.protocol.lattice.affine)
-        assert image.shape == material.protocol.lattice.shape and image.header["sform_code"] == 4
-    assert np.array_equal(voxels(exported / "brain_mask.nii.gz") > 0, material.cases.brain)
+        np.testing.assert_allclose(image.affine, fold_data.protocol.lattice.affine)
+        assert image.shape == fold_data.protocol.lattice.shape and image.header["sform_code"] == 4
+    assert np.array_equal(voxels(exported / "brain_mask.nii.gz") > 0, fold_data.cases.brain)
 
 
-def test_nothing_tells_which_image_is_what(material, exported: Path) -> None:
+def test_nothing_tells_which_image_is_what(fold_data, exported: Path) -> None:
     """No id, no anomaly beside the protocol, no order, no time of change."""
-    everybody = [name for part in material.people().values() for key in part for name in key]
+    everybody = [name for part in fold_data.people().values() for key in part for name in key]
     manifest = json.loads((exported / "manifest.json").read_text())
     told = {key: value for key, value in manifest.items() if key != "protocol"}
     texts = [json.dumps(told), *((exported / f"{part}.tsv").read_text() for part in EXPORTED)]
@@ -86,7 +86,7 @@ def test_nothing_tells_which_image_is_what(material, exported: Path) -> None:
         f"test/{name}.nii.gz": i
         for i, name in enumerate(sorted(file.name[:16] for file in (exported / "test").iterdir()))
     }
-    for shown in shown_scans(material, "test"):
+    for shown in shown_scans(fold_data, "test"):
         if shown.cases is not None:  # the versions of a scan lie scattered over all names
             positions = np.sort([place[f"test/{name}.nii.gz"] for name in shown.names])
             assert positions[-1] - positions[0] > len(place) / 2
@@ -122,21 +122,21 @@ def test_the_dry_run_counts_and_writes_nothing(exported: Path, tmp_path: Path, c
 
 
 def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_written(
-    material, exported: Path, tmp_path: Path, monkeypatch
+    fold_data, exported: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    manifest = manifest_of(material, "phantom", ".nii.gz")
+    manifest = manifest_of(fold_data, "phantom", ".nii.gz")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty, and no export"):
-        export_testset(material, manifest, tmp_path, Silent())
+        export_testset(fold_data, manifest, tmp_path, Silent())
     with pytest.raises(InputError, match=r"holds another export \(protocol smoke .*, fold 0, .nii.gz\)"):
-        export_testset(material, manifest.model_copy(update={"fold": 1}), exported, Silent())
+        export_testset(fold_data, manifest.model_copy(update={"fold": 1}), exported, Silent())
     full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr(exporting.shutil.os, "statvfs", lambda path: full)
     with pytest.raises(InputError, match=r"the export takes up to 0.0 GB, and 0.0 GB are free"):
-        export_testset(material, manifest, tmp_path / "new", Silent())
+        export_testset(fold_data, manifest, tmp_path / "new", Silent())
     assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match=r"notes\.txt: is a file"):
-        export_testset(material, manifest, tmp_path / "notes.txt", Silent())
+        export_testset(fold_data, manifest, tmp_path / "notes.txt", Silent())
 
 
 @pytest.mark.parametrize(

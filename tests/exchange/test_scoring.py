@@ -20,7 +20,7 @@ from uadbench.exchange.answers import find_answers, read_answer
 from uadbench.exchange.inputs import shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST
 from uadbench.exchange.model import AnswerBook, FromMaps
-from uadbench.exchange.scoring import answered_cell
+from uadbench.exchange.scoring import answered_run
 from uadbench.leaderboard.boards import boards
 from uadbench.leaderboard.committing import add, generated
 from uadbench.leaderboard.render import command
@@ -28,8 +28,8 @@ from uadbench.leaderboard.rerun import rerun
 from uadbench.report.page import _page
 from uadbench.results.scores import KEYS, read_scores
 from uadbench.runs import keys
-from uadbench.runs.keys import Cell, Outcome
-from uadbench.runs.run import run_cell
+from uadbench.runs.keys import Outcome, Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def only(folder: Path, kind: str, tmp_path: Path) -> Path:
 
 
 def scored(folder: Path, name: str, output: Path):
-    return run_cell(answered_cell(folder, name, Silent(), reference="Nobody 2024"), output, CPU, Silent())
+    return complete(answered_run(folder, name, Silent(), reference="Nobody 2024"), output, CPU, Silent())
 
 
 def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -65,11 +65,11 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 
 @pytest.fixture(scope="module")
-def models(material, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+def models(fold_data, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     """The scores of zscore and mean as models of code."""
     output = tmp_path_factory.mktemp("models")
     return {
-        name: read_scores(run_cell(Cell(name, material, 0), output, CPU, Silent()).folder)
+        name: read_scores(complete(Run(name, fold_data, 0), output, CPU, Silent()).folder)
         for name in ("zscore", "mean")
     }
 
@@ -133,12 +133,12 @@ class Stopping(Silent):
 
 def test_a_stopped_scoring_continues(both: Outcome, answered: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
-    cell = answered_cell(answered, "tool", Silent(), reference="Nobody 2024")
+    run = answered_run(answered, "tool", Silent(), reference="Nobody 2024")
     stopping = Stopping()
     with pytest.raises(KeyboardInterrupt):
-        run_cell(cell, tmp_path, CPU, stopping)
+        complete(run, tmp_path, CPU, stopping)
     stopping.left = 1000
-    outcome = run_cell(cell, tmp_path, CPU, stopping)
+    outcome = complete(run, tmp_path, CPU, stopping)
     assert stopping.notices == ["tool: evaluation continues after 10 scans"]
     assert outcome.result.score_hash == both.result.score_hash and outcome.folder.name == both.folder.name
 
@@ -208,11 +208,11 @@ def endless(data, affine):
         (endless, "2 voxels are NaN or infinite; give every voxel a number$"),
     ],
 )
-def test_an_answer_that_is_none_is_refused(change, complaint: str, material, spoilt: Path) -> None:
+def test_an_answer_that_is_none_is_refused(change, complaint: str, fold_data, spoilt: Path) -> None:
     file = sorted((spoilt / "maps").iterdir())[5]
     rewrite(file, change)
     with pytest.raises(InputError, match=complaint) as found:
-        read_answer(file, material.protocol.lattice)
+        read_answer(file, fold_data.protocol.lattice)
     assert str(file) in str(found.value) and "\n" not in str(found.value)
 
 
@@ -224,8 +224,8 @@ def test_a_damaged_answer_is_refused_before_anything_is_scored(spoilt: Path, tmp
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
-def test_an_answer_may_be_empty_integer_or_stored_in_another_orientation(material, spoilt: Path) -> None:
-    grid = material.protocol.lattice
+def test_an_answer_may_be_empty_integer_or_stored_in_another_orientation(fold_data, spoilt: Path) -> None:
+    grid = fold_data.protocol.lattice
     file = sorted((spoilt / "maps").iterdir())[0]
     expected = read_answer(file, grid).copy()
 
@@ -314,26 +314,26 @@ def with_changed_images(folder: Path) -> None:
         ),
     ],
 )
-def test_a_fault_is_one_line(spoil, complaint: str, material, spoilt: Path) -> None:
+def test_a_fault_is_one_line(spoil, complaint: str, fold_data, spoilt: Path) -> None:
     spoil(spoilt)
     with pytest.raises(InputError, match=complaint) as found:
-        answered_cell(spoilt, "spm12", Silent())
+        answered_run(spoilt, "spm12", Silent())
     assert ("\n" not in str(found.value) and str(spoilt) in str(found.value)) or "cohort" in str(found.value)
 
 
 @pytest.mark.parametrize("name", ["zscore", "", "../up", "a b", "x" * 41])
 def test_a_name_that_results_cannot_have_is_refused(name: str, answered: Path) -> None:
     with pytest.raises(InputError, match="--name"):
-        answered_cell(answered, name, Silent())
+        answered_run(answered, name, Silent())
 
 
-def test_only_exported_images_are_answered(material, answered: Path) -> None:
-    names = {voxel_digest(next(each.images())): each.names[0] for each in shown_scans(material, "validation")}
+def test_only_exported_images_are_answered(fold_data, answered: Path) -> None:
+    names = {voxel_digest(next(each.images())): each.names[0] for each in shown_scans(fold_data, "validation")}
     answers = find_answers(
-        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], material.protocol.lattice, ".nii.gz"
+        answered, [file.name[:-7] for file in (answered / "maps").iterdir()], fold_data.protocol.lattice, ".nii.gz"
     )
     model = FromMaps(AnswerBook(answers, names))
-    batch = next(iter(material.batches("validation", 0, CPU)))
+    batch = next(iter(fold_data.batches("validation", 0, CPU)))
     assert model.anomaly_map(batch).shape == batch.images.shape
     batch.images[0, 0, 5, 5, 5] += 1
     with pytest.raises(Unfinished, match="not in the export"):

@@ -27,7 +27,7 @@ MINE = Path(__file__).with_name("mine.py")
 GAIN = f"{MINE}:Gain"
 SMOKE = ("run", "--protocol", "smoke", "--tracking-uri", "none")
 SAVE_AT_ONCE = "from uadbench.runs import keys; keys.SAVE_EVERY_S = 0.0"
-"""All that a cell puts aside while it is worked on is put aside after every epoch, and every scan."""
+"""All that a run puts aside while it is worked on is put aside after every epoch, and every scan."""
 
 FAULT, OUTCOME = "fault", "outcome"
 KILLED, FULL = "killed", "full"
@@ -173,9 +173,9 @@ def _read_tensors(file: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def nursery(own_cache, material, tmp_path_factory) -> Iterator[Nursery]:
+def nursery(own_cache, fold_data, tmp_path_factory) -> Iterator[Nursery]:
     """Real processes that need not import everything anew. They share the cache, in which all scans are."""
-    material.scans("train")
+    fold_data.scans("train")
     with Nursery(tmp_path_factory.mktemp("processes")) as opened:
         yield opened
 
@@ -247,6 +247,6 @@ def one_error(err: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def given(material, nursery, tmp_path_factory) -> Given:
+def given(fold_data, nursery, tmp_path_factory) -> Given:
     """What commands that write are given."""
-    return make_given(tmp_path_factory.mktemp("given"), material, tmp_path_factory)
+    return make_given(tmp_path_factory.mktemp("given"), fold_data, tmp_path_factory)

@@ -14,7 +14,7 @@ from tests.leaderboard.builder import committed_folder, consistent, run_folder, 
 from uadbench.cli.main import main
 from uadbench.leaderboard.checks import keep_protocol
 from uadbench.protocols.schema import FOLDER, stored_protocol
-from uadbench.runs.fold_data import Material
+from uadbench.runs.fold_data import FoldData
 
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SMALLEST = {
@@ -54,13 +54,13 @@ class Given:
     database: Path
 
 
-def make_given(folder: Path, material: Material, factory: pytest.TempPathFactory) -> Given:
+def make_given(folder: Path, fold_data: FoldData, factory: pytest.TempPathFactory) -> Given:
     """Make all of it in a folder. The scans are in the cache then."""
-    run, committed = run_folder("mean", material, factory), committed_folder(material, factory)
+    run, committed = run_folder("mean", fold_data, factory), committed_folder(fold_data, factory)
     protocol = _smallest(folder / "smallest.toml")
     return Given(
         run=run,
-        other=run_folder("zscore", material, factory),
+        other=run_folder("zscore", fold_data, factory),
         older=_older(run, committed, folder / "older"),
         committed=committed,
         scan=_scan(folder / "scan.nii.gz"),

@@ -106,7 +106,7 @@ def test_a_damaged_result(file: str, how: str, done: Path, undisturbed: Path, ca
 
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("file", [WEIGHTS, CARD, CURVE])
-@pytest.mark.fault("{file} of a cell that is not evaluated yet: {how}")
+@pytest.mark.fault("{file} of a run that is not evaluated yet: {how}")
 def test_a_damaged_model(file: str, how: str, done: Path, undisturbed: Path, call: Call, outcome) -> None:
     run = run_of(done, "Gain")
     (run / RESULT).unlink()
@@ -120,8 +120,8 @@ def test_a_damaged_model(file: str, how: str, done: Path, undisturbed: Path, cal
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CARD, CURVE])
-@pytest.mark.fault("{file} of a finished cell: a bit flipped")
-def test_a_damaged_model_of_a_finished_cell(file: str, done: Path, undisturbed: Path, call: Call, outcome) -> None:
+@pytest.mark.fault("{file} of a finished run: a bit flipped")
+def test_a_damaged_model_of_a_finished_run(file: str, done: Path, undisturbed: Path, call: Call, outcome) -> None:
     damage(run_of(done, "Gain") / file, "a bit flipped")
     assert "was done already" in run_again(done, call)
     assert hashes_of(done) == hashes_of(undisturbed)
@@ -129,7 +129,7 @@ def test_a_damaged_model_of_a_finished_cell(file: str, done: Path, undisturbed: 
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.fault("pictures of a finished cell: {how}")
+@pytest.mark.fault("pictures of a finished run: {how}")
 def test_damaged_pictures(how: str, done: Path, undisturbed: Path, database: str, call: Call, outcome) -> None:
     run = run_of(done, "Gain")
     damage(run / EXAMPLES, how)
@@ -287,13 +287,13 @@ CACHES = {
 @pytest.mark.parametrize("how", CACHES)
 @pytest.mark.fault("cache of the scans: {how}")
 def test_a_damaged_cache(
-    how: str, material, own_cache: Path, undisturbed: Path, tmp_path: Path, call: Call, monkeypatch, outcome
+    how: str, fold_data, own_cache: Path, undisturbed: Path, tmp_path: Path, call: Call, monkeypatch, outcome
 ) -> None:
     spoil, again, told = CACHES[how]
-    whole = cache_folder(material.cohort, material.protocol.lattice)
+    whole = cache_folder(fold_data.cohort, fold_data.protocol.lattice)
     folder = shutil.copytree(whole, tmp_path / "cache" / whole.relative_to(own_cache))
-    slots = sorted(slot for part in PARTS for slot in material._stacks[part].rows["slot"])
-    spoil(folder, [4 * material.protocol.lattice.size * slot for slot in slots])
+    slots = sorted(slot for part in PARTS for slot in fold_data._stacks[part].rows["slot"])
+    spoil(folder, [4 * fold_data.protocol.lattice.size * slot for slot in slots])
     monkeypatch.setenv("UADBENCH_CACHE", str(tmp_path / "cache"))
     code, _, err = call(*SMOKE, "--model", "mean", "--output", tmp_path / "runs")
     assert code == 0, err

@@ -57,7 +57,7 @@ def test_no_room_for_the_state_of_a_training(disk, nursery, undisturbed, outcome
 
 
 WRITTEN = (CURVE, WEIGHTS, CARD, DRAWS, STORED, PEOPLE, EXAMPLES, SCORES, RESULT)
-"""What a cell leaves, in the order in which it is written; scores that are put aside come after the card."""
+"""What a run leaves, in the order in which it is written; scores that are put aside come after the card."""
 
 PART = "000000.parquet"
 

@@ -1,4 +1,4 @@
-"""Models of anybody's make: whatever they do, the other cells have their results, and one line says what was wrong."""
+"""Models of anybody's make: whatever they do, the other runs have their results, and one line says what was wrong."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_model_that_changes_its_input(swept: Swept, undisturbed, outcome) -> N
     assert found["ChangesItsInput"] == found["Half"]
     assert found["mean"] == hashes_of(undisturbed)["mean"]
     assert set(found) == {"ChangesItsInput", "Half", "mean"}
-    outcome("scored against the images as they were: equal to a model that works on a copy; the cells that follow, too")
+    outcome("scored against the images as they were: equal to a model that works on a copy; the runs that follow, too")
 
 
 @pytest.mark.fault("a model that prints wherever it can, under --json")

@@ -43,7 +43,7 @@ def until_it_learns(held: Path, ended: Callable[[], bool]) -> None:
 
 
 def claim_of(output: Path) -> AbstractContextManager[None]:
-    """Hold the cell that a stopped run was at."""
+    """Hold the run that a stopped run was at."""
     (lock,) = (output / "phantom" / "smoke" / "Waits").glob(".*.lock")
     return claim(lock.with_name(lock.stem.removeprefix(".")))
 

@@ -28,7 +28,7 @@ def logged_in_vain(
     monkeypatch: pytest.MonkeyPatch,
     undisturbed,
 ):
-    """Run two cells with a tracking address that does not work; returns the seconds that MLflow took.
+    """Run two runs with a tracking address that does not work; returns the seconds that MLflow took.
 
     It is waited for as long as is promised, and computes meanwhile, which a machine does as fast as it can.
     """
@@ -165,9 +165,9 @@ def server(tmp_path: Path) -> Iterator[object]:
 @pytest.mark.parametrize(
     ("how", "moment", "last", "times", "untracked"),
     [
-        ("dies", "while a cell is logged", "log-batch", 2, ("identity", "mean")),
-        ("hangs", "while a cell is logged", "log-batch", 2, ("identity", "mean")),
-        ("dies", "before the second cell", "runs/create", 3, ("mean",)),  # the sweep's own run is the first
+        ("dies", "while a run is logged", "log-batch", 2, ("identity", "mean")),
+        ("hangs", "while a run is logged", "log-batch", 2, ("identity", "mean")),
+        ("dies", "before the second run", "runs/create", 3, ("mean",)),  # the sweep's own run is the first
     ],
 )
 @pytest.mark.fault("MLflow server {how} {moment}")
@@ -226,7 +226,7 @@ def test_a_database_that_is_not_whole(nursery, done: Path, call: Call, tmp_path:
     outcome("the same command makes it anew, and logs")
 
 
-@pytest.mark.parametrize("moment", ["from the start", "while a cell is logged"])
+@pytest.mark.parametrize("moment", ["from the start", "while a run is logged"])
 @pytest.mark.fault("sqlite database locked by another process {moment}")
 def test_a_locked_database(
     moment: str, locked, logged_in_vain, done: Path, database: str, call: Call, monkeypatch, outcome

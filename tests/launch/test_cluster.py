@@ -100,7 +100,7 @@ def until(condition, process: subprocess.Popen[str], folder: Path):
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes in which cells are computed."""
+    """The processes in which runs are computed."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
@@ -114,7 +114,7 @@ def hashes(output: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The score hashes of the twelve cells, run one after the other by one process; once for all of pytest-xdist's."""
+    """The score hashes of the twelve runs, run one after the other by one process; once for all of pytest-xdist's."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "undisturbed-sweep"
     with FileLock(f"{folder}.lock"):
@@ -128,7 +128,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-def test_twelve_cells_on_two_workers_one_of_which_is_killed(
+def test_twelve_runs_on_two_workers_one_of_which_is_killed(
     undisturbed: dict[str, str], held: Path, tmp_path: Path
 ) -> None:
     sweep = command(tmp_path / "runs", "--launcher", "dask", "--workers", "2", "--threads", "1", **TWELVE)
@@ -156,15 +156,15 @@ def ended(arguments: list[str], folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def test_what_raises_or_hangs_is_recorded_and_the_rest_goes_on(undisturbed: dict[str, str], tmp_path: Path) -> None:
-    """The limit is short, and so for the cell that hangs alone: on a busy machine any other takes longer."""
+    """The limit is short, and so for the run that hangs alone: on a busy machine any other takes longer."""
     (tmp_path / "faulty.py").write_text(FAULTY)
     output, models = tmp_path / "runs", ("./faulty.py:Hangs", "./faulty.py:Raises", "mean")
     told, last = ended(command(output, *DASK, "--retries", "1", models=models[1:]), tmp_path)
-    assert last.startswith("error: 1 of 2 cells have no result:") and "RuntimeError: a wire came loose" in last
+    assert last.startswith("error: 1 of 2 runs have no result:") and "RuntimeError: a wire came loose" in last
     assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 1
     assert hashes(output)["mean 0"] == undisturbed["mean 0"]
     told, last = ended(command(output, *DASK, "--time-limit", "2s", models=(models[0], models[2])), tmp_path)
-    assert last.startswith("error: 1 of 2 cells have no result:") and "took longer than the 2 s" in last
+    assert last.startswith("error: 1 of 2 runs have no result:") and "took longer than the 2 s" in last
     assert [found["result"]["model"]["name"] for found in told["results"]] == ["mean"] and len(told["failures"]) == 1
     recorded = {file.parts[-3]: json.loads(file.read_text()) for file in tmp_path.glob("runs/*/*/*/fold*/failure.json")}
     assert recorded["Raises"]["attempts"] == 2 and recorded["Hangs"]["attempts"] == 1

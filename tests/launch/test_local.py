@@ -1,4 +1,4 @@
-"""Cells in this process: left to whoever works on them, ended where they do not end, recorded where they fail."""
+"""Runs in this process: left to whoever works on them, ended where they do not end, recorded where they fail."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from uadbench.errors import Unfinished
-from uadbench.launch.local import run_cells
+from uadbench.launch.local import run_here
 from uadbench.models.mean import Mean
 from uadbench.runs import failures, fit
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime import claims
 from uadbench.runtime.progress import Silent
 
@@ -34,12 +34,12 @@ class Listens(Silent):
     warning = notice
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(material, tmp_path: Path) -> None:
-    cells = [Cell("mean", material, 0), Cell("identity", material, 0)]
+def test_a_run_that_another_process_works_on_is_left_to_it(fold_data, tmp_path: Path) -> None:
+    runs = [Run("mean", fold_data, 0), Run("identity", fold_data, 0)]
     held, progress, order = threading.Event(), Listens(), []
 
     def works_on_it() -> None:
-        with claims.claim(cells[0].folder(tmp_path)):
+        with claims.claim(runs[0].folder(tmp_path)):
             held.set()
             while "identity" not in order:
                 time.sleep(0.01)
@@ -47,8 +47,8 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(material, tmp_path: 
     other = threading.Thread(target=works_on_it)
     other.start()
     held.wait()
-    sweep = run_cells(
-        cells, tmp_path, CPU, None, progress, on_result=lambda outcome: order.append(outcome.result.model.name)
+    sweep = run_here(
+        runs, tmp_path, CPU, None, progress, on_result=lambda outcome: order.append(outcome.result.model.name)
     )
     other.join()
     assert order == ["identity", "mean"], "what is free comes first"
@@ -72,7 +72,7 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
 
 
 def test_where_files_cannot_be_locked_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A marker instead would stay where its process was killed, and nobody would take the cell again."""
+    """A marker instead would stay where its process was killed, and nobody would take the run again."""
 
     def flock(*_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -82,7 +82,7 @@ def test_where_files_cannot_be_locked_nothing_is_held(tmp_path: Path, monkeypatc
         pass
 
 
-def test_a_model_that_hangs_has_failed(material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_hangs_has_failed(fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def hangs(self: Mean, batches: object) -> None:
         while True:
             try:
@@ -91,25 +91,25 @@ def test_a_model_that_hangs_has_failed(material, tmp_path: Path, monkeypatch: py
                 continue
 
     monkeypatch.setattr(Mean, "fit", hangs)
-    cells = [Cell("mean", material, 0), Cell("identity", material, 0)]
-    run_cells(cells[1:], tmp_path, CPU, None, Silent())  # on a busy machine even this takes longer than the limit
-    sweep = run_cells(cells, tmp_path, CPU, None, Silent(), limit_s=0.5)
+    runs = [Run("mean", fold_data, 0), Run("identity", fold_data, 0)]
+    run_here(runs[1:], tmp_path, CPU, None, Silent())  # on a busy machine even this takes longer than the limit
+    sweep = run_here(runs, tmp_path, CPU, None, Silent(), limit_s=0.5)
     assert sweep.failures == {"mean, fold 0, seed 0": "took longer than the 0.5 s that --time-limit grants"}
     assert [outcome.result.model.name for outcome in sweep.outcomes] == ["identity"]
 
 
-def test_a_failure_stays_until_the_cell_succeeds(material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Cell("mean", material, 0)
-    folder = cell.folder(tmp_path)
+def test_a_failure_stays_until_the_run_succeeds(fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("mean", fold_data, 0)
+    folder = run.folder(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(fit, "save_model", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):  # alone, its error is the command's
-            run_cells([cell], tmp_path, CPU, None, Silent())
+            run_here([run], tmp_path, CPU, None, Silent())
     recorded = failures.recorded(folder)
     assert recorded is not None and recorded.error == "ZeroDivisionError: division by zero" and recorded.attempts == 1
-    assert cell.state(tmp_path) == "failed"
-    run_cells([cell], tmp_path, CPU, None, Silent())
-    assert cell.state(tmp_path) == "done" and not (folder / "failure.json").exists()
+    assert run.state(tmp_path) == "failed"
+    run_here([run], tmp_path, CPU, None, Silent())
+    assert run.state(tmp_path) == "done" and not (folder / "failure.json").exists()
 
 
 def test_a_damaged_record_is_none(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_other_errors_are_called_by_their_class() -> None:
     assert failures.reason(Unfinished("the disk is full")) == "the disk is full"
 
 
-def test_what_a_model_prints_is_no_output(material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_what_a_model_prints_is_no_output(fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     fit = Mean.fit
     monkeypatch.setattr(Mean, "fit", lambda self, batches: print("hello") or fit(self, batches))
-    run_cells([Cell("mean", material, 0)], tmp_path, CPU, None, Silent())
+    run_here([Run("mean", fold_data, 0)], tmp_path, CPU, None, Silent())
     captured = capsys.readouterr()
     assert captured.out == "" and "hello" in captured.err

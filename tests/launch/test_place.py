@@ -9,7 +9,7 @@ import pytest
 from uadbench.cli.main import app
 from uadbench.errors import InputError
 from uadbench.launch import place
-from uadbench.launch.place import Place, threads_of, workers_of
+from uadbench.launch.place import Backend, threads_of, workers_of
 from uadbench.launch.slurm import parse_slurm
 from uadbench.runtime.progress import Silent
 
@@ -41,12 +41,12 @@ def test_times_as_sbatch_reads_them() -> None:
 
 def test_threads_and_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "_cores", lambda: 8)
-    assert (workers_of(Place()), threads_of(Place())) == (8, 1)
-    assert (workers_of(Place(workers=2)), threads_of(Place(workers=2))) == (2, 4)
-    assert (workers_of(Place(gpus=4)), threads_of(Place(gpus=4))) == (4, 2)
-    assert threads_of(Place(workers=2, threads=3)) == 3
-    assert (workers_of(Place(slurm={"cpus": "6"})), threads_of(Place(slurm={"cpus": "6"}))) == (1, 6)
-    assert threads_of(Place(scheduler="tcp://x:1")) is None, "whoever started those workers knows better"
+    assert (workers_of(Backend()), threads_of(Backend())) == (8, 1)
+    assert (workers_of(Backend(workers=2)), threads_of(Backend(workers=2))) == (2, 4)
+    assert (workers_of(Backend(gpus=4)), threads_of(Backend(gpus=4))) == (4, 2)
+    assert threads_of(Backend(workers=2, threads=3)) == 3
+    assert (workers_of(Backend(slurm={"cpus": "6"})), threads_of(Backend(slurm={"cpus": "6"}))) == (1, 6)
+    assert threads_of(Backend(scheduler="tcp://x:1")) is None, "whoever started those workers knows better"
 
 
 def test_each_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_no_slurm_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(InputError, match="there is no sbatch here"),
-        place.connected(Place(slurm={"partition": "gpu"}), 1, tmp_path, Silent()),
+        place.connected(Backend(slurm={"partition": "gpu"}), 1, tmp_path, Silent()),
     ):
         pass
 

@@ -15,7 +15,7 @@ from uadbench.launch.estimates import Estimator
 from uadbench.launch.plan import Request
 from uadbench.launch.worker import Answer, Order
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.progress import Silent
 
 
@@ -24,12 +24,12 @@ def request_of(**more) -> Request:
     return Request(**given | {"folds": (0, 1), "seeds": (0, 2)} | more)
 
 
-def test_through_json_the_cells_are_the_same() -> None:
+def test_through_json_the_runs_are_the_same() -> None:
     asked = request_of(options={"ensemble": {"members": "mean,zscore"}}, healthy=("CN",))
-    cells = asked.cells(Silent())
-    again = Request.model_validate_json(asked.model_dump_json()).cells(Silent())
-    assert [cell.eval_key for cell in again] == [cell.eval_key for cell in cells]
-    assert len({cell.eval_key for cell in cells}) == 8
+    runs = asked.runs(Silent())
+    again = Request.model_validate_json(asked.model_dump_json()).runs(Silent())
+    assert [run.eval_key for run in again] == [run.eval_key for run in runs]
+    assert len({run.eval_key for run in runs}) == 8
     assert again[-1].all_options["members"] == "mean,zscore"
 
 
@@ -44,14 +44,14 @@ class Unheard:
 def order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Order:
     monkeypatch.setattr("distributed.get_worker", Unheard)
     asked = request_of()
-    cell = asked.cells(Silent())[0]
+    run = asked.runs(Silent())[0]
     return Order(
-        request=asked.model_dump_json(), index=0, eval_key=cell.eval_key, home=tmp_path, output=tmp_path / "runs",
+        request=asked.model_dump_json(), index=0, eval_key=run.eval_key, home=tmp_path, output=tmp_path / "runs",
         cache=own_cache, device="cpu", threads=None, topic="t",
     )  # fmt: skip
 
 
-def test_a_worker_brings_a_cell_to_its_result(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_brings_a_run_to_its_result(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(order.home)
     first, again = (Answer.model_validate_json(worker.perform(order.model_dump_json())) for _ in range(2))
     assert (first.kind, first.reused, again.kind, again.reused) == ("done", False, "done", True)
@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_see_the_folder_refuses(order: Order) -> None:
 
 
 def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It means the same cell with them, and gets as far as the scans, which are none; without them it refuses."""
+    """It means the same run with them, and gets as far as the scans, which are none; without them it refuses."""
     people = [f"sub-{number}" for number in range(60)]
     for name in people:
         (tmp_path / f"{name}.nii.gz").touch()
@@ -82,8 +82,8 @@ def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "salts"))
     asked = request_of(cohort=str(tmp_path / "scans.tsv"))
-    cell = asked.cells(Silent())[0]
-    about = {"request": asked.model_dump_json(), "eval_key": cell.eval_key}
+    run = asked.runs(Silent())[0]
+    about = {"request": asked.model_dump_json(), "eval_key": run.eval_key}
     texts = []
     for secrets in (None, tmp_path / "none", tmp_path / "salts"):
         monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "others"))
@@ -96,21 +96,21 @@ def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, m
     assert sent.secrets == (tmp_path / "salts").resolve() and file.read_text().strip() not in sent.model_dump_json()
 
 
-def test_the_cost_of_what_is_left(trained, material, tmp_path: Path) -> None:
+def test_the_cost_of_what_is_left(trained, fold_data, tmp_path: Path) -> None:
     outcome, output = trained
     cost = outcome.result.cost
     known = Estimator(output, tmp_path / "no board")
-    cell = Cell("vae3d", material, 7)
-    assert known.of(cell, "done").seconds == 0
-    assert known.of(cell, "trained").seconds == pytest.approx(cost.evaluation_seconds)
-    estimate = known.of(cell, "to do")
+    run = Run("vae3d", fold_data, 7)
+    assert known.of(run, "done").seconds == 0
+    assert known.of(run, "trained").seconds == pytest.approx(cost.evaluation_seconds)
+    estimate = known.of(run, "to do")
     assert estimate.seconds == pytest.approx(cost.train_seconds + cost.evaluation_seconds)
     assert estimate.basis.startswith("smoke on cpu")
-    longer = material.protocol.training.model_copy(update={"epochs": 2 * material.protocol.training.epochs})
-    other = replace(material, protocol=material.protocol.model_copy(update={"training": longer}))
-    twice = known.of(Cell("vae3d", other, 7), "to do")
+    longer = fold_data.protocol.training.model_copy(update={"epochs": 2 * fold_data.protocol.training.epochs})
+    other = replace(fold_data, protocol=fold_data.protocol.model_copy(update={"training": longer}))
+    twice = known.of(Run("vae3d", other, 7), "to do")
     assert twice.seconds == pytest.approx(2 * cost.train_seconds + cost.evaluation_seconds)
-    assert known.of(Cell("mean", material, 0), "to do").seconds is None
+    assert known.of(Run("mean", fold_data, 0), "to do").seconds is None
 
 
 def test_the_plan_of_every_fold_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -122,5 +122,5 @@ def test_the_plan_of_every_fold_and_seed(tmp_path: Path, monkeypatch: pytest.Mon
     assert {(row["fold"], row["seed"]) for row in rows} == {(fold, seed) for fold in range(8) for seed in range(3)}
     app(given, standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "48 cells" in shown and "48 to do" in shown and "their cost is unknown" in shown
+    assert "48 runs" in shown and "48 to do" in shown and "their cost is unknown" in shown
     assert not list(tmp_path.iterdir()), "nothing is done"

@@ -8,7 +8,7 @@ import pytest
 
 from uadbench.errors import InputError
 from uadbench.launch import place
-from uadbench.launch.place import Place, require_reachable
+from uadbench.launch.place import Backend, require_reachable
 from uadbench.launch.slurm import asks_for_memory, has_gpu, parse_slurm
 
 
@@ -23,7 +23,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
 
     def ask(text: str) -> list[str]:
-        require_reachable(Place(slurm=parse_slurm(text)))
+        require_reachable(Backend(slurm=parse_slurm(text)))
         return (tmp_path / "script").read_text(encoding="utf-8").splitlines()
 
     return ask

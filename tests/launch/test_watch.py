@@ -10,14 +10,14 @@ import pytest
 from uadbench.errors import Unfinished
 from uadbench.launch import cluster
 from uadbench.launch.cluster import _blank_order, _Job, _Watch
-from uadbench.launch.place import Place
+from uadbench.launch.place import Backend
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep
 from uadbench.launch.worker import Answer
 from uadbench.protocols.schema import load_protocol
 from uadbench.runs import failures
 from uadbench.runs.fit import ANEW
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.claims import claim
 from uadbench.runtime.progress import Silent
 
@@ -90,22 +90,22 @@ BROKEN = Answer(kind="broken", text="a wire came loose")
 
 
 @pytest.fixture
-def watched(material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Watch one cell whose hand-outs go as the script says: (the sweep, the client, the failure on record)."""
+def watched(fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Watch one run whose hand-outs go as the script says: (the sweep, the client, the failure on record)."""
     monkeypatch.setattr(cluster, "CLAIMED_S", 0.0)
     monkeypatch.setattr(cluster, "TICK_S", 0.01)
 
     def watch(script: list[Any], *, retries: int, fresh: bool = False):
-        cell, client = Cell("mean", material, 0), Client(script)
+        run, client = Run("mean", fold_data, 0), Client(script)
         request = Request(
             models=("mean",), protocol=load_protocol("smoke"), cohort="phantom", folds=(0,), seeds=(0,)
         )  # fmt: skip
         order = _blank_order(request, tmp_path, "cpu", 1, None).model_copy(update={"index": 0})
         sweep = Sweep(tmp_path, None, Silent())
-        place = Place(scheduler="tcp://nowhere:1")
-        _Watch(client, place, [_Job(cell, order, fresh)], sweep, fresh, 10.0, retries).run()  # type: ignore[arg-type]
+        place = Backend(scheduler="tcp://nowhere:1")
+        _Watch(client, place, [_Job(run, order, fresh)], sweep, fresh, 10.0, retries).run()  # type: ignore[arg-type]
         assert not script, "all of it came to pass"
-        return sweep, client, failures.recorded(cell.folder(tmp_path))
+        return sweep, client, failures.recorded(run.folder(tmp_path))
 
     return watch
 
@@ -132,8 +132,8 @@ def test_what_another_sweep_works_on_is_no_attempt_and_forgives_none(watched) ->
     assert client.handed == 4 and failure.attempts == 2 and failure.error == "a wire came loose"
 
 
-def test_what_is_there_is_forgotten_once(watched, material, tmp_path: Path) -> None:
-    folder = Cell("mean", material, 0).folder(tmp_path)
+def test_what_is_there_is_forgotten_once(watched, fold_data, tmp_path: Path) -> None:
+    folder = Run("mean", fold_data, 0).folder(tmp_path)
     kept = folder / "training.safetensors"
 
     class Works(list[Any]):
@@ -154,8 +154,8 @@ def test_what_is_there_is_forgotten_once(watched, material, tmp_path: Path) -> N
     watched([Works(True), Works(False)], retries=1, fresh=True)
 
 
-def test_nothing_is_forgotten_that_another_sweep_works_on(watched, material, tmp_path: Path, monkeypatch) -> None:
-    folder = Cell("mean", material, 0).folder(tmp_path)
+def test_nothing_is_forgotten_that_another_sweep_works_on(watched, fold_data, tmp_path: Path, monkeypatch) -> None:
+    folder = Run("mean", fold_data, 0).folder(tmp_path)
     folder.mkdir(parents=True)
     (folder / "theirs").touch()
     looks: list[bool] = []
@@ -178,5 +178,5 @@ def test_a_lost_scheduler_says_how_to_go_on(watched, monkeypatch: pytest.MonkeyP
         return Future()
 
     monkeypatch.setattr(Client, "submit", submit)
-    with pytest.raises(Unfinished, match="1 cell not done; give the same command again, without --fresh,"):
+    with pytest.raises(Unfinished, match="1 run not done; give the same command again, without --fresh,"):
         watched([], retries=0, fresh=True)

@@ -16,9 +16,9 @@ from uadbench.leaderboard import checks, committing
 from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_lines
 from uadbench.results.schema import Result
 from uadbench.results.scores import score_hash
-from uadbench.runs.fold_data import Material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.files import content_hash, keyed_seed
 from uadbench.runtime.progress import Silent
 from uadbench.types import UNSEEN, is_dementia
@@ -29,20 +29,20 @@ _runs: dict[tuple[str, int], Path] = {}
 _committed: list[Path] = []
 
 
-def run_folder(model: str, material: Material, factory: pytest.TempPathFactory, seed: int = 0) -> Path:
+def run_folder(model: str, fold_data: FoldData, factory: pytest.TempPathFactory, seed: int = 0) -> Path:
     """The run folder of a model under smoke; the same whoever asks. Not to be written to."""
     if (model, seed) not in _runs:
         output = factory.mktemp("runs")
-        _runs[model, seed] = run_cell(Cell(model, material, seed), output, CPU, Silent()).folder
+        _runs[model, seed] = complete(Run(model, fold_data, seed), output, CPU, Silent()).folder
     return _runs[model, seed]
 
 
-def committed_folder(material: Material, factory: pytest.TempPathFactory) -> Path:
+def committed_folder(fold_data: FoldData, factory: pytest.TempPathFactory) -> Path:
     """A leaderboard folder with a real `mean` and a real `zscore`. Not to be written to."""
     if not _committed:
         root = factory.mktemp("committed") / "leaderboard"
         for model in ("mean", "zscore"):
-            committing.add(run_folder(model, material, factory), root)
+            committing.add(run_folder(model, fold_data, factory), root)
         _committed.append(root)
     return _committed[0]
 

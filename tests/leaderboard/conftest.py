@@ -13,14 +13,14 @@ from uadbench.leaderboard.entries import Entry
 
 
 @pytest.fixture(scope="session")
-def mean_run(material, tmp_path_factory) -> Path:
-    return run_folder("mean", material, tmp_path_factory)
+def mean_run(fold_data, tmp_path_factory) -> Path:
+    return run_folder("mean", fold_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def committed(material, tmp_path_factory) -> Path:
+def committed(fold_data, tmp_path_factory) -> Path:
     """A leaderboard folder with `mean` and `zscore`, to be read only."""
-    return committed_folder(material, tmp_path_factory)
+    return committed_folder(fold_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,9 @@ from uadbench.leaderboard.entries import RESULTS, place, read_entries, slim
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.schema import PEOPLE, RESULT, read_result, write_result
 from uadbench.results.scores import SCORES, read_scores, score_hash, write_table
-from uadbench.runs.fold_data import Material, Selection, plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData, Selection, plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 
 SITES = ("Paris-Salpetriere", "Rouen")
@@ -134,8 +134,8 @@ def test_another_protocol_beside_the_result(run, tmp_path) -> None:
 @pytest.fixture(scope="module")
 def changed_run(tmp_path_factory) -> Path:
     """As with `--set protocol.ranking.severities=[0.5]`."""
-    material = plan_material(open_cohort("phantom"), load_protocol("smoke", {"ranking.severities": "[0.5]"}), 0)
-    return run_cell(Cell("mean", material, 0), tmp_path_factory.mktemp("changed"), CPU, Silent()).folder
+    fold_data = plan_fold(open_cohort("phantom"), load_protocol("smoke", {"ranking.severities": "[0.5]"}), 0)
+    return complete(Run("mean", fold_data, 0), tmp_path_factory.mktemp("changed"), CPU, Silent()).folder
 
 
 def test_a_protocol_that_was_changed_is_not_ranked(changed_run, tmp_path) -> None:
@@ -212,7 +212,7 @@ def written(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory) -> Material:
+def private(tmp_path_factory) -> FoldData:
     """Four train, four validate, the other sixteen test, under smoke as it is."""
     cohort = open_cohort(str(written(tmp_path_factory.mktemp("lab"))))
     people = cohort.participants
@@ -220,12 +220,12 @@ def private(tmp_path_factory) -> Material:
     healthy = [key for key, group in zip(keys, people.group, strict=True) if group == "CN"]
     fold = Fold(tuple(healthy[:4]), tuple(healthy[:4]), tuple(healthy[4:8]))
     split = GivenSplit("split", tuple(healthy[8:]), (fold,))
-    return plan_material(cohort, load_protocol("smoke"), 0, Silent(), Selection(split=split))
+    return plan_fold(cohort, load_protocol("smoke"), 0, Silent(), Selection(split=split))
 
 
 @pytest.fixture(scope="module")
 def private_run(private, tmp_path_factory) -> Path:
-    return run_cell(Cell("zscore", private, 0), tmp_path_factory.mktemp("private"), CPU, Silent()).folder
+    return complete(Run("zscore", private, 0), tmp_path_factory.mktemp("private"), CPU, Silent()).folder
 
 
 def leaks(root: Path, words: set[str]) -> set[str]:

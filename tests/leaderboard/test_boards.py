@@ -16,7 +16,7 @@ import pytest
 from tests.leaderboard.builder import commit, edited, made_up, vouching
 from uadbench.errors import InputError
 from uadbench.leaderboard import render
-from uadbench.leaderboard.boards import REPRODUCED, Board, boards, over_cells, read_reproduced
+from uadbench.leaderboard.boards import REPRODUCED, Board, boards, over_runs, read_reproduced
 from uadbench.leaderboard.entries import Entry, read_entries
 from uadbench.results.scores import ranking_scores
 from uadbench.stats.bootstrap import mean_intervals
@@ -47,10 +47,10 @@ def test_real_results_are_a_row_each(committed) -> None:
 
 
 def test_seeds_and_folds_are_one_row(root, mean) -> None:
-    cells = [(seed, fold) for seed in (0, 1, 3) for fold in (0, 2)]
-    made = {cell: made_up(root, mean, "net", seed=cell[0], fold=cell[1], sound=False) for cell in cells}
+    runs = [(seed, fold) for seed in (0, 1, 3) for fold in (0, 2)]
+    made = {run: made_up(root, mean, "net", seed=run[0], fold=run[1], sound=False) for run in runs}
     row = next(row for row in only(root).rows if row.name == "net")
-    assert [(entry.result.seed, entry.result.fold) for entry in row.entries] == sorted(cells)
+    assert [(entry.result.seed, entry.result.fold) for entry in row.entries] == sorted(runs)
     assert not row.baseline
     by_seed = []
     for seed in (0, 1, 3):
@@ -212,7 +212,7 @@ def test_the_order_of_the_entries_does_not_matter(root, mean) -> None:
 # --- refused
 
 
-def test_two_results_of_one_cell(root, mean) -> None:
+def test_two_results_of_one_run(root, mean) -> None:
     made_up(root, mean, "net", seed=1, sound=False)
     other = edited(mean.result, model__name="net", seed=1, fit_key="0" * 64)
     commit(root, other, mean.scores())
@@ -239,7 +239,7 @@ def test_as_many_participants_but_others(root, mean) -> None:
 # --- badges
 
 
-def test_a_row_is_reproduced_when_all_its_cells_are(root, mean) -> None:
+def test_a_row_is_reproduced_when_all_its_runs_are(root, mean) -> None:
     entries = [made_up(root, mean, "net", seed=seed, sound=True) for seed in (0, 1)]
     hashes = [entry.result.score_hash for entry in entries]
 
@@ -269,17 +269,17 @@ def test_a_damaged_list_of_badges(tmp_path, content: str) -> None:
 # --- what a row tells
 
 
-def test_what_is_unknown_in_a_cell_is_unknown_in_the_row(root, mean) -> None:
+def test_what_is_unknown_in_a_run_is_unknown_in_the_row(root, mean) -> None:
     first = made_up(root, mean, "net", seed=0, sound=False)
     second = made_up(root, mean, "net", seed=1, sound=False, cost__inference_seconds_per_scan=None)
     row = next(row for row in only(root).rows if row.name == "net")
-    assert over_cells(row, lambda result: result.cost.inference_seconds_per_scan) is None
+    assert over_runs(row, lambda result: result.cost.inference_seconds_per_scan) is None
     means = [entry.result.cost.train_seconds for entry in (first, second)]
-    assert over_cells(row, lambda result: result.cost.train_seconds) == pytest.approx(np.mean(means))
-    assert over_cells(replace(row, entries=(first,)), lambda result: result.cost.inference_seconds_per_scan) > 0
+    assert over_runs(row, lambda result: result.cost.train_seconds) == pytest.approx(np.mean(means))
+    assert over_runs(replace(row, entries=(first,)), lambda result: result.cost.inference_seconds_per_scan) > 0
 
 
-def test_the_command_makes_the_cells_again(root, mean) -> None:
+def test_the_command_makes_the_runs_again(root, mean) -> None:
     for seed in (0, 2):
         made_up(root, mean, "net", seed=seed, options={"path": "a b; rm -rf /", "none": None, "on": True}, sound=False)
     row = next(row for row in only(root).rows if row.name == "net")

@@ -1,4 +1,4 @@
-"""A cell that takes more processor time than its protocol grants is marked wherever it is shown."""
+"""A run that takes more processor time than its protocol grants is marked wherever it is shown."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from uadbench.leaderboard.entries import read_entries
 from uadbench.protocols.schema import load_protocol
 
 
-def test_a_real_cell_tells_its_cost_and_its_budget(mean) -> None:
+def test_a_real_run_tells_its_cost_and_its_budget(mean) -> None:
     cost = mean.result.cost
-    assert 0 < cost.cpu_minutes < 10 and cost.budget_minutes == load_protocol("smoke").cells.cpu_minutes
+    assert 0 < cost.cpu_minutes < 10 and cost.budget_minutes == load_protocol("smoke").runs.cpu_minutes
 
 
 @pytest.mark.parametrize(("minutes", "over"), [(2.01, True), (2.0, False), (None, False)])
@@ -34,11 +34,11 @@ def test_over_budget_is_shown(root, mean, minutes: float | None, over: bool) -> 
 
     shown = io.StringIO()
     Console(width=200, file=shown).print(models_table([entry.result]))
-    assert ("budget of processor minutes a cell: slow (2.01 of 2)" in shown.getvalue()) is over
+    assert ("budget of processor minutes a run: slow (2.01 of 2)" in shown.getvalue()) is over
 
 
 def test_a_run_says_so(tmp_path, capsys) -> None:
-    budget = ["--set", "protocol.cells.cpu_minutes=0.0001"]
+    budget = ["--set", "protocol.runs.cpu_minutes=0.0001"]
     with pytest.raises(SystemExit) as stopped:
         main(
             [
@@ -56,4 +56,4 @@ def test_a_run_says_so(tmp_path, capsys) -> None:
         )
     said = capsys.readouterr()
     assert stopped.value.code == 0 and "Unranked" not in said.out
-    assert "more than the 0.0001 that a cell of smoke may cost" in said.err + said.out
+    assert "more than the 0.0001 that a run of smoke may cost" in said.err + said.out

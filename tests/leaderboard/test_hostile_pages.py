@@ -147,9 +147,9 @@ def test_markdown_shows_it_as_text(nasty) -> None:
             )
         links = re.findall(r"(?<!\\)\]\((.*?)\)", page)
         assert set(links) <= {"index.html", "leaderboard/README.md"}
-        cells = [line.split(" | ")[2] for line in lines if line.startswith("|") and "net" in line]
-        for cell in cells:
-            inner = cell.removesuffix(" (baseline)").removeprefix("**").removesuffix("**")
+        runs = [line.split(" | ")[2] for line in lines if line.startswith("|") and "net" in line]
+        for run in runs:
+            inner = run.removesuffix(" (baseline)").removeprefix("**").removesuffix("**")
             assert not re.search(r"(?<!\\)[`*_~\[\]]", inner), "markup that is not escaped"
             plain = unescape(re.sub(r"\\(.)", r"\1", inner))
             assert plain.startswith("net (path=") and " ".join(readable(text).split()) in " ".join(plain.split())
@@ -161,8 +161,8 @@ def test_tables_for_programs_hold_no_formula(nasty, request) -> None:
     assert len({len(row) for row in rows}) == 1
     boards_of = strict(pages["leaderboard.json"])["boards"]
     assert len(rows) == 1 + sum(len(board["rows"]) for board in boards_of)
-    for cell in (cell for row in rows[1:] for cell in row):
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")) or re.fullmatch(r"-?[\d.e-]+", cell), cell
+    for run in (run for row in rows[1:] for run in row):
+        assert not run.startswith(("=", "+", "-", "@", "\t", "\r")) or re.fullmatch(r"-?[\d.e-]+", run), run
 
 
 @pytest.mark.parametrize("text", ["https://evil.example/buy", "www.evil.example", "mail@evil.example"])

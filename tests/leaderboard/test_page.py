@@ -82,7 +82,7 @@ def _scores(model: Model, place: int, anomaly: str, severity: float) -> dict[str
 
 
 def result(model: Model, protocol: str, severities: tuple[float, ...] = SEVERITIES) -> Result:
-    """A cell's result with what the pages tell of it."""
+    """A run's result with what the pages tell of it."""
     tests = (*DEMENTIAS, "unseen")
     detected = [*((name, severities[0]) for name in tests), ("patients", 0.0)]
     reaction = {"minimum_detectable": severities[1], "monotonicity": _bounded(1.0), "paper": []}

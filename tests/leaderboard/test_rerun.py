@@ -1,4 +1,4 @@
-"""Committed cells trained and evaluated again: what agrees, what does not, and who is a badge given to."""
+"""Committed runs trained and evaluated again: what agrees, what does not, and who is a badge given to."""
 
 from __future__ import annotations
 
@@ -179,9 +179,9 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
         (["--rerun", "zscor"], "--rerun zscor: no committed result of that model; did you mean 'zscore'?"),
         (
             ["--rerun", "zscore", "--protocol", "quick"],
-            "no committed cell with --protocol quick; there are: smoke, seed",
+            "no committed run with --protocol quick; there are: smoke, seed",
         ),
-        (["--rerun", "zscore", "--seed", "4"], "no committed cell with --seed 4; there are: smoke, seed 0"),
+        (["--rerun", "zscore", "--seed", "4"], "no committed run with --seed 4; there are: smoke, seed 0"),
         (["--cohort-seed", "7"], "add --rerun MODEL"),
         (["--seed", "0"], "add --rerun MODEL"),
         (["--protocol", "smoke"], "add --rerun MODEL"),
@@ -249,10 +249,10 @@ def test_a_damaged_list_of_badges_is_refused(content: str, lone) -> None:
         keep([judged(lone, True)], lone)
 
 
-def test_a_rerun_is_no_result_that_lay_there_and_leaves_it(lone, tmp_path, material, tmp_path_factory) -> None:
+def test_a_rerun_is_no_result_that_lay_there_and_leaves_it(lone, tmp_path, fold_data, tmp_path_factory) -> None:
     """Whoever says --output runs has other uses for them."""
     entry = the(lone, "zscore")
-    run = run_folder("zscore", material, tmp_path_factory)
+    run = run_folder("zscore", fold_data, tmp_path_factory)
     shutil.copytree(run.parents[3], tmp_path / "runs")
     before = {file: file.read_bytes() for file in tmp_path.rglob("runs/**/*") if file.is_file()}
     found: Any = rerun(entry, [entry], lone, tmp_path / "runs", CPU, Silent())

@@ -60,7 +60,7 @@ def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
     assert "--set halfway.part=0.5" in shown
 
 
-def test_it_is_tested_and_run_by_its_name(python: Path, material, tmp_path: Path) -> None:
+def test_it_is_tested_and_run_by_its_name(python: Path, fold_data, tmp_path: Path) -> None:
     tested = uadbench(python, tmp_path, "test-model", "halfway", "--set", "part=0.25")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "halfway: all 16 checks pass" in tested.stdout
@@ -77,7 +77,7 @@ def test_it_is_tested_and_run_by_its_name(python: Path, material, tmp_path: Path
     assert found["result"]["headline"]["ap_standard"] > 3 * found["result"]["headline"]["prevalence"]
 
 
-def test_a_broken_one_is_reported_and_skipped(python: Path, material, tmp_path: Path) -> None:
+def test_a_broken_one_is_reported_and_skipped(python: Path, fold_data, tmp_path: Path) -> None:
     done = uadbench(python, tmp_path, "run", "--model", "all", "--protocol", "smoke", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     planned = {row["model"] for row in json.loads(done.stdout)}

@@ -33,7 +33,7 @@ def test_the_paper_is_the_paper() -> None:
     assert (paper.training.epochs, paper.training.batch_size) == (300, 24)
     assert paper.testsets.severities == (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
     assert load_protocol("paper-cv").hash == paper.hash
-    assert load_protocol("paper-cv").cells.folds == tuple(range(8))
+    assert load_protocol("paper-cv").runs.folds == tuple(range(8))
 
 
 def test_an_override_changes_the_hash_and_the_rank() -> None:
@@ -41,6 +41,15 @@ def test_an_override_changes_the_hash_and_the_rank() -> None:
     assert changed.training.epochs == 2
     assert changed.hash != load_protocol("smoke").hash
     assert not is_shipped(changed)
+
+
+def test_a_protocol_that_calls_its_runs_cells_is_read(tmp_path: Path) -> None:
+    """As earlier versions stored it."""
+    smoke = load_protocol("smoke")
+    file = tmp_path / "smoke.toml"
+    file.write_text((FOLDER / "smoke.toml").read_text().replace("[runs]", "[cells]"))
+    assert load_protocol(str(file)) == smoke
+    assert load_protocol(str(file), {"cells.folds": "[0]"}).hash == smoke.hash
 
 
 @pytest.mark.parametrize(
@@ -52,7 +61,7 @@ def test_an_override_changes_the_hash_and_the_rank() -> None:
         ({"training.epochs": "0"}, "training.epochs: "),
         ({"testsets.severities": "[0.5, 0.3]"}, "severities must rise"),
         ({"ranking.severities": "[0.11]"}, "must be among"),
-        ({"cells.folds": "[9]"}, "below split.folds"),
+        ({"runs.folds": "[9]"}, "below split.folds"),
         ({"intensity.kind": "'maxmin'"}, "intensity.kind"),
         ({"intensity.scale": "inf"}, "intensity.scale: "),
         ({"testsets.anomalies": "[]"}, "testsets.anomalies: "),

@@ -22,8 +22,8 @@ from uadbench.results.scores import read_scores
 
 
 @pytest.fixture(scope="module")
-def runs(trained, material, tmp_path_factory) -> list[Path]:
-    return [trained[0].folder, *(run_folder(model, material, tmp_path_factory) for model in ("mean", "zscore"))]
+def runs(trained, fold_data, tmp_path_factory) -> list[Path]:
+    return [trained[0].folder, *(run_folder(model, fold_data, tmp_path_factory) for model in ("mean", "zscore"))]
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_a_wild_map_does_not_fade_the_others(entries) -> None:
     assert limits[1] < 2 * limits[0]
 
 
-def test_runs_of_one_model_are_told_apart(material, runs, tmp_path_factory) -> None:
-    both = [*runs, run_folder("zscore", material, tmp_path_factory, seed=1)]
+def test_runs_of_one_model_are_told_apart(fold_data, runs, tmp_path_factory) -> None:
+    both = [*runs, run_folder("zscore", fold_data, tmp_path_factory, seed=1)]
     told = read_entries(both, [read_result(run) for run in both], [read_scores(run) for run in both])
     assert [entry.telling for entry in told] == [(), (), ("seed 0",), ("seed 1",)]
 

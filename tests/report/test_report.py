@@ -24,9 +24,9 @@ from uadbench.report.page import Report, bibtex, methods, write_report
 from uadbench.results.examples import EXAMPLES, read_examples
 from uadbench.results.schema import read_result
 from uadbench.results.scores import read_scores
-from uadbench.runs.fold_data import plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.regions import DEMENTIAS
 from uadbench.tracking import Tracker, attach
@@ -133,8 +133,8 @@ def test_markup_in_a_result_is_text(run: Path, tmp_path: Path) -> None:
     assert "<script>" not in page.page.read_text(encoding="utf-8")
 
 
-def test_a_model_without_reconstruction_has_no_papers_tables(material, tmp_path: Path) -> None:
-    folder = run_cell(Cell("zscore", material, 0), tmp_path, torch.device("cpu"), Silent()).folder
+def test_a_model_without_reconstruction_has_no_papers_tables(fold_data, tmp_path: Path) -> None:
+    folder = complete(Run("zscore", fold_data, 0), tmp_path, torch.device("cpu"), Silent()).folder
     result, scores = read_result(folder), read_scores(folder)
     names = {e.name for e in exhibits(result, scores, read_examples(folder / EXAMPLES))}
     assert names & EXHIBITS_OF_PAPER == {"figure2"} and {"precision", "detection", "worst"} <= names
@@ -142,10 +142,10 @@ def test_a_model_without_reconstruction_has_no_papers_tables(material, tmp_path:
     assert "a map and no reconstruction" in page
 
 
-def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(material, tmp_path: Path) -> None:
+def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(fold_data, tmp_path: Path) -> None:
     nobody = load_protocol("smoke", {"split.patients": "'FTD'"})
-    there = plan_material(material.cohort, nobody, 0, Silent())
-    folder = run_cell(Cell("identity", there, 0), tmp_path, torch.device("cpu"), Silent()).folder
+    there = plan_fold(fold_data.cohort, nobody, 0, Silent())
+    folder = complete(Run("identity", there, 0), tmp_path, torch.device("cpu"), Silent()).folder
     result, scores = read_result(folder), read_scores(folder)
     assert result.cohort.patients == 0 and result.detection.clinical.value is None
     shown = {e.name: e for e in exhibits(result, scores, read_examples(folder / EXAMPLES))}
@@ -155,11 +155,11 @@ def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(material, t
     assert "Unranked" in page and "the ratio of Figure 1 does not exist" in page
 
 
-def test_the_kept_volumes_are_those_of_the_cases(run: Path, material) -> None:
+def test_the_kept_volumes_are_those_of_the_cases(run: Path, fold_data) -> None:
     examples = read_examples(run / EXAMPLES)
     assert set(examples.volumes) == {"case", "patient", *(f"worst{k}" for k in range(5))}
-    scan = material.cases.scans[0]
-    healthy = material.cases.intensity(scan).normalise(scan.data)
+    scan = fold_data.cases.scans[0]
+    healthy = fold_data.cases.intensity(scan).normalise(scan.data)
     np.testing.assert_allclose(examples.volumes["case"]["healthy"], healthy, atol=1e-3)
     scores = read_scores(run)
     graded = scores[(scores["severity"] == 0.3) & scores["anomaly"].isin([*DEMENTIAS, "unseen"])]

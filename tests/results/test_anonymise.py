@@ -41,9 +41,9 @@ from uadbench.results.anonymise import refuse_ids, share, share_aggregates
 from uadbench.results.examples import EXAMPLES
 from uadbench.results.schema import PEOPLE, RESULT, read_result
 from uadbench.results.scores import SCORES, read_scores, score_hash, write_table
-from uadbench.runs.fold_data import Material, Selection, plan_material
-from uadbench.runs.keys import Cell, Outcome
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData, Selection, plan_fold
+from uadbench.runs.keys import Outcome, Run
+from uadbench.runs.run import complete
 from uadbench.runtime.files import read_sealed, write_sealed
 from uadbench.runtime.progress import Silent
 from uadbench.tracking import Tracker, attach, default_uri
@@ -73,21 +73,21 @@ def written(folder: Path, names: list[str]) -> Path:
     return folder / "scans.tsv"
 
 
-def planned(table: Path, protocol=PROTOCOL) -> Material:
+def planned(table: Path, protocol=PROTOCOL) -> FoldData:
     """Four train, four validate, ten test."""
     cohort = open_cohort(str(table))
     keys = [(str(who), SESSION) for who in cohort.participants.participant_id]
     healthy = [key for key, group in zip(keys, cohort.participants.group, strict=True) if group == "CN"]
     fold = Fold(tuple(healthy[:4]), tuple(healthy[:4]), tuple(healthy[4:8]))
     split = GivenSplit("split", tuple(healthy[8:]), (fold,))
-    return plan_material(cohort, protocol, 0, Silent(), Selection(split=split))
+    return plan_fold(cohort, protocol, 0, Silent(), Selection(split=split))
 
 
 SECRET = Secret(bytes.fromhex("5a" * 32))
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory) -> Iterator[Material]:
+def private(tmp_path_factory) -> Iterator[FoldData]:
     """A private cohort with SECRET, for as long as the tests of this file last."""
     folder = tmp_path_factory.mktemp("lab")
     table = written(folder, [name_of(number) for number in range(1, 22)])
@@ -99,15 +99,15 @@ def private(tmp_path_factory) -> Iterator[Material]:
 
 
 @pytest.fixture(scope="module")
-def public() -> Material:
-    return plan_material(Phantom(participants=16, patients=2), PROTOCOL, 0)
+def public() -> FoldData:
+    return plan_fold(Phantom(participants=16, patients=2), PROTOCOL, 0)
 
 
 @pytest.fixture(scope="module")
 def outcomes(private, tmp_path_factory) -> dict[str, Outcome]:
     """Two models on a private cohort."""
     output = tmp_path_factory.mktemp("runs")
-    return {model: run_cell(Cell(model, private, 0), output, CPU, Silent()) for model in ("zscore", "mean")}
+    return {model: complete(Run(model, private, 0), output, CPU, Silent()) for model in ("zscore", "mean")}
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def shared(outcomes, tmp_path_factory) -> dict[str, Path]:
     return {model: folder / model for model in outcomes}
 
 
-def clear(material: Material) -> set[str]:
+def clear(fold_data: FoldData) -> set[str]:
     """Every id, session and site of the cohort, and ids without `sub-`."""
-    ids = {str(who) for who in material.cohort.participants.participant_id}
+    ids = {str(who) for who in fold_data.cohort.participants.participant_id}
     return ids | {who.removeprefix("sub-") for who in ids} | {SESSION, *SITES}
 
 
@@ -255,25 +255,25 @@ def test_where_no_secret_can_be_kept(tmp_path, monkeypatch) -> None:
 def test_runs_go_on_with_their_secret(private, salts, tmp_path) -> None:
     """Another one, or one that was lost and made anew, is not taken silently: other people would train and test."""
     output, other = tmp_path / "runs", planned(private.cohort.home / "scans.tsv")
-    cells = [Cell("mean", other, 0)]
-    require_known_secrets(cells, output)
-    require_known_secrets(cells, output)
+    runs = [Run("mean", other, 0)]
+    require_known_secrets(runs, output)
+    require_known_secrets(runs, output)
     (kept,) = (output / ".secrets").iterdir()
     assert kept.read_text().strip() == secret_of(other.cohort).fingerprint
     salt_file(other.cohort.identity).unlink()
     with pytest.raises(InputError, match=r"\.salt: is not the secret that cohort .* had in .*; put that one back"):
-        require_known_secrets(cells, output)
+        require_known_secrets(runs, output)
     assert kept.read_text().strip() != secret_of(other.cohort).fingerprint
-    require_known_secrets(cells, tmp_path / "elsewhere")
+    require_known_secrets(runs, tmp_path / "elsewhere")
 
 
 def test_another_secret_is_another_evaluation(private, outcomes, salts, tmp_path) -> None:
     """And another training: what is drawn on the way depends on it, too."""
-    cell = Cell("mean", planned(private.cohort.home / "scans.tsv"), 0)
+    run = Run("mean", planned(private.cohort.home / "scans.tsv"), 0)
     told = outcomes["mean"].result
-    assert cell.fit_key != told.fit_key and cell.eval_key != told.eval_key
-    assert cell.material.testset_recipe != told.testset.recipe and cell.material.split_digest != told.cohort.split
-    assert cell.material.split.digest == private.split.digest != told.cohort.split, "the split was given"
+    assert run.fit_key != told.fit_key and run.eval_key != told.eval_key
+    assert run.fold_data.testset_recipe != told.testset.recipe and run.fold_data.split_digest != told.cohort.split
+    assert run.fold_data.split.digest == private.split.digest != told.cohort.split, "the split was given"
 
 
 # --- what the result says
@@ -296,7 +296,7 @@ def test_the_score_hash_is_that_of_the_shared_table(shared) -> None:
 
 
 def test_a_public_cohort_is_shared_as_it_is(public, tmp_path, salts) -> None:
-    outcome = run_cell(Cell("mean", public, 0), tmp_path / "runs", CPU, Silent())
+    outcome = complete(Run("mean", public, 0), tmp_path / "runs", CPU, Silent())
     assert share(outcome.folder, tmp_path / "out") == outcome.result == read_result(tmp_path / "out")
     pd.testing.assert_frame_equal(read_scores(tmp_path / "out"), read_scores(outcome.folder))
     assert not salts.exists()
@@ -330,7 +330,7 @@ def test_a_result_of_schema_version_3_is_refused(outcomes, tmp_path) -> None:
     write_sealed(run / RESULT, {**content, "schema_version": 3})
     assert read_result(run).reversible
     for leave in (share, share_aggregates, add):
-        with pytest.raises(InputError, match=r"schema version 3, whose draws tell .* run the cell again"):
+        with pytest.raises(InputError, match=r"schema version 3, whose draws tell .* repeat the run"):
             leave(run, tmp_path / "out")
     with pytest.raises(Unfinished, match="schema version 3"):
         Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts").log(read_result(run), run)
@@ -446,7 +446,7 @@ def test_the_command(outcomes, private, tmp_path, salts, capsys) -> None:
 def test_who_is_tested_elsewhere_carries_that_cohorts_secret(private, public, tmp_path) -> None:
     elsewhere = replace(public, test_cohort=private.cohort, rows=public.rows | private.rows)
     elsewhere.rows.update({part: public.rows[part] for part in ("train", "validation")})
-    outcome = run_cell(Cell("mean", elsewhere, 0), tmp_path / "runs", CPU, Silent())
+    outcome = complete(Run("mean", elsewhere, 0), tmp_path / "runs", CPU, Silent())
     assert not outcome.result.cohort.public and outcome.result.cohort.tested_on == private.cohort.name
     share(outcome.folder, tmp_path / "out")
     table = read_scores(tmp_path / "out")

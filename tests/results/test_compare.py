@@ -111,11 +111,11 @@ def test_p_is_adjusted_over_all_pairs_and_measures(result) -> None:
 
 
 def test_seeds_stay_apart_and_folds_are_averaged(result) -> None:
-    cells = {(seed, fold): drawn(10 * seed + fold + 1, by=0.02 * seed) for seed in (0, 1, 2) for fold in (0, 1)}
+    runs = {(seed, fold): drawn(10 * seed + fold + 1, by=0.02 * seed) for seed in (0, 1, 2) for fold in (0, 1)}
     other = drawn(99)
-    results = [told(result, "a", seed, fold) for seed, fold in cells] + [told(result, "b")]
-    (overall, *_) = compare(contenders(results, [*(table(scores) for scores in cells.values()), table(other)]))
-    by_seed = np.stack([by_hand((cells[seed, 0] + cells[seed, 1]) / 2, OVERALL) for seed in (0, 1, 2)])
+    results = [told(result, "a", seed, fold) for seed, fold in runs] + [told(result, "b")]
+    (overall, *_) = compare(contenders(results, [*(table(scores) for scores in runs.values()), table(other)]))
+    by_seed = np.stack([by_hand((runs[seed, 0] + runs[seed, 1]) / 2, OVERALL) for seed in (0, 1, 2)])
     same(overall, by_seed, by_hand(other, OVERALL)[None])
     plain = compare_paired(by_seed.mean(axis=0), by_hand(other, OVERALL))
     width = overall.comparison.difference.high - overall.comparison.difference.low
@@ -165,7 +165,7 @@ def test_other_participants_are_refused(result, other: pd.DataFrame) -> None:
         compare(models)
 
 
-def test_two_results_of_one_cell_are_refused(result) -> None:
+def test_two_results_of_one_run_are_refused(result) -> None:
     results = [told(result, "a", seed=2, fold=1), told(result, "a", seed=2, fold=1), told(result, "b")]
     with pytest.raises(InputError, match="a: two results of fold 1, seed 2"):
         contenders(results, [table(drawn(k)) for k in range(3)])

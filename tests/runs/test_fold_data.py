@@ -23,12 +23,12 @@ from uadbench.cohorts.splits.listed import Fold, GivenSplit
 from uadbench.cohorts.splits.roles import Roles
 from uadbench.cohorts.splits.split import baseline
 from uadbench.errors import InputError
-from uadbench.launch.local import run_cells
+from uadbench.launch.local import run_here
 from uadbench.models.checkpoint import CURVE, WEIGHTS
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.fold_data import PARTS, Material, Selection, plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import PARTS, FoldData, Selection, plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 from uadbench.types import Grid, Scan
 
@@ -68,8 +68,8 @@ class Renamed(Phantom):
             yield replace(scan, participant=name)
 
 
-def people(material: Material) -> dict[str, set[str]]:
-    return {part: set(material.rows[part]["participant_id"]) for part in PARTS}
+def people(fold_data: FoldData) -> dict[str, set[str]]:
+    return {part: set(fold_data.rows[part]["participant_id"]) for part in PARTS}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def phantom() -> Phantom:
 
 def test_the_protocols_sizes(phantom) -> None:
     for fold in range(3):
-        found = plan_material(phantom, ALL, fold)
+        found = plan_fold(phantom, ALL, fold)
         sizes = {part: len(names) for part, names in people(found).items()}
         assert sizes == {"train": 24, "validation": 12, "test": 8, "patients": 12} and found.origin == "protocol"
         assert len(found.rows["train"]) > 24, "all sessions of those who train"
@@ -93,7 +93,7 @@ def test_the_protocols_sizes(phantom) -> None:
 
 
 def test_a_smaller_cohort_is_scaled_and_told() -> None:
-    found = plan_material(Phantom(participants=20, patients=3), SMOKE, 0)
+    found = plan_fold(Phantom(participants=20, patients=3), SMOKE, 0)
     assert found.origin == "scaled" and {part: len(names) for part, names in people(found).items()} == {
         "train": 11, "validation": 5, "test": 4, "patients": 3,
     }  # fmt: skip
@@ -103,20 +103,20 @@ def test_a_smaller_cohort_is_scaled_and_told() -> None:
 
 def test_a_cohort_that_is_too_small_is_refused() -> None:
     with pytest.raises(InputError, match="15 healthy participants are too few for 3 folds"):
-        plan_material(Phantom(participants=15), SMOKE, 0)
+        plan_fold(Phantom(participants=15), SMOKE, 0)
 
 
 def test_diagnoses_are_the_users(phantom) -> None:
-    swapped = plan_material(phantom, SMOKE, 0, selection=Selection(healthy=("ad",), patients=("CN",)))
+    swapped = plan_fold(phantom, SMOKE, 0, selection=Selection(healthy=("ad",), patients=("CN",)))
     assert swapped.roles == Roles(("ad",), ("CN",))
     groups = {part: set(rows["group"]) for part, rows in swapped.rows.items()}
     assert groups == {"train": {"AD"}, "validation": {"AD"}, "test": {"AD"}, "patients": {"CN"}}
     with pytest.raises(InputError, match="no scan has the diagnosis NC"):
-        plan_material(phantom, SMOKE, 0, selection=Selection(healthy=("NC",)))
+        plan_fold(phantom, SMOKE, 0, selection=Selection(healthy=("NC",)))
 
 
 def test_the_summary_counts_everybody(phantom) -> None:
-    first, last = plan_material(phantom, SMOKE, 1).summary()
+    first, last = plan_fold(phantom, SMOKE, 1).summary()
     assert first.startswith("cohort phantom: CN 401 participants, ") and "AD 80 participants" in first
     assert last == "fold 1: 24 train (24 scans), 12 validate, 8 test, 12 patients (as protocol smoke has it)"
 
@@ -147,28 +147,28 @@ def names(first: int, last: int, letter: str = "P") -> set[str]:
 
 def test_a_listed_split_is_followed(phantom, listed) -> None:
     told = Heard()
-    found = plan_material(phantom, ALL, 0, told, Selection(split=listed()))
+    found = plan_fold(phantom, ALL, 0, told, Selection(split=listed()))
     expected = {"train": names(1, 11), "validation": names(11, 16), "test": names(16, 22)}
     assert people(found) == {**expected, "patients": names(10, 14, "Q")} and found.origin == "given"
     assert len(found.rows["train"]) == phantom.participants.participant_id.isin(names(1, 11)).sum()
     assert found.summary()[-1].endswith("(as listed)") and not told.warnings
-    first = plan_material(phantom, SMOKE, 1, told, Selection(split=listed()))
+    first = plan_fold(phantom, SMOKE, 1, told, Selection(split=listed()))
     assert people(first)["train"] == names(6, 16) and people(first)["test"] == expected["test"]
     assert set(first.rows["train"].session_id) == {"ses-M000"}
     with pytest.raises(InputError, match=r"fold 2 does not exist; split\.json has folds 0 to 1"):
-        plan_material(phantom, SMOKE, 2, selection=Selection(split=listed()))
+        plan_fold(phantom, SMOKE, 2, selection=Selection(split=listed()))
 
 
 def test_where_no_patient_is_listed_it_is_those_who_are_not_listed_at_all(phantom, listed) -> None:
     everybody = load_protocol("smoke", {"split.most_patients": "500"})
-    found = plan_material(phantom, everybody, 0, selection=Selection(split=listed(patients=0)))
+    found = plan_fold(phantom, everybody, 0, selection=Selection(split=listed(patients=0)))
     assert people(found)["patients"] == names(3, 81, "Q"), "Q0001 and Q0002 are listed, for training"
 
 
 def test_listed_scans_that_are_not_there_are_told(phantom, listed) -> None:
     told = Heard()
     extra = (("sub-P0011", "ses-M999"), ("sub-Z0001", "ses-M000"))
-    found = plan_material(phantom, SMOKE, 0, told, Selection(split=listed(extra=extra)))
+    found = plan_fold(phantom, SMOKE, 0, told, Selection(split=listed(extra=extra)))
     (warning,) = told.warnings
     assert warning.startswith("split.json: 2 listed scans are not in phantom (sub-P0011_ses-M999, sub-Z0001_ses-M000")
     assert people(found)["validation"] == names(11, 16)
@@ -178,11 +178,11 @@ def test_a_listed_part_with_hardly_anybody_is_refused(phantom, listed) -> None:
     split = listed()
     few = GivenSplit(split.source, split.test[:3], split.folds)
     with pytest.raises(InputError, match="fold 0: 3 of 3 scans listed for test are healthy scans of phantom; at least"):
-        plan_material(phantom, SMOKE, 0, selection=Selection(split=few))
+        plan_fold(phantom, SMOKE, 0, selection=Selection(split=few))
     with pytest.raises(InputError, match="0 of 12 scans listed for train are healthy"):
         moved = tuple((f"x{name}", visit) for name, visit in split.folds[0].first[:10] + split.folds[0].first[:2])
         strangers = Fold(moved, moved, split.folds[0].validation)
-        plan_material(phantom, SMOKE, 0, selection=Selection(split=GivenSplit("s", split.test, (strangers,))))
+        plan_fold(phantom, SMOKE, 0, selection=Selection(split=GivenSplit("s", split.test, (strangers,))))
 
 
 # --- tested on another cohort
@@ -190,7 +190,7 @@ def test_a_listed_part_with_hardly_anybody_is_refused(phantom, listed) -> None:
 
 def test_another_cohort_is_tested_on(phantom) -> None:
     other = Renamed(seed=7)
-    own, found = plan_material(phantom, SMOKE, 0), plan_material(phantom, SMOKE, 0, None, Selection(test_cohort=other))
+    own, found = plan_fold(phantom, SMOKE, 0), plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=other))
     for part in ("train", "validation"):
         pd.testing.assert_frame_equal(own.rows[part], found.rows[part])
     assert {part: len(found.rows[part]) for part in ("test", "patients")} == {"test": 8, "patients": 12}
@@ -208,7 +208,7 @@ def test_another_cohort_is_tested_on(phantom) -> None:
 
 def test_two_cohorts_may_call_different_people_the_same(phantom) -> None:
     namesakes = Renamed("sub-", seed=7)
-    found = plan_material(phantom, SMOKE, 0, None, Selection(test_cohort=namesakes))
+    found = plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=namesakes))
     learnt = people(found)["train"] | people(found)["validation"]
     assert learnt & set(namesakes.participants.participant_id)
     assert not learnt & set(found.split.test)
@@ -217,16 +217,16 @@ def test_two_cohorts_may_call_different_people_the_same(phantom) -> None:
 def test_a_test_cohort_without_healthy_people_is_refused(phantom) -> None:
     few = Phantom(participants=3, patients=3)
     with pytest.raises(InputError, match=r"test cohort phantom:.* has 3 healthy participants; at least 4"):
-        plan_material(phantom, SMOKE, 0, None, Selection(test_cohort=few))
+        plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=few))
 
 
 def test_images_that_were_learnt_from_are_counted() -> None:
     """Whatever the people are called."""
     small = Phantom(participants=20, patients=3)
-    found = plan_material(small, SMOKE, 0, None, Selection(test_cohort=Renamed(participants=20, patients=3)))
+    found = plan_fold(small, SMOKE, 0, None, Selection(test_cohort=Renamed(participants=20, patients=3)))
     learnt = {name.replace("sub-", "sub-X") for part in ("train", "validation") for name in people(found)[part]}
     assert found.shared_images == len(learnt & people(found)["test"]) > 0
-    assert plan_material(small, SMOKE, 0).shared_images == 0
+    assert plan_fold(small, SMOKE, 0).shared_images == 0
 
 
 # --- what results depend on
@@ -237,10 +237,10 @@ def test_the_recipe_is_of_who_is_tested_and_the_content_of_their_images(phantom)
         def scan_keys(self, rows: pd.DataFrame) -> list[str]:
             return [f"{key} again" for key in super().scan_keys(rows)]
 
-    one, other = plan_material(phantom, SMOKE, 0), plan_material(Edited(), SMOKE, 0)
+    one, other = plan_fold(phantom, SMOKE, 0), plan_fold(Edited(), SMOKE, 0)
     assert one.testset_recipe == other.testset_recipe
     for parts in (PARTS[:2], PARTS[2:]):
-        assert one.content(parts) == plan_material(Phantom(), SMOKE, 0).content(parts)
+        assert one.content(parts) == plan_fold(Phantom(), SMOKE, 0).content(parts)
         assert not set(one.content(parts)) & set(other.content(parts))
 
 
@@ -263,31 +263,31 @@ def packed(phantom: Phantom, tree: Path, level: int) -> Caps:
 
 def test_two_labs_with_the_same_scans_have_the_same_test_sets(few, tmp_path) -> None:
     """Copies of a tree, packed and dated otherwise: the fingerprint agrees, and nothing trusts the other's weights."""
-    one, other = (plan_material(packed(few, tmp_path / f"lab{level}", level), FAST, 0) for level in (1, 9))
+    one, other = (plan_fold(packed(few, tmp_path / f"lab{level}", level), FAST, 0) for level in (1, 9))
     assert one.cohort.name == other.cohort.name and one.split == other.split
     assert one.testset_recipe == other.testset_recipe and one.cases.sketch == other.cases.sketch
-    assert Cell("mean", one, 0).fit_key != Cell("mean", other, 0).fit_key
-    assert Cell("mean", one, 0).eval_key != Cell("mean", other, 0).eval_key
-    assert Cell("mean", one, 0).fit_key == Cell("mean", plan_material(Caps(tmp_path / "lab1"), FAST, 0), 0).fit_key
+    assert Run("mean", one, 0).fit_key != Run("mean", other, 0).fit_key
+    assert Run("mean", one, 0).eval_key != Run("mean", other, 0).eval_key
+    assert Run("mean", one, 0).fit_key == Run("mean", plan_fold(Caps(tmp_path / "lab1"), FAST, 0), 0).fit_key
     file = other.cohort.files(other.rows["train"])[0]
-    before = Cell("mean", other, 0).fit_key
+    before = Run("mean", other, 0).fit_key
     os.utime(file, ns=(1, 1))
-    assert Cell("mean", plan_material(other.cohort, FAST, 0), 0).fit_key != before
+    assert Run("mean", plan_fold(other.cohort, FAST, 0), 0).fit_key != before
 
 
-# --- as cells
+# --- as runs
 
 
 def test_weights_are_trained_once_for_every_test_cohort(few, tmp_path) -> None:
     """Tested at home and elsewhere, a model is the same: its files are copied, and the first stay as they are."""
     elsewhere = Renamed(seed=7, participants=12, patients=2)
-    home, away = (plan_material(few, FAST, 0, None, Selection(test_cohort=other)) for other in (None, elsewhere))
-    cells = [Cell("mean", material, 0) for material in (home, away)]
-    assert cells[0].fit_key == cells[1].fit_key and cells[0].eval_key != cells[1].eval_key
-    first = run_cell(cells[0], tmp_path, torch.device("cpu"), Silent())
+    home, away = (plan_fold(few, FAST, 0, None, Selection(test_cohort=other)) for other in (None, elsewhere))
+    runs = [Run("mean", fold_data, 0) for fold_data in (home, away)]
+    assert runs[0].fit_key == runs[1].fit_key and runs[0].eval_key != runs[1].eval_key
+    first = complete(runs[0], tmp_path, torch.device("cpu"), Silent())
     known = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.folder.iterdir() if path.is_file()}
-    assert cells[1].state(tmp_path) == "to do"
-    second = run_cell(cells[1], tmp_path, torch.device("cpu"), Silent())
+    assert runs[1].state(tmp_path) == "to do"
+    second = complete(runs[1], tmp_path, torch.device("cpu"), Silent())
     assert known == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in known}
     for name in (CURVE, WEIGHTS):  # the curve holds the seconds that the training took
         assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes(), name
@@ -305,7 +305,7 @@ def test_weights_are_trained_once_for_every_test_cohort(few, tmp_path) -> None:
 def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
     """A scan that was copied under another name, into the test set."""
     table = few.participants
-    plain = plan_material(few, FAST, 0)
+    plain = plan_fold(few, FAST, 0)
     copied = plain.rows["train"].iloc[[0]].assign(participant_id=plain.rows["test"].participant_id.iloc[0])
 
     class Copied(Phantom):
@@ -328,9 +328,9 @@ def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
     cohort.name = "copied"
     assert cohort.participants.equals(table)
     told = Heard()
-    sweep = run_cells([Cell("mean", plan_material(cohort, FAST, 0), 0)], tmp_path, torch.device("cpu"), None, told)
+    sweep = run_here([Run("mean", plan_fold(cohort, FAST, 0), 0)], tmp_path, torch.device("cpu"), None, told)
     assert sweep.outcomes[0].result.cohort.shared_images == 1
     (warning,) = [text for text in told.warnings if "voxel by voxel" in text]
     assert warning.startswith("1 test scans are") and "uadbench cohort check" in warning
-    clean = run_cells([Cell("mean", plain, 0)], tmp_path, torch.device("cpu"), None, quiet := Heard())
+    clean = run_here([Run("mean", plain, 0)], tmp_path, torch.device("cpu"), None, quiet := Heard())
     assert clean.outcomes[0].result.cohort.shared_images == 0 and not quiet.warnings

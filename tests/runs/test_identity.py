@@ -17,14 +17,14 @@ from uadbench import registry
 from uadbench.cli.main import main
 from uadbench.cohorts.phantom import Phantom
 from uadbench.errors import InputError
-from uadbench.launch.plan import plan_cells
+from uadbench.launch.plan import plan_runs
 from uadbench.models.initial_state import initial_state
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.schema import RESULT, read_result
 from uadbench.runs import keys
-from uadbench.runs.fold_data import Material, plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import run_cell
+from uadbench.runs.fold_data import FoldData, plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 
 CPU = torch.device("cpu")
@@ -46,9 +46,9 @@ class Loaded(ReconstructionModel):
 
 
 @pytest.fixture(scope="module")
-def few() -> Material:
+def few() -> FoldData:
     """A small cohort under the smoke protocol."""
-    return plan_material(Phantom(participants=20, patients=2), SMOKE, 0)
+    return plan_fold(Phantom(participants=20, patients=2), SMOKE, 0)
 
 
 @pytest.fixture
@@ -63,26 +63,26 @@ def write_weights(folder: Path, seed: int) -> None:
     save_file({"pattern": pattern}, folder / "weights.safetensors")
 
 
-def test_other_weights_in_the_constructor_are_another_run(reference: str, few: Material, tmp_path: Path) -> None:
-    first = run_cell(Cell(reference, few, 0), tmp_path / "runs", CPU, Silent())
-    assert run_cell(Cell(reference, few, 0), tmp_path / "runs", CPU, Silent()).reused
+def test_other_weights_in_the_constructor_are_another_run(reference: str, few: FoldData, tmp_path: Path) -> None:
+    first = complete(Run(reference, few, 0), tmp_path / "runs", CPU, Silent())
+    assert complete(Run(reference, few, 0), tmp_path / "runs", CPU, Silent()).reused
     write_weights(tmp_path, seed=1)
-    assert Cell(reference, few, 0).state(tmp_path / "runs") == "to do"
-    second = run_cell(Cell(reference, few, 0), tmp_path / "runs", CPU, Silent())
+    assert Run(reference, few, 0).state(tmp_path / "runs") == "to do"
+    second = complete(Run(reference, few, 0), tmp_path / "runs", CPU, Silent())
     assert not second.reused and second.folder != first.folder
     assert second.result.fit_key != first.result.fit_key and second.result.score_hash != first.result.score_hash
     write_weights(tmp_path, seed=0)
-    assert run_cell(Cell(reference, few, 0), tmp_path / "runs", CPU, Silent()).result == first.result
+    assert complete(Run(reference, few, 0), tmp_path / "runs", CPU, Silent()).result == first.result
 
 
-def test_undeclared_weights_have_no_rank(reference: str, few: Material, tmp_path: Path) -> None:
+def test_undeclared_weights_have_no_rank(reference: str, few: FoldData, tmp_path: Path) -> None:
     warned: list[str] = []
 
     class Listening(Silent):
         def warning(self, text: str) -> None:
             warned.append(text)
 
-    outcome = run_cell(Cell(reference, few, 0), tmp_path / "runs", CPU, Listening())
+    outcome = complete(Run(reference, few, 0), tmp_path / "runs", CPU, Listening())
     why = outcome.result.unranked
     assert "Loaded" in why and "pattern" in why and why == outcome.result.model.unranked
     assert not outcome.result.protocol.ranked and any(why in text for text in warned)
@@ -93,12 +93,12 @@ def test_undeclared_weights_have_no_rank(reference: str, few: Material, tmp_path
         read_result(outcome.folder)
     declares = LOADING.replace("    def __init__", "    pretrained = {'pattern': 'package x 1.0'}\n    def __init__")
     (tmp_path / "loaded.py").write_text(declares)
-    declared = Cell(reference, few, 0)
+    declared = Run(reference, few, 0)
     assert declared.unranked is None and declared.fit_key != outcome.result.fit_key
 
 
 def test_the_table_and_the_leaderboard_say_so(
-    reference: str, material: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reference: str, fold_data: FoldData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "runs"
     run = ["run", "--model", reference, "--protocol", "smoke", "--output", str(output), "--tracking-uri", "none"]
@@ -112,13 +112,13 @@ def test_the_table_and_the_leaderboard_say_so(
     assert ended.value.code == 2 and not (tmp_path / "board").exists()
 
 
-def test_a_file_that_changes_while_cells_wait_is_noticed(reference: str, few: Material, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_runs_wait_is_noticed(reference: str, few: FoldData, tmp_path: Path) -> None:
     for change in (lambda: write_weights(tmp_path, seed=2), lambda: Path(reference[:-7]).write_text(LOADING + "x=1\n")):
-        cell = Cell(reference, few, 0)
-        assert cell.fit_key
+        run = Run(reference, few, 0)
+        assert run.fit_key
         change()
         with pytest.raises(InputError, match="was changed while this ran"):
-            run_cell(cell, tmp_path / "runs", CPU, Silent())
+            complete(run, tmp_path / "runs", CPU, Silent())
         assert not list(tmp_path.glob("runs/**/model.safetensors"))
 
 
@@ -131,8 +131,8 @@ def test_a_plan_finds_the_initial_state_of_a_model_once(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(keys, "initial_state", counted)
     small = Phantom(participants=20, patients=2)
-    planned = plan_cells(small, SMOKE, ["zscore", "ae3d"], {"ae3d": {"latent": 3}}, [0, 1], [0, 1, 2], Silent())
-    assert len({cell.fit_key for cell in planned}) == 12 and len(found) == 2
+    planned = plan_runs(small, SMOKE, ["zscore", "ae3d"], {"ae3d": {"latent": 3}}, [0, 1], [0, 1, 2], Silent())
+    assert len({run.fit_key for run in planned}) == 12 and len(found) == 2
 
 
 def in_a_cell(text: str) -> None:
@@ -160,25 +160,25 @@ def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("main_module")
-def test_a_model_of_a_notebook_runs_and_is_reused(few: Material, tmp_path: Path) -> None:
+def test_a_model_of_a_notebook_runs_and_is_reused(few: FoldData, tmp_path: Path) -> None:
     outcomes = []
     for factor in (0.5, 0.5, 0.25):
         in_a_cell(HELPER.format(factor))
         in_a_cell(NOTEBOOK)
-        outcomes.append(run_cell(Cell("of_identity_test", few, 0), tmp_path, CPU, Silent()))
+        outcomes.append(complete(Run("of_identity_test", few, 0), tmp_path, CPU, Silent()))
     assert [outcome.reused for outcome in outcomes] == [False, True, False]
     assert outcomes[0].result.protocol.ranked and outcomes[0].result.unranked == ""
     assert outcomes[0].result.score_hash != outcomes[2].result.score_hash
 
 
 @pytest.mark.usefixtures("main_module")
-def test_a_model_of_unknown_source_is_never_reused_or_ranked(few: Material, tmp_path: Path) -> None:
+def test_a_model_of_unknown_source_is_never_reused_or_ranked(few: FoldData, tmp_path: Path) -> None:
     exec(HELPER.format(0.5) + NOTEBOOK, vars(sys.modules["__main__"]))
-    outcomes = [run_cell(Cell("of_identity_test", few, 0), tmp_path, CPU, Silent()) for _ in range(2)]
+    outcomes = [complete(Run("of_identity_test", few, 0), tmp_path, CPU, Silent()) for _ in range(2)]
     assert [outcome.reused for outcome in outcomes] == [False, False]
     one, other = (outcome.result for outcome in outcomes)
     assert "source of of_identity_test is unknown" in one.unranked and not one.protocol.ranked
     assert one.fit_key != other.fit_key and one.score_hash == other.score_hash
     assert one.provenance.model_source == "unknown"
-    cell = Cell("of_identity_test", few, 0)
-    assert cell.fit_key == cell.fit_key != replace(cell).fit_key
+    run = Run("of_identity_test", few, 0)
+    assert run.fit_key == run.fit_key != replace(run).fit_key

@@ -1,4 +1,4 @@
-"""Cells: reused when finished, continued when killed, equal however they came about."""
+"""Runs: reused when finished, continued when killed, equal however they came about."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from uadbench.results.schema import read_result
 from uadbench.results.scores import read_scores, score_hash
 from uadbench.runs import keys
 from uadbench.runs.fit import ANEW
-from uadbench.runs.fold_data import Selection, plan_material
-from uadbench.runs.keys import Cell
-from uadbench.runs.run import forget, run_cell
+from uadbench.runs.fold_data import Selection, plan_fold
+from uadbench.runs.keys import Run
+from uadbench.runs.run import complete, forget
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.testset import Draws, SimulatedCases
 
@@ -57,14 +57,14 @@ def test_a_run_leaves_what_it_should(trained) -> None:
     assert outcome.folder.is_relative_to(output / "phantom" / "smoke" / "vae3d")
 
 
-def test_a_result_tells_who_there_was(trained, material) -> None:
+def test_a_result_tells_who_there_was(trained, fold_data) -> None:
     card = trained[0].result.cohort
-    assert (card.name, card.version, card.public) == ("phantom", material.cohort.version, True)
+    assert (card.name, card.version, card.public) == ("phantom", fold_data.cohort.version, True)
     assert (card.tested_on, card.tested_version) == (None, None)
-    assert (card.healthy, card.ill, card.origin, card.split) == (["CN"], ["AD"], "protocol", material.split.digest)
+    assert (card.healthy, card.ill, card.origin, card.split) == (["CN"], ["AD"], "protocol", fold_data.split.digest)
     assert (card.train, card.validation, card.test, card.patients) == (24, 12, 8, 12)
     assert card.shared_images == 0 and trained[0].result.protocol.intensity == "suvr"
-    healthy = material.rows["test"]
+    healthy = fold_data.rows["test"]
     found = {stratum.value: stratum.participants for stratum in trained[0].result.strata}
     assert found == healthy["site"].value_counts().to_dict()
     assert {stratum.by for stratum in trained[0].result.strata} == {"site"}, "the phantom has no scanners"
@@ -78,13 +78,13 @@ class Elsewhere(Phantom):
 
 def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = Phantom(participants=20, patients=2), Elsewhere(seed=7, participants=20, patients=2)
-    own = plan_material(here, SMOKE, 0)
-    other = plan_material(here, SMOKE, 0, selection=Selection(test_cohort=there))
-    first, second = (Cell("ae3d", each, 0) for each in (own, other))
+    own = plan_fold(here, SMOKE, 0)
+    other = plan_fold(here, SMOKE, 0, selection=Selection(test_cohort=there))
+    first, second = (Run("ae3d", each, 0) for each in (own, other))
     assert first.fit_key == second.fit_key and first.eval_key != second.eval_key
-    before = run_cell(first, tmp_path, CPU, Silent())
+    before = complete(first, tmp_path, CPU, Silent())
     assert second.state(tmp_path) == "to do"
-    after = run_cell(second, tmp_path, CPU, Silent())
+    after = complete(second, tmp_path, CPU, Silent())
     assert after.folder.relative_to(tmp_path).parts[0] == f"{before.folder.relative_to(tmp_path).parts[0]}--" + (
         "phantom-seed-7-participants-20-patients-2"
     )
@@ -94,43 +94,43 @@ def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path, monkeypatch
     assert (card.name, card.tested_on, card.tested_version) == (here.name, there.name, there.version)
     assert not card.public and before.result.cohort.public and card.origin == "scaled"
     assert after.result.score_hash != before.result.score_hash
-    anew = run_cell(second, tmp_path, CPU, Silent(), fresh=True)
+    anew = complete(second, tmp_path, CPU, Silent(), fresh=True)
     assert anew.result.score_hash == after.result.score_hash
     assert (after.folder / "curve.json").read_bytes() != (before.folder / "curve.json").read_bytes(), "trained anew"
     forget(second, tmp_path)
     monkeypatch.setattr("uadbench.runs.fit.train", None)
     (after.folder / ANEW).unlink()
-    assert not run_cell(second, tmp_path, CPU, Silent()).reused, "takes the weights again"
+    assert not complete(second, tmp_path, CPU, Silent()).reused, "takes the weights again"
 
 
-def test_a_finished_cell_is_not_run_again(trained, material) -> None:
+def test_a_finished_run_is_not_run_again(trained, fold_data) -> None:
     outcome, output = trained
     before = (outcome.folder / "result.json").stat().st_mtime_ns
-    again = run_cell(Cell("vae3d", material, 0), output, CPU, Silent())
+    again = complete(Run("vae3d", fold_data, 0), output, CPU, Silent())
     assert again.reused
     assert again.result == outcome.result
     assert (outcome.folder / "result.json").stat().st_mtime_ns == before
 
 
-def test_fresh_gives_equal_scores(trained, material, tmp_path: Path) -> None:
+def test_fresh_gives_equal_scores(trained, fold_data, tmp_path: Path) -> None:
     outcome, _ = trained
-    again = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
-    twice = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent(), fresh=True)
+    again = complete(Run("vae3d", fold_data, 0), tmp_path, CPU, Silent())
+    twice = complete(Run("vae3d", fold_data, 0), tmp_path, CPU, Silent(), fresh=True)
     assert not twice.reused and not (twice.folder / ANEW).exists()
     assert again.result.score_hash == twice.result.score_hash == outcome.result.score_hash
 
 
 def test_a_new_metric_evaluates_again_and_never_trains_again(
-    trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome, _ = trained
-    first = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+    first = complete(Run("vae3d", fold_data, 0), tmp_path, CPU, Silent())
     weights = (first.folder / WEIGHTS).stat().st_mtime_ns
     revisions = {**evaluator.REVISIONS, "localisation": 99}
     monkeypatch.setattr(keys, "REVISIONS", revisions)
-    cell = Cell("vae3d", material, 0)
-    assert cell.state(tmp_path) == "trained"
-    second = run_cell(cell, tmp_path, CPU, Silent())
+    run = Run("vae3d", fold_data, 0)
+    assert run.state(tmp_path) == "trained"
+    second = complete(run, tmp_path, CPU, Silent())
     assert not second.reused
     assert (second.folder / WEIGHTS).stat().st_mtime_ns == weights
     assert second.result.eval_key != outcome.result.eval_key
@@ -139,7 +139,7 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
 
 @pytest.mark.parametrize(("step", "of"), [("score_scan", 8), ("score_patient", 12)])
 def test_an_evaluation_continues_scan_by_scan(
-    step: str, of: int, trained, material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, of: int, trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome, _ = trained
     monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
@@ -154,35 +154,35 @@ def test_an_evaluation_continues_scan_by_scan(
 
     monkeypatch.setattr(evaluator.Evaluator, step, dies)
     with pytest.raises(KeyboardInterrupt):
-        run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
-    resumed = run_cell(Cell("vae3d", material, 0), tmp_path, CPU, Silent())
+        complete(Run("vae3d", fold_data, 0), tmp_path, CPU, Silent())
+    resumed = complete(Run("vae3d", fold_data, 0), tmp_path, CPU, Silent())
     assert len(asked) == 4 + of - 3
     assert resumed.result.score_hash == outcome.result.score_hash
     assert not list(resumed.folder.glob("evaluation/**/*.parquet"))
 
 
-def test_metrics_change_with_the_protocol_but_weights_need_not(material) -> None:
-    wider = material.protocol.standard_map.model_copy(update={"fwhm_mm": 16.0})
-    other = material.protocol.model_copy(update={"standard_map": wider})
-    cell, changed = Cell("vae3d", material, 0), Cell("vae3d", replace(material, protocol=other), 0)
-    assert cell.fit_key == changed.fit_key
-    assert cell.eval_key != changed.eval_key
+def test_metrics_change_with_the_protocol_but_weights_need_not(fold_data) -> None:
+    wider = fold_data.protocol.standard_map.model_copy(update={"fwhm_mm": 16.0})
+    other = fold_data.protocol.model_copy(update={"standard_map": wider})
+    run, changed = Run("vae3d", fold_data, 0), Run("vae3d", replace(fold_data, protocol=other), 0)
+    assert run.fit_key == changed.fit_key
+    assert run.eval_key != changed.eval_key
 
 
-def test_the_protocol_lies_in_the_run_folder_as_it_was(material, tmp_path: Path) -> None:
+def test_the_protocol_lies_in_the_run_folder_as_it_was(fold_data, tmp_path: Path) -> None:
     changed = load_protocol("smoke", {"testsets.severities": "[0.2, 0.3]"})
-    outcome = run_cell(Cell("mean", replace(material, protocol=changed), 0), tmp_path, CPU, Silent())
+    outcome = complete(Run("mean", replace(fold_data, protocol=changed), 0), tmp_path, CPU, Silent())
     assert stored_protocol(outcome.folder, "smoke") == changed != SMOKE
 
 
-def test_a_changed_protocol_keeps_apart(material, tmp_path: Path) -> None:
-    split = material.protocol.split.model_copy(update={"test": 5})
-    other = replace(material, protocol=material.protocol.model_copy(update={"split": split}))
-    folders = {Cell("mean", m, 0).folder(tmp_path).parent.parent.name for m in (material, other)}
+def test_a_changed_protocol_keeps_apart(fold_data, tmp_path: Path) -> None:
+    split = fold_data.protocol.split.model_copy(update={"test": 5})
+    other = replace(fold_data, protocol=fold_data.protocol.model_copy(update={"split": split}))
+    folders = {Run("mean", m, 0).folder(tmp_path).parent.parent.name for m in (fold_data, other)}
     assert folders == {"smoke", f"smoke-{other.protocol.hash[:8]}"}
 
 
-def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_models_code_is_part_of_the_key(tmp_path: Path, fold_data, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own file, and the files beside it that it imports, directly or not, as they were when they were loaded."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "deepest_layers.py").write_text("GAIN = 1.0\n")
@@ -194,20 +194,20 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, material, monkeypatch:
         "    def reconstruct(self, batch):\n"
         "        return gain() * batch.images\n"
     )
-    keys = [Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key]
+    keys = [Run(f"{tmp_path}/net.py:Net", fold_data, 0).fit_key]
     for file in ("deepest_layers.py", "some_layers.py", "net.py"):
         with (tmp_path / file).open("a") as handle:
             handle.write("CHANGED = True\n")
-        if file != "net.py":  # which is loaded anew for each cell
-            assert Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key == keys[-1], "the code that runs is the old one"
+        if file != "net.py":  # which is loaded anew for each run
+            assert Run(f"{tmp_path}/net.py:Net", fold_data, 0).fit_key == keys[-1], "the code that runs is the old one"
         for loaded in ("deepest_layers", "some_layers"):
             monkeypatch.delitem(sys.modules, loaded)
-        keys.append(Cell(f"{tmp_path}/net.py:Net", material, 0).fit_key)
+        keys.append(Run(f"{tmp_path}/net.py:Net", fold_data, 0).fit_key)
     assert len(set(keys)) == 4
 
 
 @pytest.mark.parametrize("moment", ["training.safetensors", "000000.parquet"])
-def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, material) -> None:
+def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, fold_data) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""
     code = (
         "from uadbench.runs import keys\n"
@@ -224,22 +224,22 @@ def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, mate
     resumed = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
     assert "continues after" in resumed.stderr
     (found,) = tmp_path.glob("**/result.json")
-    protocol = material.protocol.model_copy(
-        update={"training": material.protocol.training.model_copy(update={"epochs": 30})}
+    protocol = fold_data.protocol.model_copy(
+        update={"training": fold_data.protocol.training.model_copy(update={"epochs": 30})}
     )
-    undisturbed = run_cell(
-        Cell("ae3d", replace(material, protocol=protocol), 0), tmp_path / "undisturbed", CPU, Silent()
+    undisturbed = complete(
+        Run("ae3d", replace(fold_data, protocol=protocol), 0), tmp_path / "undisturbed", CPU, Silent()
     )
     assert read_result(found).score_hash == undisturbed.result.score_hash
 
 
-def test_what_was_drawn_is_replayed_from_the_run_folder(trained, material) -> None:
+def test_what_was_drawn_is_replayed_from_the_run_folder(trained, fold_data) -> None:
     outcome, _ = trained
     stored = json.loads((outcome.folder / "draws.json").read_text(encoding="utf-8"))
-    assert [(s["participant_id"], s["session_id"]) for s in stored] == [scan.key for scan in material.cases.scans]
-    scan, scores = material.cases.scans[3], read_scores(outcome.folder)
-    replayed = list(SimulatedCases(material.protocol, [scan]).cases(scan, Draws.from_json(stored[3])))
-    assert all(np.array_equal(a.altered, b.altered) for a, b in zip(replayed, material.cases.cases(scan), strict=True))
+    assert [(s["participant_id"], s["session_id"]) for s in stored] == [scan.key for scan in fold_data.cases.scans]
+    scan, scores = fold_data.cases.scans[3], read_scores(outcome.folder)
+    replayed = list(SimulatedCases(fold_data.protocol, [scan]).cases(scan, Draws.from_json(stored[3])))
+    assert all(np.array_equal(a.altered, b.altered) for a, b in zip(replayed, fold_data.cases.cases(scan), strict=True))
     own = scores[(scores["participant_id"] == scan.participant) & (scores["anomaly"] == "varied")]
     varied = [case for case in replayed if case.anomaly == "varied"]
     assert own["severity"].tolist() == [case.severity for case in varied]

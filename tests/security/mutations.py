@@ -110,13 +110,13 @@ def extremes(dtype: Any) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def tables(draw: st.DrawFn, sound: str) -> bytes:
-    """A table with other cells, rows and columns, or damaged."""
+    """A table with other runs, rows and columns, or damaged."""
     rows = [line.split("\t") for line in sound.splitlines()]
     for _ in range(draw(st.integers(0, 4))):
         row = draw(st.sampled_from(rows))
         place = draw(st.integers(0, max(len(row) - 1, 0)))
-        kind = draw(st.sampled_from(["cell", "cell", "more", "less", "again"]))
-        if kind == "cell" and row:
+        kind = draw(st.sampled_from(["run", "run", "more", "less", "again"]))
+        if kind == "run" and row:
             row[place] = draw(
                 st.sampled_from(TEXTS + SPELLED) | st.text(max_size=6) | st.sampled_from(rows[0] + rows[-1])
             )

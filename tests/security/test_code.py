@@ -13,7 +13,7 @@ from safetensors.torch import save, save_file
 from tests.security import hostile
 from tests.security.limits import measured
 from uadbench.errors import InputError
-from uadbench.exchange.manifest import manifest_of, material_of
+from uadbench.exchange.manifest import fold_data_of, manifest_of
 from uadbench.leaderboard.entries import read_untrusted
 from uadbench.models.checkpoint import load_weights
 from uadbench.models.vae3d import VAE3D
@@ -33,11 +33,11 @@ def code(tmp_path: Path) -> Path:
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_cohort_of_an_export_is_no_code(code: Path, material, tmp_path: Path) -> None:
-    manifest = manifest_of(material, "phantom", ".nii.gz")
+def test_the_cohort_of_an_export_is_no_code(code: Path, fold_data, tmp_path: Path) -> None:
+    manifest = manifest_of(fold_data, "phantom", ".nii.gz")
     told = manifest.cohort.model_copy(update={"reference": f"{code}:Evil"})
     with pytest.raises(InputError, match=r"is code in a file; where you trust it, give --cohort"):
-        material_of(tmp_path, manifest.model_copy(update={"cohort": told}), None, Silent())
+        fold_data_of(tmp_path, manifest.model_copy(update={"cohort": told}), None, Silent())
 
 
 def test_options_of_a_run_folder_are_no_code(code: Path, tmp_path: Path) -> None:

@@ -289,8 +289,8 @@ def test_clinicadls_split(part: str, folder: Path) -> None:
 # --- the exchange, and weights
 
 
-def test_manifest(material, folder: Path) -> None:
-    made = manifest_of(material, "phantom", ".nii.gz").model_copy(update={"files": {"test/a.nii.gz": "0" * 64}})
+def test_manifest(fold_data, folder: Path) -> None:
+    made = manifest_of(fold_data, "phantom", ".nii.gz").model_copy(update={"files": {"test/a.nii.gz": "0" * 64}})
     sound = made.model_dump(mode="json")
 
     @bounded

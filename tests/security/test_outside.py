@@ -23,7 +23,7 @@ from uadbench.errors import InputError
 from uadbench.exchange.answers import find_answers
 from uadbench.exchange.export import export_testset
 from uadbench.exchange.manifest import manifest_of, write_manifest
-from uadbench.exchange.scoring import answered_cell
+from uadbench.exchange.scoring import answered_run
 from uadbench.leaderboard import committing
 from uadbench.leaderboard.entries import RESULTS, place
 from uadbench.report.exhibits import exhibits
@@ -160,18 +160,18 @@ def test_a_cohort_is_exported_through_no_link(tmp_path: Path, outside: Path) -> 
 
 
 @pytest.fixture
-def export(material, tmp_path: Path) -> Path:
+def export(fold_data, tmp_path: Path) -> Path:
     """The folder of an export that was begun by somebody else."""
     folder = tmp_path / "export"
-    write_manifest(manifest_of(material, "phantom", ".nii.gz"), folder)
+    write_manifest(manifest_of(fold_data, "phantom", ".nii.gz"), folder)
     return folder
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_an_export_is_completed_through_no_link(part: str, material, export: Path, outside: Path) -> None:
+def test_an_export_is_completed_through_no_link(part: str, fold_data, export: Path, outside: Path) -> None:
     (export / part).symlink_to(outside)
     with nothing_changes(export.parent, but=export), pytest.raises(InputError, match=f"{part}: leads out of"):
-        export_testset(material, manifest_of(material, "phantom", ".nii.gz"), export, Silent())
+        export_testset(fold_data, manifest_of(fold_data, "phantom", ".nii.gz"), export, Silent())
 
 
 def test_a_manifest_does_not_decide_what_is_read_or_written(export: Path, outside: Path) -> None:
@@ -180,16 +180,16 @@ def test_a_manifest_does_not_decide_what_is_read_or_written(export: Path, outsid
     (export / "manifest.json").write_text(json.dumps(told))
     scan(export / "maps" / "x.nii.gz")
     with nothing_changes(export.parent, but=export), pytest.raises(InputError, match="belong to no") as refused:
-        answered_cell(export, "tool", Silent())
+        answered_run(export, "tool", Silent())
     assert str(refused.value).isprintable()
 
 
-def test_an_answer_may_be_a_link_and_is_only_read(material, outside: Path, tmp_path: Path) -> None:
+def test_an_answer_may_be_a_link_and_is_only_read(fold_data, outside: Path, tmp_path: Path) -> None:
     scan(outside / "a.nii.gz")
     (tmp_path / "export" / "maps").mkdir(parents=True)
     (tmp_path / "export" / "maps" / "a.nii.gz").symlink_to(outside / "a.nii.gz")
     with nothing_changes(tmp_path, but=tmp_path / "export"):
-        answers = find_answers(tmp_path / "export", ["a"], material.protocol.lattice, ".nii.gz")
+        answers = find_answers(tmp_path / "export", ["a"], fold_data.protocol.lattice, ".nii.gz")
         with pytest.raises(InputError, match="has 23 x 28 x 23 voxels"):
             answers.check(Silent())
 
@@ -198,8 +198,8 @@ def test_an_answer_may_be_a_link_and_is_only_read(material, outside: Path, tmp_p
 
 
 @pytest.fixture(scope="module")
-def run(material, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_folder("mean", material, tmp_path_factory)
+def run(fold_data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder("mean", fold_data, tmp_path_factory)
 
 
 @pytest.fixture

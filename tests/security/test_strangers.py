@@ -76,14 +76,14 @@ def shown(line: str, *folders: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(material, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_folder("mean", material, tmp_path_factory)
+def run(fold_data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder("mean", fold_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def other(material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other(fold_data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of another model."""
-    return run_folder("zscore", material, tmp_path_factory)
+    return run_folder("zscore", fold_data, tmp_path_factory)
 
 
 @pytest.fixture
@@ -288,13 +288,13 @@ READERS = ("compare", "check", "report", "share", "track", "add", "build", "veri
 
 
 @pytest.fixture
-def commands(other: Path, material, tmp_path: Path, tmp_path_factory) -> Callable[[str, Path], list[str | Path]]:
+def commands(other: Path, fold_data, tmp_path: Path, tmp_path_factory) -> Callable[[str, Path], list[str | Path]]:
     """Every command that reads a result, by its name."""
 
     def of(command: str, folder: Path) -> list[str | Path]:
         root = tmp_path / "leaderboard"
         if command in ("build", "verify"):
-            shutil.copytree(committed_folder(material, tmp_path_factory), root)
+            shutil.copytree(committed_folder(fold_data, tmp_path_factory), root)
             (entry,) = (root / "results").rglob("mean/*.json")
             for name, there in ((RESULT, entry), (SCORES, entry.with_suffix(".parquet"))):
                 there.unlink()
@@ -502,7 +502,7 @@ def test_a_report_holds_no_code_and_no_formula(given: Path, call: Call, outcome)
     assert code == 0 and "fast" in page, err
     assert "\x1b" not in page and "\u202e" not in page and "<b>fast" not in page
     files = list((given / "report" / "tables").glob("*.csv"))
-    cells = [cell for file in files for row in csv.reader(file.read_text().splitlines()) for cell in row]
-    assert any("HYPERLINK" in cell for cell in cells)
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))]
+    runs = [run for file in files for row in csv.reader(file.read_text().splitlines()) for run in row]
+    assert any("HYPERLINK" in run for run in runs)
+    assert not [run for run in runs if run.startswith(("=", "+", "@", "\t"))]
     outcome("codes are shown as ?, the formula as text")

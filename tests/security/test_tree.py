@@ -30,7 +30,7 @@ METHODS = {"extractall", "read_pickle", "to_pickle", "exec_module", "create_subp
 ALLOWED = {
     ("uadbench/registry.py", "exec_module"): "a plugin in a file, which the user names: plugins are code, and trusted",
     ("tests/models/test_weights_file.py", "exec"): "the line that users are told to convert a pickle with",
-    ("tests/runs/test_identity.py", "exec"): "the cells of a notebook, as a kernel runs them",
+    ("tests/runs/test_identity.py", "exec"): "the runs of a notebook, as a kernel runs them",
     ("tests/runs/test_identity.py", "compile"): "the same",
     ("tests/models/test_source.py", "exec"): "a class whose source nobody can find",
     ("tests/faults/processes.py", "exec"): "what a test does to the process that it is about to kill",

@@ -12,7 +12,7 @@ import pytest
 from uadbench.cohorts.io.export import export_caps
 from uadbench.cohorts.phantom import Phantom
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.fold_data import TESTING, TRAINING, Selection, plan_material
+from uadbench.runs.fold_data import TESTING, TRAINING, Selection, plan_fold
 from uadbench.runtime.progress import Silent
 from uadbench.simulation import blobs, varied
 from uadbench.simulation.files import simulate
@@ -23,18 +23,18 @@ SEVERITIES = (0.3, 0.5)
 
 
 @pytest.fixture(scope="module")
-def made(material) -> list[Case]:
+def made(fold_data) -> list[Case]:
     """The cases of the first scan."""
-    return list(material.cases.cases(material.cases.scans[0]))
+    return list(fold_data.cases.cases(fold_data.cases.scans[0]))
 
 
 def bits(case: Case) -> tuple[bytes, bytes, str, float]:
     return case.altered.tobytes(), case.truth.tobytes(), case.anomaly, case.severity
 
 
-def test_cases_come_in_their_order(material, made: list[Case]) -> None:
-    names = [(anomaly, severity) for anomaly in material.protocol.testsets.anomalies for severity in SEVERITIES]
-    drawn = [variation.severity for variation in material.cases.draws(material.cases.scans[0]).variations]
+def test_cases_come_in_their_order(fold_data, made: list[Case]) -> None:
+    names = [(anomaly, severity) for anomaly in fold_data.protocol.testsets.anomalies for severity in SEVERITIES]
+    drawn = [variation.severity for variation in fold_data.cases.draws(fold_data.cases.scans[0]).variations]
     names += [("unseen", severity) for severity in SEVERITIES]
     names += [("varied", severity) for severity in drawn]
     names += [("hyper", 0.3)]
@@ -43,8 +43,8 @@ def test_cases_come_in_their_order(material, made: list[Case]) -> None:
     assert len(set(drawn)) == 2
 
 
-def test_cases_are_what_they_say(material, made: list[Case]) -> None:
-    cases, scan = material.cases, material.cases.scans[0]
+def test_cases_are_what_they_say(fold_data, made: list[Case]) -> None:
+    cases, scan = fold_data.cases, fold_data.cases.scans[0]
     for case in made:
         np.testing.assert_allclose(case.altered, scan.data * (1 - case.reduction), atol=1e-6)
         untouched = case.reduction == 0
@@ -60,7 +60,7 @@ def test_cases_are_what_they_say(material, made: list[Case]) -> None:
         assert (case.truth != np.where(cases.brain, expected, -1)).mean() < 1e-4, "up to rounding at the two levels"
 
 
-def test_unseen_and_hyper_share_their_truth(material, made: list[Case]) -> None:
+def test_unseen_and_hyper_share_their_truth(fold_data, made: list[Case]) -> None:
     blob = [case for case in made if case.anomaly in ("unseen", "hyper")]
     assert len(blob) == 3 and len({id(case.truth) for case in blob}) == 1
     assert np.array_equal(blob[0].reduction, -blob[2].reduction)  # both at 30 %
@@ -70,9 +70,9 @@ def test_unseen_and_hyper_share_their_truth(material, made: list[Case]) -> None:
         assert case.truth is following.truth, "a dementia's truth is one object, too"
 
 
-def test_hyper_raises_uptake(material, made: list[Case]) -> None:
+def test_hyper_raises_uptake(fold_data, made: list[Case]) -> None:
     hyper = made[-1]
-    healthy = material.cases.scans[0].data
+    healthy = fold_data.cases.scans[0].data
     assert (hyper.altered >= healthy).all()
     inside = hyper.truth == 1
     assert (healthy[inside] > 0).all() and (hyper.altered[inside] > healthy[inside]).all()
@@ -81,17 +81,17 @@ def test_hyper_raises_uptake(material, made: list[Case]) -> None:
         assert (case.altered <= healthy).all() and (case.altered[case.truth == 1] < healthy[case.truth == 1]).all()
 
 
-def test_the_altered_scan_keeps_the_healthy_scale(material) -> None:
+def test_the_altered_scan_keeps_the_healthy_scale(fold_data) -> None:
     """Min-max scaling of the altered scan itself would betray it wherever the maximum lies in the mask."""
-    minmax = SimulatedCases(load_protocol("smoke", {"intensity.kind": "'minmax'"}), material.cases.scans)
+    minmax = SimulatedCases(load_protocol("smoke", {"intensity.kind": "'minmax'"}), fold_data.cases.scans)
     scan = minmax.scans[0]
     for case in minmax.cases(scan):
         assert case.intensity.offset == scan.extent[0]
         assert case.intensity.scale == scan.extent[1] - scan.extent[0]
 
 
-def test_stored_draws_give_the_same_cases(material, made: list[Case]) -> None:
-    cases, scan = material.cases, material.cases.scans[0]
+def test_stored_draws_give_the_same_cases(fold_data, made: list[Case]) -> None:
+    cases, scan = fold_data.cases, fold_data.cases.scans[0]
     drawn = cases.draws(scan)
     stored = json.loads(json.dumps(drawn.to_json()))
     again = Draws.from_json(stored)
@@ -99,7 +99,7 @@ def test_stored_draws_give_the_same_cases(material, made: list[Case]) -> None:
     assert again.to_json() == drawn.to_json()
     blobs._hard.cache_clear()
     varied._soft.cache_clear()
-    fresh = SimulatedCases(material.protocol, [scan])
+    fresh = SimulatedCases(fold_data.protocol, [scan])
     assert [bits(case) for case in fresh.cases(scan, draws=again)] == [bits(case) for case in made]
     other = [bits(case) for case in fresh.cases(scan, draws=cases.draws(cases.scans[1]))]
     differ = [mine != theirs for mine, theirs in zip((bits(case) for case in made), other, strict=True)]
@@ -110,18 +110,18 @@ def test_stored_draws_give_the_same_cases(material, made: list[Case]) -> None:
     ("key", "value", "error"),
     [("unseen", None, KeyError), ("varied", None, KeyError), ("unseen", {"centre": [0], "axes": [1]}, TypeError)],
 )
-def test_stored_draws_that_do_not_fit_are_an_error(material, key: str, value, error: type[Exception]) -> None:
-    stored = material.cases.draws(material.cases.scans[0]).to_json()
+def test_stored_draws_that_do_not_fit_are_an_error(fold_data, key: str, value, error: type[Exception]) -> None:
+    stored = fold_data.cases.draws(fold_data.cases.scans[0]).to_json()
     changed = {name: content for name, content in stored.items() if name != key}
     with pytest.raises(error):
         Draws.from_json(changed if value is None else {**changed, key: value})
 
 
-def test_draws_follow_participant_session_and_seed_alone(material) -> None:
-    cases, scan = material.cases, material.cases.scans[0]
+def test_draws_follow_participant_session_and_seed_alone(fold_data) -> None:
+    cases, scan = fold_data.cases, fold_data.cases.scans[0]
     drawn = cases.draws(scan)
     for other in (replace(scan, participant="sub-other"), replace(scan, session="ses-M012")):
-        found = SimulatedCases(material.protocol, [other]).draws(other)
+        found = SimulatedCases(fold_data.protocol, [other]).draws(other)
         assert found.blob != drawn.blob and not set(found.variations) & set(drawn.variations)
     changes = {
         "testsets.severities": "[0.1, 0.3]",
@@ -130,7 +130,7 @@ def test_draws_follow_participant_session_and_seed_alone(material) -> None:
         "testsets.sigma_mm": "4.0",
         "detection.top": "0.05",
     }
-    backwards = SimulatedCases(load_protocol("smoke", changes), material.cases.scans[::-1])
+    backwards = SimulatedCases(load_protocol("smoke", changes), fold_data.cases.scans[::-1])
     assert [backwards.draws(s) for s in (cases.scans[1], scan)] == [cases.draws(cases.scans[1]), drawn]
     more = SimulatedCases(load_protocol("smoke", {"testsets.varied.draws": "3"}), [scan]).draws(scan)
     assert more.blob == drawn.blob and more.variations[:2] == drawn.variations and len(more.variations) == 3
@@ -138,22 +138,22 @@ def test_draws_follow_participant_session_and_seed_alone(material) -> None:
     assert reseeded.blob != drawn.blob and not set(reseeded.variations) & set(drawn.variations)
 
 
-def test_everybody_has_draws_of_his_own(material) -> None:
-    drawn = [material.cases.draws(scan) for scan in material.cases.scans]
+def test_everybody_has_draws_of_his_own(fold_data) -> None:
+    drawn = [fold_data.cases.draws(scan) for scan in fold_data.cases.scans]
     assert len({draws.blob for draws in drawn}) == len(drawn) == 8
     assert len({variation for draws in drawn for variation in draws.variations}) == 2 * len(drawn)
 
 
-def test_the_fingerprint_follows_what_matters(material) -> None:
-    recipe = material.testset_recipe
-    assert recipe == plan_material(material.cohort, material.protocol, 0, Silent()).testset_recipe
-    assert recipe == plan_material(material.cohort, material.protocol, 1, Silent()).testset_recipe
-    assert recipe != plan_material(Phantom(seed=7), material.protocol, 0, Silent()).testset_recipe
+def test_the_fingerprint_follows_what_matters(fold_data) -> None:
+    recipe = fold_data.testset_recipe
+    assert recipe == plan_fold(fold_data.cohort, fold_data.protocol, 0, Silent()).testset_recipe
+    assert recipe == plan_fold(fold_data.cohort, fold_data.protocol, 1, Silent()).testset_recipe
+    assert recipe != plan_fold(Phantom(seed=7), fold_data.protocol, 0, Silent()).testset_recipe
     for part in ("test", "patients"):
-        fewer = {**material.rows, part: material.rows[part][1:]}
-        assert recipe != replace(material, rows=fewer).testset_recipe
-    fewer = {**material.rows, "train": material.rows["train"][1:]}
-    assert recipe == replace(material, rows=fewer).testset_recipe
+        fewer = {**fold_data.rows, part: fold_data.rows[part][1:]}
+        assert recipe != replace(fold_data, rows=fewer).testset_recipe
+    fewer = {**fold_data.rows, "train": fold_data.rows["train"][1:]}
+    assert recipe == replace(fold_data, rows=fewer).testset_recipe
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_the_fingerprint_follows_what_matters(material) -> None:
         ("detection.top", "0.02", False),
     ],
 )
-def test_the_fingerprint_follows_the_protocol_where_it_matters(material, key: str, value: str, changed: bool) -> None:
+def test_the_fingerprint_follows_the_protocol_where_it_matters(fold_data, key: str, value: str, changed: bool) -> None:
     protocol = load_protocol("smoke", {key: value})
-    assert (material.testset_recipe != replace(material, protocol=protocol).testset_recipe) == changed
+    assert (fold_data.testset_recipe != replace(fold_data, protocol=protocol).testset_recipe) == changed
 
 
-def test_the_sketch_is_of_the_cases_themselves(material, made: list[Case]) -> None:
-    sketch = material.cases.sketch
-    anomalies = {*material.protocol.testsets.anomalies, "unseen", "varied"}
+def test_the_sketch_is_of_the_cases_themselves(fold_data, made: list[Case]) -> None:
+    sketch = fold_data.cases.sketch
+    anomalies = {*fold_data.protocol.testsets.anomalies, "unseen", "varied"}
     for anomaly in anomalies:
         assert sketch[f"{anomaly}.truth_voxels"] > 0
         assert 0.5 < sketch[f"{anomaly}.effective_reduction"] <= 1
@@ -184,7 +184,7 @@ def test_the_sketch_is_of_the_cases_themselves(material, made: list[Case]) -> No
     ad = made[0]
     assert sketch["ad.truth_voxels"] == (ad.truth == 1).sum()
     assert sketch["ad.effective_reduction"] == pytest.approx(ad.effective_reduction / ad.severity, rel=1e-4)
-    every = [case for scan in material.cases.scans for case in material.cases.cases(scan) if case.anomaly == "varied"]
+    every = [case for scan in fold_data.cases.scans for case in fold_data.cases.cases(scan) if case.anomaly == "varied"]
     voxels = np.mean([(case.truth == 1).sum() for case in every])
     assert sketch["varied.truth_voxels"] == pytest.approx(voxels, rel=1e-5)
     effective = np.mean([case.effective_reduction / case.severity for case in every])
@@ -195,16 +195,16 @@ def test_the_sketch_is_of_the_cases_themselves(material, made: list[Case]) -> No
 
 
 @pytest.fixture(scope="module")
-def altered_tree(material, tmp_path_factory) -> Path:
+def altered_tree(fold_data, tmp_path_factory) -> Path:
     """The first test participant's scan with Alzheimer's disease at 30 and 50 %, as `uadbench simulate` writes it."""
     folder = tmp_path_factory.mktemp("altered")
-    export_caps(material.cohort, material.rows["test"][:1], folder / "caps", Silent())
+    export_caps(fold_data.cohort, fold_data.rows["test"][:1], folder / "caps", Silent())
     simulate(folder / "caps", ["ad"], [0.3, 0.5], folder / "simulated", Silent())
     return folder / "simulated"
 
 
-def test_given_scans_are_test_sets_of_their_own(material, made: list[Case], altered_tree: Path) -> None:
-    there = plan_material(material.cohort, material.protocol, 0, selection=Selection(simulated=altered_tree))
+def test_given_scans_are_test_sets_of_their_own(fold_data, made: list[Case], altered_tree: Path) -> None:
+    there = plan_fold(fold_data.cohort, fold_data.protocol, 0, selection=Selection(simulated=altered_tree))
     first, second = there.cases.scans[:2]
     cases = list(there.cases.cases(first))
     assert [bits(case) for case in cases[: len(made)]] == [bits(case) for case in made]
@@ -213,7 +213,7 @@ def test_given_scans_are_test_sets_of_their_own(material, made: list[Case], alte
     assert not is_dementia("given-ad") and is_dementia("ad")
     for case, own in zip(given, made[:2], strict=True):
         assert (own.anomaly, own.severity) == ("ad", case.severity)
-        inside = material.cases.brain
+        inside = fold_data.cases.brain
         assert np.abs(case.reduction - own.reduction)[inside].mean() < 0.01
         np.testing.assert_allclose(case.altered[inside], own.altered[inside], atol=0.05)
         assert (case.truth == own.truth).mean() > 0.98
@@ -222,8 +222,10 @@ def test_given_scans_are_test_sets_of_their_own(material, made: list[Case], alte
     assert len(list(there.cases.cases(second))) == len(made), "nobody has altered the other scans"
 
 
-def test_given_scans_are_part_of_the_fingerprint(material, altered_tree: Path) -> None:
-    there = plan_material(material.cohort, material.protocol, 0, selection=Selection(simulated=altered_tree))
-    assert there.testset_recipe != material.testset_recipe
-    assert there.content(TESTING) != material.content(TESTING) and there.content(TRAINING) == material.content(TRAINING)
-    assert there.cases.sketch == material.cases.sketch
+def test_given_scans_are_part_of_the_fingerprint(fold_data, altered_tree: Path) -> None:
+    there = plan_fold(fold_data.cohort, fold_data.protocol, 0, selection=Selection(simulated=altered_tree))
+    assert there.testset_recipe != fold_data.testset_recipe
+    assert there.content(TESTING) != fold_data.content(TESTING) and there.content(TRAINING) == fold_data.content(
+        TRAINING
+    )
+    assert there.cases.sketch == fold_data.cases.sketch

@@ -33,7 +33,7 @@ def print_changes(result: Result, baselines: int, found: Sequence[Change]) -> No
     table = Fitted(Column("metric", "prose"), "baseline", "result", "tolerance", Column("verdict", "name"))
     for change in moved:
         style = {"worse": "red", "gone": "red", "better": "green"}.get(change.verdict, "")
-        table.add_row(*_cells(change), style=style)
+        table.add_row(*_runs(change), style=style)
     console.print(table)
 
 
@@ -47,11 +47,11 @@ def markdown_table(result: Result, baselines: int, found: Sequence[Change]) -> s
     ]
     lines.append("|---|---|---|---|---|")
     for change in sorted(found, key=lambda change: order.index(change.verdict)):
-        lines.append(f"| {' | '.join(map(in_markdown, _cells(change)))} |")
+        lines.append(f"| {' | '.join(map(in_markdown, _runs(change)))} |")
     return "\n".join(lines)
 
 
-def _cells(change: Change) -> list[str]:
+def _runs(change: Change) -> list[str]:
     arrow = "" if change.higher_is_better else " (lower is better)"
     numbers = (change.baseline, change.result, change.tolerance)
     return [change.metric + arrow, *("n/a" if n is None else f"{n:.4g}" for n in numbers), change.verdict]

@@ -167,10 +167,10 @@ def _use_of(folder: Path) -> str:
     """What can be done with an exported tree: run a model, or, where there are too few people for that, check it."""
     from uadbench.cohorts.opening import open_cohort
     from uadbench.protocols.schema import load_protocol
-    from uadbench.runs.fold_data import plan_material
+    from uadbench.runs.fold_data import plan_fold
 
     try:
-        plan_material(open_cohort(spelled(folder)), load_protocol("smoke"), fold=0)
+        plan_fold(open_cohort(spelled(folder)), load_protocol("smoke"), fold=0)
     except InputError:
         return command("uadbench", "cohort", "check", folder)
     return command("uadbench", "run", model="vae3d", protocol="smoke", cohort=folder)

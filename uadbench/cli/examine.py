@@ -104,16 +104,16 @@ def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
     from uadbench.cohorts.opening import open_cohort
     from uadbench.launch.local import choose_device
     from uadbench.protocols.schema import load_protocol
-    from uadbench.runs.fold_data import plan_material
-    from uadbench.runs.keys import Cell
-    from uadbench.runs.run import run_cell
+    from uadbench.runs.fold_data import plan_fold
+    from uadbench.runs.keys import Run
+    from uadbench.runs.run import complete
 
     protocol = load_protocol(SMOKE)
     progress = TerminalProgress()
-    material = plan_material(open_cohort(protocol.cohort), protocol, 0, progress)
+    fold_data = plan_fold(open_cohort(protocol.cohort), protocol, 0, progress)
     with tempfile.TemporaryDirectory() as folder:
-        cells = [Cell(model, material, 0, options), Cell(BASELINE, material, 0)]
-        outcomes = [run_cell(cell, Path(folder), choose_device("auto"), progress) for cell in cells]
+        runs = [Run(model, fold_data, 0, options), Run(BASELINE, fold_data, 0)]
+        outcomes = [complete(run, Path(folder), choose_device("auto"), progress) for run in runs]
     return {outcome.result.model.name: outcome.result.headline.ap_standard for outcome in outcomes}
 
 

@@ -94,7 +94,7 @@ def add(
 def verify(
     rerun: Annotated[list[str] | None, typer.Option("--rerun", help="Train and evaluate this row again, too.")] = None,
     protocol: Annotated[str | None, typer.Option(help="With --rerun: only rows of this protocol.")] = None,
-    seed: Annotated[int | None, typer.Option(help="With --rerun: only the cell of this seed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --rerun: only the run of this seed.")] = None,
     cohort_seed: Annotated[
         int | None, typer.Option(help="With --rerun: on a phantom population of this seed instead.")
     ] = None,

@@ -9,38 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from uadbench.launch.estimates import Estimate, Estimator
-from uadbench.launch.place import Place, workers_of
+from uadbench.launch.place import Backend, workers_of
 from uadbench.runs.failures import recorded
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.timeouts import told
 
 BOARD = Path("leaderboard")
 
 
-def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: bool, as_json: bool) -> None:
-    """Every cell with its state, what is left of its cost, and its folder; what all take together.
+def print_plan(runs: Sequence[Run], output: Path, place: Backend | None, fresh: bool, as_json: bool) -> None:
+    """Every run with its state, what is left of its cost, and its folder; what all take together.
 
     With `fresh` all is to do, whatever there is.
     """
     estimator = Estimator(output, BOARD)
-    rows: list[tuple[Cell, str, Estimate, str]] = []
-    for cell in cells:
-        state = "to do" if fresh else cell.state(output)
-        failure = recorded(cell.folder(output)) if state == "failed" else None
-        rows.append((cell, state, estimator.of(cell, state), "" if failure is None else failure.error))
+    rows: list[tuple[Run, str, Estimate, str]] = []
+    for run in runs:
+        state = "to do" if fresh else run.state(output)
+        failure = recorded(run.folder(output)) if state == "failed" else None
+        rows.append((run, state, estimator.of(run, state), "" if failure is None else failure.error))
     if as_json:
         print(json.dumps([_plain(output, *row) for row in rows], indent=2))
         return
     from uadbench.cli.fitting import Column, Fitted, terminal
 
     words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
-    table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "cell"))
-    for cell, state, estimate, error in rows:
+    table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "run"))
+    for run, state, estimate, error in rows:
         cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
         why = f"{state}: {error}" if error else state
-        names = (str(cell.material.fold), str(cell.seed), why, cost, str(cell.folder(output)))
-        table.add_row(cell.name, *names)
+        names = (str(run.fold_data.fold), str(run.seed), why, cost, str(run.folder(output)))
+        table.add_row(run.name, *names)
     console = terminal()
     console.print(table)
     states = [state for _, state, _, _ in rows]
@@ -52,7 +52,7 @@ def print_plan(cells: Sequence[Cell], output: Path, place: Place | None, fresh: 
 
 
 def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int) -> list[str]:
-    """How many cells are in which state, how long the rest takes, and where that is from."""
+    """How many runs are in which state, how long the rest takes, and where that is from."""
     counts = Counter(states)
     lines = [", ".join(f"{counts[s]} {s}" for s in ("done", "trained", "begun", "failed", "to do") if counts[s])]
     known = [estimate for estimate in estimates if estimate.seconds is not None]
@@ -60,21 +60,21 @@ def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int
     if total:
         share = "" if workers == 1 else f", {told(total / workers)} of {workers}"
         bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
-        lines.append(f"about {told(total)} of one worker{share}, as cells cost under {bases}")
+        lines.append(f"about {told(total)} of one worker{share}, as runs cost under {bases}")
     if unknown := len(estimates) - len(known):
         whose = f"the cost of {unknown} of them" if total else "their cost"
         lines.append(f"{whose} is unknown: there is no result of such a model here")
     return lines
 
 
-def _plain(output: Path, cell: Cell, state: str, estimate: Estimate, error: str) -> dict[str, Any]:
+def _plain(output: Path, run: Run, state: str, estimate: Estimate, error: str) -> dict[str, Any]:
     return {
-        "model": cell.name,
-        "fold": cell.material.fold,
-        "seed": cell.seed,
+        "model": run.name,
+        "fold": run.fold_data.fold,
+        "seed": run.seed,
         "state": state,
         "seconds": estimate.seconds,
         "basis": estimate.basis,
         "error": error,
-        "folder": str(cell.folder(output)),
+        "folder": str(run.folder(output)),
     }

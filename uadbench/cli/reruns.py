@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def wanted_again(
     entries: Sequence[Entry], models: Sequence[str], protocol: str | None, seed: int | None
 ) -> list[Entry]:
-    """Every committed cell of these models, or those of one protocol or seed.
+    """Every committed run of these models, or those of one protocol or seed.
 
     Raises:
-        InputError: For a model that has no such cell.
+        InputError: For a model that has no such run.
     """
     wanted = []
     for name in models:
@@ -32,11 +32,11 @@ def wanted_again(
             raise InputError(f"--rerun {name}: no committed result of that model; {did_you_mean(name, known)}")
         chosen = [e for e in own if protocol in (None, e.result.protocol.name) and seed in (None, e.result.seed)]
         if not chosen:
-            cells = "; ".join(f"{e.result.protocol.name}, seed {e.result.seed}" for e in own)
+            runs = "; ".join(f"{e.result.protocol.name}, seed {e.result.seed}" for e in own)
             asked = " and ".join(
                 f"--{option} {value}" for option, value in (("protocol", protocol), ("seed", seed)) if value is not None
             )
-            raise InputError(f"--rerun {name}: no committed cell with {asked}; there are: {cells}")
+            raise InputError(f"--rerun {name}: no committed run with {asked}; there are: {runs}")
         wanted += chosen
     return wanted
 
@@ -49,7 +49,7 @@ def run_again(
     output: Path,
     device: torch.device,
 ) -> list[Rerun]:
-    """The wanted cells, trained and evaluated again; `entries` hold their siblings."""
+    """The wanted runs, trained and evaluated again; `entries` hold their siblings."""
     from uadbench.cli.display import TerminalProgress
 
     done, progress = [], TerminalProgress()
@@ -63,7 +63,7 @@ def run_again(
 
 
 def _alike(one: Entry, other: Entry) -> bool:
-    """Whether two cells belong to one row."""
+    """Whether two runs belong to one row."""
     first, second = one.result, other.result
     return (first.protocol.hash, first.testset.recipe, canonical(first.model.options)) == (
         second.protocol.hash,

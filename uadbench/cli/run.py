@@ -19,10 +19,10 @@ from uadbench.runtime.commands import command
 from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
-    from uadbench.launch.place import Place
+    from uadbench.launch.place import Backend
     from uadbench.launch.sweep import Sweep
     from uadbench.models.weights_file import GivenWeights
-    from uadbench.runs.keys import Cell
+    from uadbench.runs.keys import Run
     from uadbench.runtime.progress import Progress
 
 
@@ -64,7 +64,7 @@ def run(
         typer.Option(help="Weights to score instead of training: a .safetensors file, or a run folder (unranked)."),
     ] = None,
     launcher: Annotated[
-        str, typer.Option(help="Where cells run: 'local', one after the other here, or 'dask'.")
+        str, typer.Option(help="Where runs are computed: 'local', one after the other here, or 'dask'.")
     ] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Dask: how many to start. Default: one a GPU, or one a core.")
@@ -82,22 +82,22 @@ def run(
     retries: Annotated[
         int, typer.Option(min=0, help="Dask: attempts after the first, where a worker dies or an error is unknown.")
     ] = 2,
-    time_limit: Annotated[str, typer.Option(help="A cell that takes longer has failed: 90s, 30m, 4h, 2d.")] = "1d",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these cells have, and start anew.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and their state, and do nothing.")] = False,
+    time_limit: Annotated[str, typer.Option(help="A run that takes longer has failed: 90s, 30m, 4h, 2d.")] = "1d",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these runs have, and start anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and their state, and do nothing.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:
     """Train models on healthy scans and score them on simulated dementias.
 
-    Finished cells are reused; a killed run continues where it was.
+    Finished runs are reused; a killed run continues where it was.
     """
     with phase("start"):
         from uadbench.cli.display import TerminalProgress, announce
         from uadbench.cli.words import words
         from uadbench.cohorts.splits.listed import read_split
         from uadbench.launch.cluster import run_on_cluster
-        from uadbench.launch.local import choose_device, run_cells
+        from uadbench.launch.local import choose_device, run_here
         from uadbench.launch.plan import Request
         from uadbench.launch.ready import require_models
         from uadbench.models.weights_file import find_weights
@@ -113,8 +113,8 @@ def run(
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
         there = chosen.split.folds if split is None else len(read_split(split).folds)
-        folds = _numbers("--fold", fold, chosen.cells.folds, there)
-        seeds = _numbers("--seed", seed, chosen.cells.seeds, there)
+        folds = _numbers("--fold", fold, chosen.runs.folds, there)
+        seeds = _numbers("--seed", seed, chosen.runs.seeds, there)
         weights = None if checkpoint is None else find_weights(checkpoint)
         if weights is not None:
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
@@ -136,30 +136,30 @@ def run(
             simulated=simulated,
             checkpoint=checkpoint,
         )
-        cells = request.cells(progress)
+        runs = request.runs(progress)
         if weights is not None:  # whether they fit is said before any scan is read
-            _require_fit(cells[0], weights)
+            _require_fit(runs[0], weights)
     if dry_run:
         from uadbench.cli.plan import print_plan
 
-        print_plan(cells, output, place, fresh, as_json)
+        print_plan(runs, output, place, fresh, as_json)
         return
-    require_models(cells, output)
+    require_models(runs, output)
     require_writable(output)
     announce(progress, uri, tracking_uri)
-    launch = partial(run_cells, cells, output, where)
+    launch = partial(run_here, runs, output, where)
     if place is not None:
-        launch = partial(run_on_cluster, request, cells, output, place, device, retries=retries)
+        launch = partial(run_on_cluster, request, runs, output, place, device, retries=retries)
     sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
         _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
     if sweep.failures:
-        failed = "; ".join(f"{cell}: {why}" for cell, why in sweep.failures.items())
-        raise Unfinished(f"{len(sweep.failures)} of {len(cells)} cells have no result: {failed}")
+        failed = "; ".join(f"{run}: {why}" for run, why in sweep.failures.items())
+        raise Unfinished(f"{len(sweep.failures)} of {len(runs)} runs have no result: {failed}")
 
 
 def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
-    """Run all cells, with a line for each that ends. Raises Stopped where a signal stops it."""
+    """Run all runs, with a line for each that ends. Raises Stopped where a signal stops it."""
     try:
         return launch(on_result=lambda outcome: progress.notice(_one_line(outcome)))
     except KeyboardInterrupt as request:
@@ -174,10 +174,10 @@ def _place(
     scheduler: str | None,
     slurm: str | None,
     device: str,
-) -> Place | None:
-    """Where cells run; None is this process. Raises InputError for options that do not belong together."""
+) -> Backend | None:
+    """Where runs are computed; None is this process. Raises InputError for options that do not belong together."""
     from uadbench.launch.local import DEVICES, choose_device
-    from uadbench.launch.place import Place, require_dask
+    from uadbench.launch.place import Backend, require_dask
     from uadbench.launch.slurm import parse_slurm
 
     if launcher not in {"local", "dask"}:
@@ -203,7 +203,7 @@ def _place(
 
         gpus = torch.cuda.device_count()
         choose_device(device)
-    return Place(workers, threads, scheduler, job, gpus)
+    return Backend(workers, threads, scheduler, job, gpus)
 
 
 def _all_models(progress: Progress) -> list[str]:
@@ -252,13 +252,13 @@ def _only_one(
     return folds[:1], seeds[:1]
 
 
-def _require_fit(cell: Cell, weights: GivenWeights) -> None:
-    """Raises InputError for given weights that are not those of a cell's model."""
+def _require_fit(run: Run, weights: GivenWeights) -> None:
+    """Raises InputError for given weights that are not those of a run's model."""
     from uadbench.models.checkpoint import build_model
     from uadbench.models.weights_file import load_given
 
     with redirect_stdout(sys.stderr):  # what a constructor prints is no part of the output
-        model = build_model(cell.model, cell.material.protocol.lattice, cell.all_options, seed=0)
+        model = build_model(run.model, run.fold_data.protocol.lattice, run.all_options, seed=0)
     load_given(model, weights)
 
 

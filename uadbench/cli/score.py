@@ -39,8 +39,8 @@ def score(
     import torch
 
     from uadbench.cli.display import TerminalProgress, announce
-    from uadbench.exchange.scoring import answered_cell
-    from uadbench.launch.local import run_cells
+    from uadbench.exchange.scoring import answered_run
+    from uadbench.launch.local import run_here
     from uadbench.runtime.files import require_folder
     from uadbench.tracking import Tracker, chosen_uri
 
@@ -49,9 +49,9 @@ def score(
     uri = chosen_uri(tracking_uri, output)
     tracker = None if uri is None else Tracker(uri, f"{name} (answers in files)", output / "mlartifacts")
     try:
-        cell = answered_cell(folder, name, progress, reference, cohort)
+        run = answered_run(folder, name, progress, reference, cohort)
         announce(progress, uri, tracking_uri)
-        sweep = run_cells([cell], output, torch.device("cpu"), tracker, progress)
+        sweep = run_here([run], output, torch.device("cpu"), tracker, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to continue where it was") from None
     (outcome,) = sweep.outcomes

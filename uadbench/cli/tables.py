@@ -75,7 +75,7 @@ def models_table(results: Sequence[Result]) -> Group:
         if r.cost.over_budget
     ]
     if over:
-        notes.append(f"Over the protocol's budget of processor minutes a cell: {', '.join(over)}.")
+        notes.append(f"Over the protocol's budget of processor minutes a run: {', '.join(over)}.")
     notes += about(cohort)
     return Group("", Text(heading), table, *(Text(note, style="dim") for note in notes))
 
@@ -202,7 +202,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _name(result: Result, results: Sequence[Result]) -> str:
-    """Cells of one model that differ by fold or seed are told apart, but only where there are several."""
+    """Runs of one model that differ by fold or seed are told apart, but only where there are several."""
     several = len({(r.fold, r.seed) for r in results}) > 1
     return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
 

@@ -56,7 +56,7 @@ def export(
     from uadbench.exchange.inputs import counted
     from uadbench.exchange.manifest import manifest_of
     from uadbench.protocols.schema import load_protocol
-    from uadbench.runs.fold_data import Selection, plan_material
+    from uadbench.runs.fold_data import Selection, plan_fold
     from uadbench.runtime.files import require_folder
 
     progress = TerminalProgress()
@@ -65,17 +65,17 @@ def export(
     chosen = load_protocol(protocol, _restricted(protocol, severities, anomalies))
     reference = cohort or chosen.cohort
     selection = Selection(words("--healthy", healthy), words("--patients", patients))
-    material = plan_material(open_and_warn(reference, progress), chosen, fold, progress, selection)
-    count = counted(material)
+    fold_data = plan_fold(open_and_warn(reference, progress), chosen, fold, progress, selection)
+    count = counted(fold_data)
     print(
         f"{count['train']} images to train, {count['validation']} to validate, {count['test']} to test, each "
-        f"{chosen.lattice}: at most {export_size(material) / 1e9:.2g} GB"
+        f"{chosen.lattice}: at most {export_size(fold_data) / 1e9:.2g} GB"
     )
     if dry_run:
         return
-    manifest = manifest_of(material, reference, ".nii" if uncompressed else ".nii.gz")
+    manifest = manifest_of(fold_data, reference, ".nii" if uncompressed else ".nii.gz")
     try:
-        export_testset(material, manifest, folder, progress)
+        export_testset(fold_data, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
     where = None if manifest.cohort.reference else reference

@@ -19,7 +19,7 @@ from uadbench.errors import InputError
 from uadbench.exchange.inputs import EXPORTED, Shown, counted, shown_scans, voxel_digest
 from uadbench.exchange.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from uadbench.exchange.readme import readme
-from uadbench.runs.fold_data import Material
+from uadbench.runs.fold_data import FoldData
 from uadbench.runtime.files import require_inside, require_writable, write_text
 from uadbench.runtime.parts import is_bare, sweep
 from uadbench.runtime.progress import Progress
@@ -32,16 +32,16 @@ TIME_OF_CHANGE = 946_684_800
 """Of every image, in seconds (1 January 2000): times would tell which were made of one scan."""
 
 
-def export_size(material: Material) -> int:
+def export_size(fold_data: FoldData) -> int:
     """Bytes that the images of an export take at most: uncompressed."""
-    return (sum(counted(material).values()) + 1) * (HEADER_BYTES + 4 * material.protocol.lattice.size)
+    return (sum(counted(fold_data).values()) + 1) * (HEADER_BYTES + 4 * fold_data.protocol.lattice.size)
 
 
-def export_testset(material: Material, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
+def export_testset(fold_data: FoldData, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
     """Write images, tables, brain mask and README, then the manifest that says they are whole.
 
     Args:
-        manifest: Of this material, from `manifest_of`.
+        manifest: Of these fold data, from `manifest_of`.
         folder: A new or empty folder, or an earlier export of the same, which is then completed.
 
     Raises:
@@ -50,16 +50,16 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
     """
     _require_ours(folder, manifest)
     require_inside(folder, *(folder / part / BRAIN for part in EXPORTED))
-    _require_room(folder, material, manifest)
+    _require_room(folder, fold_data, manifest)
     if not (folder / MANIFEST).is_file():
         require_writable(folder)
         write_manifest(manifest, folder)
     for part in EXPORTED:
         sweep(folder / part)
-    forms, files = mni(material.protocol.lattice.affine), dict[str, str]()
-    write_volume(folder / f"{BRAIN}{manifest.suffix}", material.cases.brain.astype(np.float32), forms)
-    for part, count in counted(material).items():
-        shown = shown_scans(material, part)
+    forms, files = mni(fold_data.protocol.lattice.affine), dict[str, str]()
+    write_volume(folder / f"{BRAIN}{manifest.suffix}", fold_data.cases.brain.astype(np.float32), forms)
+    for part, count in counted(fold_data).items():
+        shown = shown_scans(fold_data, part)
         write_text(folder / f"{part}.tsv", _table(shown, part, manifest.suffix))
         with progress.task(f"export {part}", count) as task, ThreadPoolExecutor(2) as pool:
             for each in shown:
@@ -69,7 +69,7 @@ def export_testset(material: Material, manifest: Manifest, folder: Path, progres
                 task.advance(len(names))
     for name in files:
         os.utime(folder / name, (TIME_OF_CHANGE, TIME_OF_CHANGE), follow_symlinks=False)
-    write_text(folder / README, readme(manifest, counted(material)))
+    write_text(folder / README, readme(manifest, counted(fold_data)))
     whole = manifest.model_copy(update={"files": dict(sorted(files.items()))})
     write_manifest(whole, folder)
     return whole
@@ -110,12 +110,12 @@ def _require_ours(folder: Path, manifest: Manifest) -> None:
         raise InputError(f"{folder}: holds another export ({there.label}, {there.suffix}); give a new or empty folder")
 
 
-def _require_room(folder: Path, material: Material, manifest: Manifest) -> None:
+def _require_room(folder: Path, fold_data: FoldData, manifest: Manifest) -> None:
     """Raises InputError if the files that are not there yet would not fit on the disk."""
     there = sum(1 for part in EXPORTED for _ in (folder / part).glob(f"*{manifest.suffix}"))
-    left = 1 - there / sum(counted(material).values())
+    left = 1 - there / sum(counted(fold_data).values())
     disk = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    needed, free = math.ceil(export_size(material) * left), shutil.disk_usage(disk).free
+    needed, free = math.ceil(export_size(fold_data) * left), shutil.disk_usage(disk).free
     if needed > free:
         raise InputError(
             f"{folder}: the export takes up to {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; give a folder "

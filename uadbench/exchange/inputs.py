@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uadbench.protocols.schema import Protocol
-from uadbench.runs.fold_data import Material
+from uadbench.runs.fold_data import FoldData
 from uadbench.runtime.files import content_hash
 from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import Scan, Volume
@@ -48,18 +48,19 @@ class Shown:
                 yield intensity.normalise(case.altered)
 
 
-def shown_scans(material: Material, part: str) -> list[Shown]:
+def shown_scans(fold_data: FoldData, part: str) -> list[Shown]:
     """The scans of one of EXPORTED, in the order of their names, which is as good as shuffled."""
-    protocol = material.protocol
+    protocol = fold_data.protocol
     if part == "test":
         count = 1 + cases_per_scan(protocol)
         tested = [
-            Shown(scan, _names(material, part, scan, count), protocol, material.cases) for scan in material.scans(part)
+            Shown(scan, _names(fold_data, part, scan, count), protocol, fold_data.cases)
+            for scan in fold_data.scans(part)
         ]
-        ill = material.scans("patients")
-        found = [*tested, *(Shown(scan, _names(material, part, scan, 1), protocol) for scan in ill)]
+        ill = fold_data.scans("patients")
+        found = [*tested, *(Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in ill)]
     else:
-        found = [Shown(scan, _names(material, part, scan, 1), protocol) for scan in material.scans(part)]
+        found = [Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in fold_data.scans(part)]
     return sorted(found, key=lambda shown: shown.names)
 
 
@@ -69,10 +70,10 @@ def cases_per_scan(protocol: Protocol) -> int:
     return (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 1  # unseen, varied, hyper
 
 
-def counted(material: Material) -> dict[str, int]:
+def counted(fold_data: FoldData) -> dict[str, int]:
     """How many images each of EXPORTED has; needs no scan."""
-    count = {part: len(rows) for part, rows in material.rows.items()}
-    tested = count["test"] * (1 + cases_per_scan(material.protocol)) + count["patients"]
+    count = {part: len(rows) for part, rows in fold_data.rows.items()}
+    tested = count["test"] * (1 + cases_per_scan(fold_data.protocol)) + count["patients"]
     return {"train": count["train"], "validation": count["validation"], "test": tested}
 
 
@@ -81,8 +82,8 @@ def voxel_digest(image: Volume) -> str:
     return hashlib.sha256(np.asarray(image, dtype="<f4").tobytes()).hexdigest()
 
 
-def _names(material: Material, part: str, scan: Scan, count: int) -> tuple[str, ...]:
+def _names(fold_data: FoldData, part: str, scan: Scan, count: int) -> tuple[str, ...]:
     """A name for each image of a scan: a hash, which only who has protocol, cohort and fold can make again."""
-    cohort = material.cohort
-    where = [material.protocol.hash, cohort.name, cohort.version, material.fold, part, *scan.key]
+    cohort = fold_data.cohort
+    where = [fold_data.protocol.hash, cohort.name, cohort.version, fold_data.fold, part, *scan.key]
     return tuple(content_hash("shown", where, place)[:NAME_DIGITS] for place in range(count))

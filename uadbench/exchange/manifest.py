@@ -12,7 +12,7 @@ from uadbench.cohorts.opening import open_cohort
 from uadbench.errors import InputError
 from uadbench.protocols.schema import Protocol
 from uadbench.registry import names_code
-from uadbench.runs.fold_data import Material, Selection, plan_material
+from uadbench.runs.fold_data import FoldData, Selection, plan_fold
 from uadbench.runtime.commands import command
 from uadbench.runtime.files import write_text
 from uadbench.runtime.progress import Progress
@@ -68,13 +68,13 @@ class Manifest(_Section):
         )
 
 
-def manifest_of(material: Material, reference: str, suffix: Suffix) -> Manifest:
-    """The manifest of an export of this material that is yet to be made; `reference` opened its cohort."""
-    cohort, roles = material.cohort, material.roles
+def manifest_of(fold_data: FoldData, reference: str, suffix: Suffix) -> Manifest:
+    """The manifest of an export of these fold data that is yet to be made; `reference` opened its cohort."""
+    cohort, roles = fold_data.cohort, fold_data.roles
     return Manifest(
         uadbench=version("uadbench"),
-        protocol=material.protocol,
-        protocol_hash=material.protocol.hash,
+        protocol=fold_data.protocol,
+        protocol_hash=fold_data.protocol.hash,
         cohort=CohortSource(
             reference=_told(reference) if cohort.public else "",
             name=cohort.name,
@@ -82,8 +82,8 @@ def manifest_of(material: Material, reference: str, suffix: Suffix) -> Manifest:
             healthy=tuple(roles.healthy),
             patients=tuple(roles.patients),
         ),
-        fold=material.fold,
-        testset=material.testset_recipe,
+        fold=fold_data.fold,
+        testset=fold_data.testset_recipe,
         suffix=suffix,
     )
 
@@ -121,7 +121,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def material_of(folder: Path, manifest: Manifest, reference: str | None, progress: Progress) -> Material:
+def fold_data_of(folder: Path, manifest: Manifest, reference: str | None, progress: Progress) -> FoldData:
     """The scans that the export in `folder` was made of; `reference` is their cohort now, if it has moved.
 
     Raises:
@@ -143,10 +143,10 @@ def material_of(folder: Path, manifest: Manifest, reference: str | None, progres
             f"{cohort.name}, version {cohort.version}: export again, or give --cohort"
         )
     selection = Selection(told.healthy, told.patients)
-    material = plan_material(cohort, manifest.protocol, manifest.fold, progress, selection)
-    if material.testset_recipe != manifest.testset:
+    fold_data = plan_fold(cohort, manifest.protocol, manifest.fold, progress, selection)
+    if fold_data.testset_recipe != manifest.testset:
         raise InputError(
             f"{folder}: uadbench {manifest.uadbench} made it of test sets that this version ({version('uadbench')}) "
             "does not make, or of other participants: export again"
         )
-    return material
+    return fold_data

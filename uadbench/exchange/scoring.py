@@ -18,12 +18,12 @@ from uadbench.cohorts.io.nifti import read_volume
 from uadbench.errors import InputError
 from uadbench.exchange.answers import find_answers, some
 from uadbench.exchange.inputs import ANSWERED, EXPORTED, Shown, shown_scans, voxel_digest
-from uadbench.exchange.manifest import Manifest, material_of, read_manifest
+from uadbench.exchange.manifest import Manifest, fold_data_of, read_manifest
 from uadbench.exchange.model import AnswerBook, Tool, model_class
 from uadbench.models.base import Model
 from uadbench.results.schema import Result
 from uadbench.runs.fold_data import TRAINING
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.files import content_hash
 from uadbench.runtime.progress import Progress
 from uadbench.training.loop import Curve
@@ -39,8 +39,8 @@ SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class AnsweredCell(Cell):
-    """The cell of a tool that answered in files: nothing is trained, all else is as for a model.
+class AnsweredRun(Run):
+    """The run of a tool that answered in files: nothing is trained, all else is as for a model.
 
     Attributes:
         book: Its answers by the images that it was shown.
@@ -66,8 +66,8 @@ class AnsweredCell(Cell):
     @cached_property
     def fit_key(self) -> str:
         """What the answers are, and to which images."""
-        material = self.material
-        asked = [material.protocol.hash, material.fold, material.testset_recipe, material.content(TRAINING)]
+        fold_data = self.fold_data
+        asked = [fold_data.protocol.hash, fold_data.fold, fold_data.testset_recipe, fold_data.content(TRAINING)]
         return content_hash("answers", REVISION, self.model, self.reference, self.digest, asked)
 
     @property
@@ -90,10 +90,10 @@ class AnsweredCell(Cell):
         return result.model_copy(update=update)
 
 
-def answered_cell(
+def answered_run(
     folder: Path, name: str, progress: Progress, reference: str = "", cohort: str | None = None
-) -> AnsweredCell:
-    """The cell of the answers in the folder of an export, after everything in it was checked.
+) -> AnsweredRun:
+    """The run of the answers in the folder of an export, after everything in it was checked.
 
     Args:
         name: What the tool is called in results.
@@ -111,14 +111,14 @@ def answered_cell(
     answered = [file for file in manifest.files if file.partition("/")[0] in ANSWERED]
     names = [file.partition("/")[2].removesuffix(manifest.suffix) for file in answered]
     answers = find_answers(folder, names, manifest.protocol.lattice, manifest.suffix)
-    material = material_of(folder, manifest, cohort, progress)
-    shown = {part: shown_scans(material, part) for part in EXPORTED}
+    fold_data = fold_data_of(folder, manifest, cohort, progress)
+    shown = {part: shown_scans(fold_data, part) for part in EXPORTED}
     files = {_file(part, name, manifest) for part, scans in shown.items() for scan in scans for name in scan.names}
     if files != manifest.files.keys():
         raise InputError(f"{folder}: its {len(manifest.files)} images are not those of {manifest.label}; export again")
     digest = answers.check(progress)
     known = _check_images(folder, manifest, shown, progress)
-    return AnsweredCell(name, material, seed=0, book=AnswerBook(answers, known), digest=digest, reference=reference)
+    return AnsweredRun(name, fold_data, seed=0, book=AnswerBook(answers, known), digest=digest, reference=reference)
 
 
 def _require_name(name: str) -> None:

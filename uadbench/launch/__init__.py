@@ -1,1 +1,1 @@
-"""Many cells: one after the other in this process, or spread over the workers of a Dask cluster."""
+"""Many runs: one after the other in this process, or spread over the workers of a Dask cluster."""

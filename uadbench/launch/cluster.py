@@ -1,4 +1,4 @@
-"""Cells over the workers of a Dask cluster: watched, tried again, recorded where they fail for good."""
+"""Runs over the workers of a Dask cluster: watched, tried again, recorded where they fail for good."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from uadbench.cohorts.secrecy import salt_folder
 from uadbench.errors import Unfinished
-from uadbench.launch.place import GPU, Place, connected, require_reachable, threads_of
+from uadbench.launch.place import GPU, Backend, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
 from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
-from uadbench.runs.keys import Cell, Outcome, finished
+from uadbench.runs.keys import Outcome, Run, finished
 from uadbench.runs.run import forget
 from uadbench.runtime.claims import Claimed
 from uadbench.runtime.files import cache_folder
@@ -35,7 +35,7 @@ TICK_S = 0.5
 """Between two looks at the clock, the workers and the scheduler."""
 
 CLAIMED_S = 5.0
-"""Before a cell that another sweep works on is looked at again."""
+"""Before a run that another sweep works on is looked at again."""
 
 LONELY_S = 60.0
 """Without any worker, before that is told."""
@@ -46,9 +46,9 @@ STOP_S = 10.0
 
 def run_on_cluster(
     request: Request,
-    cells: Sequence[Cell],
+    runs: Sequence[Run],
     output: Path,
-    place: Place,
+    place: Backend,
     device: str,
     tracker: Tracker | None,
     progress: Progress,
@@ -58,36 +58,36 @@ def run_on_cluster(
     retries: int = 2,
     on_result: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Sweep:
-    """Run the cells of a request on workers; results, failures and MLflow as `local.run_cells` has them.
+    """Complete the runs of a request on workers; results, failures and MLflow as `local.run_here` has them.
 
-    A cell whose worker dies, or that ends with an error of no known reason, is tried again `retries` times. One that
+    A run whose worker dies, or that ends with an error of no known reason, is tried again `retries` times. One that
     takes longer than `limit_s` seconds is ended with its worker.
 
     Raises:
         InputError: Where no cluster can be had.
         Unfinished: Where it is lost; what is done stays done.
     """
-    require_known_secrets(cells, output)
+    require_known_secrets(runs, output)
     sweep = Sweep(output, tracker, progress, on_result)
     todo = []
-    for index, cell in enumerate(cells):
-        known = None if fresh else cell.outcome(output)
+    for index, run in enumerate(runs):
+        known = None if fresh else run.outcome(output)
         if known is None:
-            todo.append((index, cell))
+            todo.append((index, run))
         else:
             draw(known, progress)
             sweep.take(known)
     if todo:
         require_reachable(place)
-        for cell in {cell.material.fold: cell for _, cell in todo}.values():
-            cell.material.scans("train")  # into the cache, from which all workers read
-            tell_leaks(cell, progress)
-        private = any(not cell.material.public for _, cell in todo)
+        for run in {run.fold_data.fold: run for _, run in todo}.values():
+            run.fold_data.scans("train")  # into the cache, from which all workers read
+            tell_leaks(run, progress)
+        private = any(not run.fold_data.public for _, run in todo)
         order = _blank_order(request, output, device, threads_of(place), salt_folder() if private else None)
-        jobs = [_Job(cell, order.model_copy(update={"index": n, "eval_key": cell.eval_key}), fresh) for n, cell in todo]
+        jobs = [_Job(run, order.model_copy(update={"index": n, "eval_key": run.eval_key}), fresh) for n, run in todo]
         with connected(place, len(jobs), output, progress) as client:
             _Watch(client, place, jobs, sweep, fresh, limit_s, retries).run()
-    sweep.close(list(cells))
+    sweep.close(list(runs))
     return sweep
 
 
@@ -108,17 +108,17 @@ def _blank_order(request: Request, output: Path, device: str, threads: int | Non
 
 @dataclass
 class _Job:
-    """A cell on its way.
+    """A run on its way.
 
     Attributes:
-        fresh: What there is of the cell is to be forgotten, before it is handed out for the first time.
+        fresh: What there is of the run is to be forgotten, before it is handed out for the first time.
         attempts: How often a worker was to work on it.
         future: None while it waits.
         worker, host: Who has taken it; "" while it waits, and until that is told.
         begun: When the model's code began to run there.
     """
 
-    cell: Cell
+    run: Run
     order: Order
     fresh: bool = False
     attempts: int = 0
@@ -131,7 +131,7 @@ class _Job:
 
 
 class _Shown:
-    """The bar of a cell: of the piece of work that it is at."""
+    """The bar of a run: of the piece of work that it is at."""
 
     def __init__(self, progress: Progress, news: News, label: str) -> None:
         self.key = (news["label"], news["total"])
@@ -149,10 +149,10 @@ class _Shown:
 
 @dataclass
 class _Watch:
-    """No more cells are handed out than there are workers, so that a worker's death concerns its own cell alone."""
+    """No more runs are handed out than there are workers, so that a worker's death concerns its own run alone."""
 
     client: Client
-    place: Place
+    place: Backend
     jobs: list[_Job]
     sweep: Sweep
     fresh: bool
@@ -163,11 +163,11 @@ class _Watch:
     waiting: deque[_Job] = field(init=False)
     running: dict[int, _Job] = field(default_factory=dict, init=False)
     resources: dict[str, int] = field(default_factory=dict, init=False)
-    """What a cell takes of a worker."""
+    """What a run takes of a worker."""
     lonely: float = field(default_factory=time.monotonic, init=False)
     """Since when there has been no worker; infinite where there is one, or it was told."""
     looked: float = field(default=0.0, init=False)
-    cells: Task = field(init=False)
+    runs: Task = field(init=False)
 
     def __post_init__(self) -> None:
         self.waiting = deque(self.jobs)
@@ -177,7 +177,7 @@ class _Watch:
         topic = self.jobs[0].order.topic
         self.client.subscribe_topic(topic, lambda event: self.heard.put(lambda: self._news(event[1])))
         try:
-            with self.sweep.progress.task("cells", len(self.jobs)) as self.cells:
+            with self.sweep.progress.task("runs", len(self.jobs)) as self.runs:
                 self._loop()
         finally:
             for job in self.jobs:
@@ -196,7 +196,7 @@ class _Watch:
                 continue
 
     def _look(self) -> None:
-        """Is the scheduler there; has a cell taken too long; is a worker free?"""
+        """Is the scheduler there; has a run taken too long; is a worker free?"""
         if self.client.status != "running":
             self._lost()
         now = time.monotonic()
@@ -208,7 +208,7 @@ class _Watch:
         if workers:
             self.lonely = math.inf
         elif now - self.lonely > LONELY_S:
-            self.sweep.progress.warning("no worker has come yet; cells wait for the first")
+            self.sweep.progress.warning("no worker has come yet; runs wait for the first")
             self.lonely = math.inf
         free = workers - len(self.running)
         for _ in range(min(free, len(self.waiting))):
@@ -219,7 +219,7 @@ class _Watch:
                 self._hand_out(job)
 
     def _workers(self) -> int:
-        """How many may each have a cell."""
+        """How many may each have a run."""
         found = self.client.scheduler_info(n_workers=-1)["workers"].values()
         cards = [worker for worker in found if worker["resources"].get(GPU)]
         self.resources = {GPU: 1} if cards else {}
@@ -228,7 +228,7 @@ class _Watch:
     def _hand_out(self, job: _Job) -> None:
         if job.fresh:
             try:
-                forget(job.cell, self.sweep.output)
+                forget(job.run, self.sweep.output)
             except Claimed:
                 self._postpone(job)
                 return
@@ -245,7 +245,7 @@ class _Watch:
         job = self.running.get(news["index"])
         if job is None:
             return
-        label = label_of(job.cell)
+        label = label_of(job.run)
         if news["kind"] == "taken":
             former, job.worker, job.host, job.begun = job.host, news["worker"], news["host"], math.inf
             if former:
@@ -266,7 +266,7 @@ class _Watch:
                 job.shown.step(news)
 
     def _died(self, job: _Job, host: str) -> None:
-        """Dask has given a cell to another worker, of its own accord, since the one on `host` was lost."""
+        """Dask has given a run to another worker, of its own accord, since the one on `host` was lost."""
         self._hide(job)
         if job.attempts > self.retries:
             self._drop(job)
@@ -274,12 +274,12 @@ class _Watch:
             self._fail(job, self._dead(job))
         else:
             job.attempts += 1
-            self.sweep.progress.warning(f"{label_of(job.cell)}: its worker on {host} was lost; it is tried again")
+            self.sweep.progress.warning(f"{label_of(job.run)}: its worker on {host} was lost; it is tried again")
 
     def _ended(self, job: _Job, future: Future) -> None:
         if job.future is not future:
             return
-        self.looked = 0.0  # a worker is free: the next cell need not wait
+        self.looked = 0.0  # a worker is free: the next run need not wait
         self._hide(job)
         if future.status == "error":
             self._drop(job)
@@ -305,18 +305,18 @@ class _Watch:
             self._again(job, answer.text)
 
     def _done(self, job: _Job, answer: Answer) -> None:
-        folder = job.cell.folder(self.sweep.output)
-        result = finished(folder, job.cell.eval_key)
+        folder = job.run.folder(self.sweep.output)
+        result = finished(folder, job.run.eval_key)
         if result is None:
             self._again(job, f"{answer.host or 'a worker'} wrote a result that is not in {folder} here")
             return
         self.sweep.take(Outcome(result, folder, answer.reused))
-        self.cells.advance(1)
+        self.runs.advance(1)
 
     def _postpone(self, job: _Job) -> None:
-        """Another process works on the cell: it is looked at again later."""
+        """Another process works on the run: it is looked at again later."""
         if job.not_before == 0:
-            self.sweep.progress.notice(f"{label_of(job.cell)}: another process works on it; it is left to that one")
+            self.sweep.progress.notice(f"{label_of(job.run)}: another process works on it; it is left to that one")
         job.not_before = time.monotonic() + CLAIMED_S
         self.waiting.append(job)
 
@@ -324,12 +324,12 @@ class _Watch:
         if job.attempts > self.retries:
             self._fail(job, error)
             return
-        self.sweep.progress.warning(f"{label_of(job.cell)}: {error}; it is tried again")
+        self.sweep.progress.warning(f"{label_of(job.run)}: {error}; it is tried again")
         self.waiting.append(job)
 
     def _fail(self, job: _Job, error: str) -> None:
-        self.sweep.fail(job.cell, error, job.attempts, job.host)
-        self.cells.advance(1)
+        self.sweep.fail(job.run, error, job.attempts, job.host)
+        self.runs.advance(1)
 
     def _dead(self, job: _Job) -> str:
         return f"its worker died, {job.attempts} times in all (killed, perhaps for want of memory)"
@@ -362,4 +362,4 @@ class _Watch:
     def _lost(self) -> None:
         left = len(self.waiting) + len(self.running)
         how = "the same command again, without --fresh," if self.fresh else "the same command again"
-        raise Unfinished(f"the Dask scheduler went away with {counted(left, 'cell')} not done; give {how} to continue")
+        raise Unfinished(f"the Dask scheduler went away with {counted(left, 'run')} not done; give {how} to continue")

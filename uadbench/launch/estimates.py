@@ -1,4 +1,4 @@
-"""What cells will cost, from what cells of the same model have cost."""
+"""What runs will cost, from what runs of the same model have cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uadbench.leaderboard.checks import protocol_of
 from uadbench.leaderboard.entries import RESULTS, result_files
 from uadbench.protocols.schema import Protocol, stored_protocol
 from uadbench.results.schema import RESULT, Result, read_result
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 
 MOST = 3
 """So many results of a model and protocol are looked at."""
@@ -20,9 +20,9 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one worker that a cell still takes; None where no cell of its model is known.
+    """Seconds of one worker that a run still takes; None where no run of its model is known.
 
-    `basis` is the protocol of the known cells, and the device that they ran on.
+    `basis` is the protocol of the known runs, and the device that they ran on.
     """
 
     seconds: float | None
@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a cell has cost, and under what."""
+    """What a run has cost, and under what."""
 
     result: Result
     protocol: Protocol
@@ -41,7 +41,7 @@ class _Known:
 class Estimator:
     """Looks at the run folders in `output`, and at the committed results of a leaderboard's folder where there is one.
 
-    Results of the cell's own protocol are believed as they are. Those of another one are scaled: training with scans x
+    Results of the run's own protocol are believed as they are. Those of another one are scaled: training with scans x
     epochs x voxels, evaluation with cases x voxels, which is rough where a model's work is not proportional to these.
     """
 
@@ -49,14 +49,14 @@ class Estimator:
     board: Path
     _found: dict[str, list[_Known]] = field(default_factory=dict, init=False)
 
-    def of(self, cell: Cell, state: str) -> Estimate:
-        """What a cell costs from its `state` on (see `Cell.state`)."""
+    def of(self, run: Run, state: str) -> Estimate:
+        """What a run costs from its `state` on (see `Run.state`)."""
         if state == "done":
             return Estimate(0.0)
-        protocol, rows = cell.material.protocol, cell.material.rows
-        if cell.name not in self._found:
-            self._found[cell.name] = list(self._known(cell.name))
-        every = self._found[cell.name]
+        protocol, rows = run.fold_data.protocol, run.fold_data.rows
+        if run.name not in self._found:
+            self._found[run.name] = list(self._known(run.name))
+        every = self._found[run.name]
         known = [each for each in every if each.protocol.hash == protocol.hash] or every
         if not known:
             return Estimate(None)

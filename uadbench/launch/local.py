@@ -1,4 +1,4 @@
-"""Cells one after the other in this process; each result is on disk before the next begins."""
+"""Runs one after the other in this process; each result is on disk before the next begins."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
 from uadbench.registry import did_you_mean
 from uadbench.runs import failures
-from uadbench.runs.keys import Cell, Outcome
-from uadbench.runs.run import run_cell
+from uadbench.runs.keys import Outcome, Run
+from uadbench.runs.run import complete
 from uadbench.runtime.claims import Claimed
 from uadbench.runtime.memory import keep_freed_memory
 from uadbench.runtime.profiling import phase
@@ -28,7 +28,7 @@ from uadbench.tracking import Tracker
 DAY_S = 86400.0
 DEVICES = ("auto", "cpu", "cuda")
 PATIENCE_S = 1.0
-"""Between two looks at cells that other processes work on."""
+"""Between two looks at runs that other processes work on."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -68,8 +68,8 @@ def prepare_process() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def run_cells(
-    cells: Sequence[Cell],
+def run_here(
+    runs: Sequence[Run],
     output: Path,
     device: torch.device,
     tracker: Tracker | None,
@@ -79,41 +79,41 @@ def run_cells(
     limit_s: float = DAY_S,
     on_result: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Sweep:
-    """Run every cell; one that fails, or takes longer than `limit_s` seconds, is recorded, and the others go on.
+    """Complete every run; one that fails, or takes longer than `limit_s` seconds, is recorded, and the others go on.
 
-    A cell that another process works on is left to it, and looked at again after the others. What models print goes to
-    stderr. A single cell that fails raises, so that its error is the command's.
+    A run that another process works on is left to it, and looked at again after the others. What models print goes to
+    stderr. A single run that fails raises, so that its error is the command's.
     """
     prepare_process()
-    require_known_secrets(cells, output)
+    require_known_secrets(runs, output)
     sweep = Sweep(output, tracker, progress, on_result)
-    waiting, elsewhere = deque(cells), set[Path]()
-    with progress.task("cells", len(cells)) if len(cells) > 1 else nullcontext() as counted:
+    waiting, elsewhere = deque(runs), set[Path]()
+    with progress.task("runs", len(runs)) if len(runs) > 1 else nullcontext() as counted:
         while waiting:
-            cell = waiting.popleft()
-            folder = cell.folder(output)
-            outcome = None if fresh else cell.outcome(output)
+            run = waiting.popleft()
+            folder = run.folder(output)
+            outcome = None if fresh else run.outcome(output)
             if outcome is None:
                 with phase("scans"):
-                    cell.material.scans("train")  # outside of the net below: a bad scan is bad for every model
-                    tell_leaks(cell, progress)
+                    run.fold_data.scans("train")  # outside of the net below: a bad scan is bad for every model
+                    tell_leaks(run, progress)
             try:
                 if outcome is None:
-                    with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, cell, output, limit_s)):
-                        outcome = run_cell(cell, output, device, progress, fresh)
+                    with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, run, output, limit_s)):
+                        outcome = complete(run, output, device, progress, fresh)
             except Claimed:
-                waiting.append(cell)
+                waiting.append(run)
                 if folder not in elsewhere:
-                    progress.notice(f"{label_of(cell)}: another process works on it; it is left to that one")
+                    progress.notice(f"{label_of(run)}: another process works on it; it is left to that one")
                 elsewhere.add(folder)
                 if len(elsewhere) >= len(waiting):
                     time.sleep(PATIENCE_S)
                 continue
-            except (Exception, SystemExit) as error:  # a model may be anybody's code, and the other cells must go on
-                if len(cells) == 1:
+            except (Exception, SystemExit) as error:  # a model may be anybody's code, and the other runs must go on
+                if len(runs) == 1:
                     failures.record(folder, failures.reason(error))
                     raise (Unfinished(failures.reason(error)) if isinstance(error, SystemExit) else error) from None
-                sweep.fail(cell, failures.reason(error))
+                sweep.fail(run, failures.reason(error))
             else:
                 with phase("figures"):
                     draw(outcome, progress)
@@ -121,12 +121,12 @@ def run_cells(
             elsewhere.discard(folder)
             if counted is not None:
                 counted.advance()
-    sweep.close(list(cells))
+    sweep.close(list(runs))
     return sweep
 
 
-def _tell_stuck(cell: Cell, output: Path, limit_s: float) -> None:
+def _tell_stuck(run: Run, output: Path, limit_s: float) -> None:
     """The last words of a process that a model does not give back to Python."""
-    error = f"does not end, nor let itself be interrupted, after {told(limit_s)}; '--launcher dask' can end such a cell"
-    failures.record(cell.folder(output), error)
-    print(f"error: {label_of(cell)}: {error}", file=sys.stderr, flush=True)
+    error = f"does not end, nor let itself be interrupted, after {told(limit_s)}; '--launcher dask' can end such a run"
+    failures.record(run.folder(output), error)
+    print(f"error: {label_of(run)}: {error}", file=sys.stderr, flush=True)

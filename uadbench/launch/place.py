@@ -1,4 +1,4 @@
-"""Where cells run: workers on this machine, on an existing Dask cluster, or as jobs of Slurm."""
+"""Where runs are computed: workers on this machine, on an existing Dask cluster, or as jobs of Slurm."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GPU = "GPU"
 
 
 @dataclass(frozen=True)
-class Place:
+class Backend:
     """Which workers do the work.
 
     Attributes:
@@ -51,7 +51,7 @@ class Place:
 
 
 @contextmanager
-def connected(place: Place, most: int, output: Path, progress: Progress) -> Iterator[Client]:
+def connected(place: Backend, most: int, output: Path, progress: Progress) -> Iterator[Client]:
     """A client of a cluster: one that is there, or one that is started, with at most `most` workers, and stopped.
 
     Raises:
@@ -86,7 +86,7 @@ def connected(place: Place, most: int, output: Path, progress: Progress) -> Iter
                 yield client
 
 
-def threads_of(place: Place) -> int | None:
+def threads_of(place: Backend) -> int | None:
     """Of torch in each worker; None leaves it to the worker."""
     if place.threads is not None or place.scheduler is not None:
         return place.threads
@@ -95,7 +95,7 @@ def threads_of(place: Place) -> int | None:
     return max(1, _cores() // workers_of(place))
 
 
-def workers_of(place: Place) -> int:
+def workers_of(place: Backend) -> int:
     """How many workers are to be started."""
     return place.workers or place.gpus or (1 if place.slurm is not None else _cores())
 
@@ -119,7 +119,7 @@ def _environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(pools, str(threads)) | {"MALLOC_ARENA_MAX": "1"}
 
 
-def _local(place: Place, most: int, scratch: Path) -> Any:
+def _local(place: Backend, most: int, scratch: Path) -> Any:
     from distributed import Nanny, Scheduler, SpecCluster
 
     shared = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "local_directory": str(scratch)}
@@ -156,7 +156,7 @@ def _visible(gpus: int) -> list[str]:
     return (told or [str(number) for number in range(gpus)])[:gpus]
 
 
-def require_reachable(place: Place) -> None:
+def require_reachable(place: Backend) -> None:
     """Ask the scheduler, or Slurm, whether it would take us, before scans are read for it.
 
     Raises:
@@ -170,7 +170,7 @@ def require_reachable(place: Place) -> None:
             _slurm_cluster(place, Path(folder)).close()
 
 
-def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
+def _slurm(place: Backend, most: int, logs: Path, progress: Progress) -> Any:
     cluster = _slurm_cluster(place, logs)
     count = min(workers_of(place), most)
     cluster.adapt(minimum_jobs=count, maximum_jobs=count, interval="5s")  # a job that ends early is asked for again
@@ -180,7 +180,7 @@ def _slurm(place: Place, most: int, logs: Path, progress: Progress) -> Any:
     return cluster
 
 
-def _slurm_cluster(place: Place, logs: Path) -> Any:
+def _slurm_cluster(place: Backend, logs: Path) -> Any:
     """A cluster whose jobs Slurm would take; none is submitted. Raises InputError where it would not."""
     former = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster

@@ -1,4 +1,4 @@
-"""What was asked for, as plain data, and the cells that follow from it: the same in every process."""
+"""What was asked for, as plain data, and the runs that follow from it: the same in every process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from uadbench.cohorts.opening import open_and_warn
 from uadbench.cohorts.splits.listed import read_split
 from uadbench.models.weights_file import GivenWeights, find_weights
 from uadbench.protocols.schema import Protocol
-from uadbench.runs.fold_data import Selection, plan_material
-from uadbench.runs.keys import Cell
+from uadbench.runs.fold_data import Selection, plan_fold
+from uadbench.runs.keys import Run
 from uadbench.runtime.progress import Progress
 
 
@@ -39,8 +39,8 @@ class Request(BaseModel):
     simulated: Path | None = None
     checkpoint: Path | None = None
 
-    def cells(self, progress: Progress) -> list[Cell]:
-        """The cells, in the order in which they are run.
+    def runs(self, progress: Progress) -> list[Run]:
+        """The runs, in the order in which they are run.
 
         Raises:
             InputError: For whatever does not exist.
@@ -54,13 +54,13 @@ class Request(BaseModel):
         )
         weights = None if self.checkpoint is None else find_weights(self.checkpoint)
         source = open_and_warn(self.cohort, progress)
-        planned = plan_cells(
+        planned = plan_runs(
             source, self.protocol, self.models, self.options, self.folds, self.seeds, progress, selection, weights
         )
         return list(planned)
 
 
-def plan_cells(
+def plan_runs(
     cohort: Cohort,
     protocol: Protocol,
     models: Sequence[str],
@@ -70,19 +70,19 @@ def plan_cells(
     progress: Progress,
     selection: Selection | None = None,
     weights: GivenWeights | None = None,
-) -> Iterator[Cell]:
-    """The cells of models x folds x seeds; those of a fold share its scans.
+) -> Iterator[Run]:
+    """The runs of models x folds x seeds; those of a fold share its scans.
 
     `options` maps a model's name, as given in `models`, to what the user set. Who there is, and who
     trains and tests, is told for the first fold. `weights` are evaluated instead of any that a training would give.
     """
-    first: dict[str, Cell] = {}
+    first: dict[str, Run] = {}
     for fold in folds:
-        material = plan_material(cohort, protocol, fold, progress, selection)
-        for line in material.summary() if fold == folds[0] else ():
+        fold_data = plan_fold(cohort, protocol, fold, progress, selection)
+        for line in fold_data.summary() if fold == folds[0] else ():
             progress.notice(line)
         for name in models:
             for seed in seeds:
-                cell = Cell(name, material, seed, options.get(name, {}), weights, first.get(name))
-                first.setdefault(name, cell)
-                yield cell
+                run = Run(name, fold_data, seed, options.get(name, {}), weights, first.get(name))
+                first.setdefault(name, run)
+                yield run

@@ -1,4 +1,4 @@
-"""What came of a list of cells: results, failures, and what MLflow was told."""
+"""What came of a list of runs: results, failures, and what MLflow was told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uadbench.cohorts.secrecy import require_same_secrets
 from uadbench.errors import Unfinished
 from uadbench.report.figures import FIGURES, draw_figures
 from uadbench.runs import failures
-from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.keys import Outcome, Run
 from uadbench.runs.run import tidy
 from uadbench.runtime.commands import command
 from uadbench.runtime.profiling import phase
@@ -20,7 +20,7 @@ from uadbench.tracking import Tracker
 
 @dataclass
 class Sweep:
-    """Takes in cells as they end, in any order; MLflow is told here, and nowhere else."""
+    """Takes in runs as they end, in any order; MLflow is told here, and nowhere else."""
 
     output: Path
     tracker: Tracker | None
@@ -28,12 +28,12 @@ class Sweep:
     on_result: Callable[[Outcome], None] = lambda outcome: None
     outcomes: list[Outcome] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    """Cell -> why it has no result."""
+    """Run -> why it has no result."""
     untracked: list[Path] = field(default_factory=list)
     """Run folders that MLflow did not take."""
 
     def take(self, outcome: Outcome) -> None:
-        """A cell has its result, which is on disk."""
+        """A run has its result, which is on disk."""
         if outcome.reused:
             tidy(outcome.folder)
         self.outcomes.append(outcome)
@@ -43,15 +43,15 @@ class Sweep:
             with phase("MLflow"):
                 self._track(outcome, self.tracker)
 
-    def fail(self, cell: Cell, error: str, attempts: int = 1, host: str = "") -> None:
-        """A cell has failed for good: it is told, here and in its run folder."""
-        failures.record(cell.folder(self.output), error, attempts, host)
-        self.failures[label_of(cell)] = error
-        self.progress.warning(f"{cell.name}: {error}")
+    def fail(self, run: Run, error: str, attempts: int = 1, host: str = "") -> None:
+        """A run has failed for good: it is told, here and in its run folder."""
+        failures.record(run.folder(self.output), error, attempts, host)
+        self.failures[label_of(run)] = error
+        self.progress.warning(f"{run.name}: {error}")
 
-    def close(self, cells: list[Cell]) -> None:
-        """All cells have ended. Results stand in their order from here on, whoever was quicker."""
-        place = {cell.folder(self.output): index for index, cell in enumerate(cells)}
+    def close(self, runs: list[Run]) -> None:
+        """All runs have ended. Results stand in their order from here on, whoever was quicker."""
+        place = {run.folder(self.output): index for index, run in enumerate(runs)}
         self.outcomes.sort(key=lambda outcome: place[outcome.folder])
         if self.tracker is not None and not self.untracked:
             try:
@@ -75,20 +75,20 @@ class Sweep:
         self.untracked.append(outcome.folder)
 
 
-def label_of(cell: Cell) -> str:
-    """What a cell is called in messages."""
-    return f"{cell.name}, fold {cell.material.fold}, seed {cell.seed}"
+def label_of(run: Run) -> str:
+    """What a run is called in messages."""
+    return f"{run.name}, fold {run.fold_data.fold}, seed {run.seed}"
 
 
-def require_known_secrets(cells: Sequence[Cell], output: Path) -> None:
+def require_known_secrets(runs: Sequence[Run], output: Path) -> None:
     """Raises InputError where a private cohort has another secret now than when `output` got its first run of it."""
-    for material in {id(cell.material): cell.material for cell in cells}.values():
-        require_same_secrets(output, {id(each): each for each in (material.cohort, material.test_cohort)}.values())
+    for fold_data in {id(run.fold_data): run.fold_data for run in runs}.values():
+        require_same_secrets(output, {id(each): each for each in (fold_data.cohort, fold_data.test_cohort)}.values())
 
 
-def tell_leaks(cell: Cell, progress: Progress) -> None:
-    """Warn where test scans are scans that the model learns from. Reads the scans of the cell."""
-    if shared := cell.material.shared_images:
+def tell_leaks(run: Run, progress: Progress) -> None:
+    """Warn where test scans are scans that the model learns from. Reads the scans of the run."""
+    if shared := run.fold_data.shared_images:
         progress.warning(
             f"{shared} test scans are, voxel by voxel, scans that the model learns from: scores will be too good; "
             "'uadbench cohort check' names them"
@@ -100,7 +100,7 @@ def _tell_cost(outcome: Outcome, progress: Progress) -> None:
     if cost.over_budget:
         progress.warning(
             f"{outcome.result.model.name}: took {cost.cpu_minutes:.3g} processor minutes, more than the "
-            f"{cost.budget_minutes:g} that a cell of {outcome.result.protocol.name} may cost; its result is marked"
+            f"{cost.budget_minutes:g} that a run of {outcome.result.protocol.name} may cost; its result is marked"
         )
 
 
@@ -110,5 +110,5 @@ def draw(outcome: Outcome, progress: Progress) -> None:
         return
     try:
         draw_figures(outcome.result, outcome.folder)
-    except Exception as error:  # a picture is no reason to lose the cells that follow
+    except Exception as error:  # a picture is no reason to lose the runs that follow
         progress.warning(f"{outcome.folder}: figures could not be drawn ({failures.reason(error)})")

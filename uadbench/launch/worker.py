@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: bring one cell to its result, and tell how far it is."""
+"""What a worker of a Dask cluster does: bring one run to its result, and tell how far it is."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from uadbench.runtime.progress import Task
 TOLD_EVERY_S = 1.0
 
 News = dict[str, Any]
-"""What a worker tells of a cell: `kind` is taken, begun (the model's code runs), task, step, notice or warning."""
+"""What a worker tells of a run: `kind` is taken, begun (the model's code runs), task, step, notice or warning."""
 
 
 class Order(BaseModel):
-    """One cell, as plain data.
+    """One run, as plain data.
 
     Attributes:
         request: What was asked for (`launch.plan.Request`), as JSON.
-        index: Which of its cells.
-        eval_key: The key of that cell, by which a worker sees that it means the same.
+        index: Which of its runs.
+        eval_key: The key of that run, by which a worker sees that it means the same.
         home: The folder in which the command was given, from which paths are told.
         output: Where run folders lie.
         cache: The cache of scans, which is used where the worker sees it.
@@ -55,7 +55,7 @@ class Order(BaseModel):
 
 
 class Answer(BaseModel):
-    """How a cell ended: with its result on disk (`done`), left to another sweep that works on it (`claimed`), refused
+    """How a run ended: with its result on disk (`done`), left to another sweep that works on it (`claimed`), refused
     or failed for a known reason (`failed`), or with an error that may not come again (`broken`).
     """
 
@@ -68,7 +68,7 @@ class Answer(BaseModel):
 
 
 def perform(order: str) -> str:
-    """Work on the cell of an Order, given and answered as JSON. Raises nothing: an error is an answer."""
+    """Work on the run of an Order, given and answered as JSON. Raises nothing: an error is an answer."""
     from uadbench.runs.failures import reason
     from uadbench.runtime.claims import Claimed
 
@@ -87,7 +87,7 @@ def perform(order: str) -> str:
 
 
 _alone = threading.Lock()
-"""Cells draw from torch's generator, which a process has one of: however many threads, one cell at a time."""
+"""Runs draw from torch's generator, which a process has one of: however many threads, one run at a time."""
 
 
 def _perform(order: Order) -> bool:
@@ -98,7 +98,7 @@ def _perform(order: Order) -> bool:
 
     from uadbench.launch.local import choose_device, prepare_process
     from uadbench.launch.sweep import draw
-    from uadbench.runs.run import run_cell
+    from uadbench.runs.run import complete
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)
@@ -115,29 +115,29 @@ def _perform(order: Order) -> bool:
         os.environ["UADBENCH_SALTS"] = str(order.secrets)
     os.chdir(order.home)
     prepare_process()
-    if _cells(order.request, order.home)[order.index].eval_key != order.eval_key:
-        _cells.cache_clear()  # scans may have come since
-    cell = _cells(order.request, order.home)[order.index]
-    if cell.eval_key != order.eval_key:
+    if _runs(order.request, order.home)[order.index].eval_key != order.eval_key:
+        _runs.cache_clear()  # scans may have come since
+    run = _runs(order.request, order.home)[order.index]
+    if run.eval_key != order.eval_key:
         raise InputError(
-            f"{socket.gethostname()} means another cell: it has another version of uadbench or of the model's code, or "
+            f"{socket.gethostname()} means another run: it has another version of uadbench or of the model's code, or "
             "sees other scans, other files that the model reads, or another secret of the cohort; install the same on "
             "all machines, and start workers anew that are older than that"
         )
     _wire.tell(kind="begun")
     with redirect_stdout(sys.stderr):
-        outcome = run_cell(cell, order.output, choose_device(order.device), _wire)
+        outcome = complete(run, order.output, choose_device(order.device), _wire)
     draw(outcome, _wire)
     return outcome.reused
 
 
 @lru_cache(maxsize=1)
-def _cells(request: str, home: Path) -> list[Any]:
-    """The cells of a request; those of a fold share their scans, from one order to the next."""
+def _runs(request: str, home: Path) -> list[Any]:
+    """The runs of a request; those of a fold share their scans, from one order to the next."""
     from uadbench.launch.plan import Request
 
     with _wire.muted():
-        return Request.model_validate_json(request).cells(_wire)
+        return Request.model_validate_json(request).runs(_wire)
 
 
 class _Wire:

@@ -33,7 +33,7 @@ REPRODUCED = "reproduced.json"
 
 @dataclass(frozen=True)
 class Row:
-    """A model with all of its cells on a board.
+    """A model with all of its runs on a board.
 
     `scores` is (seeds, participants), the ranking AP, folds averaged within participant; `ranking`, `dementias`,
     `unseen` and `native` are its means with their intervals over participants and seeds.
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def result(self) -> Result:
-        """Its first cell, which tells what all have in common."""
+        """Its first run, which tells what all have in common."""
         return self.entries[0].result
 
     @property
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def over_budget(self) -> bool:
-        """Whether one of its cells took more processor time than its protocol grants."""
+        """Whether one of its runs took more processor time than its protocol grants."""
         return any(entry.result.cost.over_budget for entry in self.entries)
 
     @property
@@ -131,7 +131,7 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
     """All boards, protocols from the quickest to the slowest, the newest of a protocol and cohort first.
 
     Raises:
-        InputError: For a table of cases that cannot be read, or two results of one cell.
+        InputError: For a table of cases that cannot be read, or two results of one run.
     """
     reproduced = read_reproduced(root)
     by_name: dict[tuple[str, str], list[_Pile]] = {}
@@ -193,18 +193,18 @@ def _parts(name: str, entries: Sequence[Entry]) -> dict[str, ModelScores]:
     for entry in entries:
         table = entry.scores(columns)
         severities = entry.result.headline.severities
-        cell = entry.result.seed, entry.result.fold
+        run = entry.result.seed, entry.result.fold
         try:
             table = table[table["severity"].isin(severities)]
             for halves in ("both", "dementias", "unseen"):
-                found.setdefault(halves, {})[cell] = ranking_scores(table, severities, "ap.standard", halves)
-            found.setdefault("native", {})[cell] = ranking_scores(table, severities, "ap.native")
-            sound = len(found["both"][cell]) > 0 and bool(np.isfinite(found["both"][cell]).all())
+                found.setdefault(halves, {})[run] = ranking_scores(table, severities, "ap.standard", halves)
+            found.setdefault("native", {})[run] = ranking_scores(table, severities, "ap.native")
+            sound = len(found["both"][run]) > 0 and bool(np.isfinite(found["both"][run]).all())
         except (KeyError, ValueError, TypeError):
             sound = False
         if not sound:
             raise InputError(f"{entry.scores_file}: lacks scores that rank; run 'uadbench leaderboard verify'")
-    return {part: ModelScores.of(name, cells) for part, cells in found.items()}
+    return {part: ModelScores.of(name, runs) for part, runs in found.items()}
 
 
 def _ranked(rows: list[Row]) -> tuple[Row, ...]:
@@ -226,8 +226,8 @@ def _protocol_order(name: str) -> tuple[bool, int]:
     return name not in order, order.index(name) if name in order else 0
 
 
-def over_cells(row: Row, value: Any) -> float | None:
-    """The mean over a row's cells of what `value` gives of a result; None if it is n/a in one."""
+def over_runs(row: Row, value: Any) -> float | None:
+    """The mean over a row's runs of what `value` gives of a result; None if it is n/a in one."""
     known = [value(entry.result) for entry in row.entries]
     return None if any(each is None for each in known) else float(np.mean(known))
 

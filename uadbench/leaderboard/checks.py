@@ -152,7 +152,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
         return
     from uadbench.cohorts.base import keys_of
     from uadbench.leaderboard.facts import facts
-    from uadbench.runs.fold_data import PARTS, Selection, plan_material
+    from uadbench.runs.fold_data import PARTS, Selection, plan_fold
 
     cohort = _public(result.cohort.name)
     other = None if result.cohort.tested_on is None else _public(result.cohort.tested_on)
@@ -163,20 +163,20 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
             raise InputError(f"{label}: cohort {cohort.name} has no version {versions[0]}")
         return
     roles = Selection(tuple(result.cohort.healthy), tuple(result.cohort.ill), test_cohort=other)
-    material = plan_material(cohort, protocol, result.fold, selection=roles)
-    if material.testset_recipe != result.testset.recipe:
+    fold_data = plan_fold(cohort, protocol, result.fold, selection=roles)
+    if fold_data.testset_recipe != result.testset.recipe:
         raise InputError(f"{label}: the fingerprint of its test sets is not that of {cohort.name}")
     for part, name in (("test", HEALTHY), ("validation", VALIDATION), ("patients", PATIENTS)):
-        expected = sorted(material.rows[part]["participant_id"])
+        expected = sorted(fold_data.rows[part]["participant_id"])
         if sorted(table.loc[table["anomaly"] == name, "participant_id"]) != expected:
             raise InputError(f"{label}: its {name} participants are not those of {cohort.name}")
     given = result.cohort.origin == "given"
     told = result.cohort.model_dump(include={*PARTS, "split", "origin", "shared_images"})
-    real: dict[str, Any] = {part: len(rows) for part, rows in material.rows.items()}
-    real |= {"split": material.split.digest, "origin": material.origin, "shared_images": 0}
+    real: dict[str, Any] = {part: len(rows) for part, rows in fold_data.rows.items()}
+    real |= {"split": fold_data.split.digest, "origin": fold_data.origin, "shared_images": 0}
     if told != real and not (given and told["split"] != real["split"]):
         raise InputError(f"{label}: what it tells of its cohort is not so: {_unlike(told, real)}")
-    _require_facts(label, table, facts(protocol, tuple(keys_of(material.rows["test"]))))
+    _require_facts(label, table, facts(protocol, tuple(keys_of(fold_data.rows["test"]))))
 
 
 def require_private_cohort(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:

@@ -104,7 +104,7 @@ def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def place(result: Result) -> Path:
-    """Where a result lies under `leaderboard/results`: protocol, cohort, model, one file a cell."""
+    """Where a result lies under `leaderboard/results`: protocol, cohort, model, one file a run."""
     cohort = file_name(result.cohort.name)
     if result.cohort.tested_on is not None:
         cohort += f"--{file_name(result.cohort.tested_on)}"

@@ -21,7 +21,7 @@ from uadbench.leaderboard.boards import (
     auroc,
     detectable,
     lowest_ranked,
-    over_cells,
+    over_runs,
     patients,
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
@@ -110,7 +110,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
     at = max(result.headline.severities)
     lowest = lowest_ranked(result)
     known = [detectable(entry.result) for entry in row.entries]
-    inference = over_cells(row, lambda r: r.cost.inference_seconds_per_scan)
+    inference = over_runs(row, lambda r: r.cost.inference_seconds_per_scan)
     devices = sorted({entry.result.provenance.device.partition(":")[0] for entry in row.entries})
     return {
         "name": row.name,
@@ -127,14 +127,14 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "damage": _mean_of(row, "damage", at),
         "healthiness": _ratio(row, at),
         "identified": _mean_of(row, "identified", at),
-        "auroc": _rounded(over_cells(row, lambda r: _mean_or_none([auroc(r, name, lowest) for name in r.dementias]))),
-        "aurocUnseen": _rounded(over_cells(row, lambda r: auroc(r, UNSEEN, lowest))),
-        "patients": _rounded(over_cells(row, patients)),
-        "healthyMse": _rounded(over_cells(row, lambda r: r.headline.healthy_mse)),
+        "auroc": _rounded(over_runs(row, lambda r: _mean_or_none([auroc(r, name, lowest) for name in r.dementias]))),
+        "aurocUnseen": _rounded(over_runs(row, lambda r: auroc(r, UNSEEN, lowest))),
+        "patients": _rounded(over_runs(row, patients)),
+        "healthyMse": _rounded(over_runs(row, lambda r: r.headline.healthy_mse)),
         "parameters": result.cost.parameters,
-        "train": _rounded(over_cells(row, lambda r: r.cost.train_seconds)),
+        "train": _rounded(over_runs(row, lambda r: r.cost.train_seconds)),
         "inference": _rounded(None if inference is None else 1000 * inference),
-        "cpuMinutes": _rounded(over_cells(row, lambda r: r.cost.cpu_minutes)),
+        "cpuMinutes": _rounded(over_runs(row, lambda r: r.cost.cpu_minutes)),
         "device": ", ".join(devices),
         "baseline": row.baseline,
         "reproduced": row.reproduced,
@@ -147,7 +147,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
 
 
 def _point(row: Row, name: str, severity: float) -> list[float | None]:
-    """Mean and interval over participants of one test set, each the mean over cells."""
+    """Mean and interval over participants of one test set, each the mean over runs."""
     parts = ("mean", "low", "high")
     estimates = [entry.result.estimate(name, severity, "ap.standard") for entry in row.entries]
     means = [_mean_or_none([None if e is None else getattr(e, part) for e in estimates]) for part in parts]
@@ -155,10 +155,8 @@ def _point(row: Row, name: str, severity: float) -> list[float | None]:
 
 
 def _mean_of(row: Row, metric: str, severity: float) -> float | None:
-    """A metric's mean over dementias and cells; None if it is n/a somewhere."""
-    return _rounded(
-        over_cells(row, lambda r: _mean_or_none([r.metric(name, severity, metric) for name in r.dementias]))
-    )
+    """A metric's mean over dementias and runs; None if it is n/a somewhere."""
+    return _rounded(over_runs(row, lambda r: _mean_or_none([r.metric(name, severity, metric) for name in r.dementias])))
 
 
 def _ratio(row: Row, severity: float) -> float | None:
@@ -246,7 +244,7 @@ def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
         "",
         "Nobody in a *group* can be told apart from the best of it (paired tests over participants, Holm-adjusted); a "
         "*rank* is an interval. *reproduced*: trained and evaluated again, with an equal outcome. *over budget*: "
-        "a cell took more processor time than its protocol grants. *answers in files*: "
+        "a run took more processor time than its protocol grants. *answers in files*: "
         "the tool ran elsewhere, and cannot be run again from here.",
     ]
     for board, content in zip(boards, described, strict=True):
@@ -302,7 +300,7 @@ def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
     alone = {**content, "rows": [values]}
     first, last = row.rank
     columns = ("fold", "seed", heading("ap"), heading("train"), "device", "score hash", "weights key", "finished")
-    cells = [_cell(entry.result) for entry in row.entries]
+    runs = [_run_line(entry.result) for entry in row.entries]
     return _page(
         "model.html",
         row=row,
@@ -312,14 +310,14 @@ def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
         facts=_facts(result, content, values),
         options=[(name, json.dumps(value)) for name, value in result.model.options.items()],
         command=command(row),
-        cell_columns=columns,
-        cells=cells,
+        run_columns=columns,
+        runs=runs,
         data=_inlined({"boards": [alone], "model": row.name, "training": _training(row)}),
     )
 
 
 def _training(row: Row) -> list[Fields]:
-    """The healthy validation error of every cell that learnt by gradients, by epoch."""
+    """The healthy validation error of every run that learnt by gradients, by epoch."""
     return [
         {"fold": r.fold, "seed": r.seed, "errors": [_rounded(error) for error in r.training.validation_mse]}
         for r in (entry.result for entry in row.entries)
@@ -353,7 +351,7 @@ def _facts(result: Result, content: Fields, values: Fields) -> list[tuple[str, s
     ]  # fmt: skip
 
 
-def _cell(result: Result) -> list[str]:
+def _run_line(result: Result) -> list[str]:
     finished = result.provenance.finished[:10]
     cost = "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}"
     device = result.provenance.device.partition(":")[0]
@@ -368,7 +366,7 @@ def _trained_in(result: Result) -> str:
 
 
 def command(row: Row) -> str:
-    """The command that makes a row's cells again."""
+    """The command that makes a row's runs again."""
     result = row.result
     if result.model.answers is not None:
         return _exchange(row)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rerun:
-    """What came of a committed cell.
+    """What came of a committed run.
 
     `changes` stand beside the committed values; a metric that moved either way is no reproduction. On another
     population there are none, and `holds` tells whether the new ranking AP lies where the committed one's interval is.
@@ -42,9 +42,9 @@ class Rerun:
 def rerun(
     entry: Entry, siblings: list[Entry], root: Path, output: Path, device: torch.device, progress: Progress
 ) -> Rerun:
-    """Train and evaluate a committed cell again, from its committed protocol, options, fold and seed.
+    """Train and evaluate a committed run again, from its committed protocol, options, fold and seed.
 
-    `siblings` are the committed cells of the same row, which tell how far seeds move a metric.
+    `siblings` are the committed runs of the same row, which tell how far seeds move a metric.
 
     Raises:
         InputError: If the cohort is private, or its version is not to be had any more.
@@ -73,10 +73,10 @@ def rerun_elsewhere(
 
 
 def require_runnable(entry: Entry, elsewhere: bool = False) -> None:
-    """Refuse a cell that cannot be run again here, before any is.
+    """Refuse a run that cannot be run again here, before any is.
 
     Args:
-        entry: The committed cell.
+        entry: The committed run.
         elsewhere: Whether it is to be run on another population of the phantom.
 
     Raises:
@@ -118,12 +118,12 @@ def keep(reruns: list[Rerun], root: Path) -> None:
 
 
 def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.device, progress: Progress) -> Result:
-    """One cell as committed, on a cohort; its result as it would be committed."""
+    """One run as committed, on a cohort; its result as it would be committed."""
     from uadbench.cohorts.opening import open_cohort
     from uadbench.results.scores import read_scores
-    from uadbench.runs.fold_data import Selection, plan_material
-    from uadbench.runs.keys import Cell
-    from uadbench.runs.run import run_cell
+    from uadbench.runs.fold_data import Selection, plan_fold
+    from uadbench.runs.keys import Run
+    from uadbench.runs.run import complete
 
     committed = entry.result
     require_runnable(entry)
@@ -136,13 +136,13 @@ def _run(entry: Entry, cohort: str, root: Path, output: Path, device: torch.devi
             f"{entry.file}: different cohorts: {cohort} is version {source.version} here, and not "
             f"{committed.cohort.version}; use an older uadbench"
         )
-    material = plan_material(source, protocol, committed.fold, progress, roles)
-    cell = Cell(committed.model.name, material, committed.seed, committed.model.options)
+    fold_data = plan_fold(source, protocol, committed.fold, progress, roles)
+    run = Run(committed.model.name, fold_data, committed.seed, committed.model.options)
     output = output / "reruns"  # whoever says --output runs has other uses for what lies there
-    (cell.folder(output) / RESULT).unlink(missing_ok=True)  # what was begun may go on, what was finished is no rerun
-    if cell.state(output) == "trained":
-        shutil.rmtree(cell.folder(output))
-    outcome = run_cell(cell, output, device, progress)
+    (run.folder(output) / RESULT).unlink(missing_ok=True)  # what was begun may go on, what was finished is no rerun
+    if run.state(output) == "trained":
+        shutil.rmtree(run.folder(output))
+    outcome = complete(run, output, device, progress)
     return recomputed(outcome.result, slim(read_scores(outcome.folder)), protocol)
 
 

@@ -9,7 +9,7 @@ from uadbench.metrics.metric import MELBA, PAPER, Metric
 _ANALYSIS = "uadbench.results.aggregate"
 _SUBJECT = "uadbench.metrics.scan_score"
 _PROPORTIONS = "uadbench.stats.detection"
-_RUN = "uadbench.runs.run:run_cell"
+_RUN = "uadbench.runs.run:complete"
 
 HEADLINE = (
     Metric(

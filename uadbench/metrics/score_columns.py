@@ -134,7 +134,7 @@ RESTORATION = (
         "identified",
         "identified",
         "how often the reconstruction x̂' is nearer to its own healthy scan x than to any other test participant's",
-        f"{_RESTORATION}:Crowd.identified",
+        f"{_RESTORATION}:ReferenceScans.identified",
         better="higher",
         high=1,
         interval="own",

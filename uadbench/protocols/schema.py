@@ -181,10 +181,10 @@ class TrainingSection(_Section):
     precision: Precision
 
 
-class CellsSection(_Section):
-    """Which folds and seeds a run of this protocol consists of, and what each of its cells should cost at most.
+class RunsSection(_Section):
+    """Which folds and seeds a sweep under this protocol consists of, and what each run should cost at most.
 
-    A cell that takes more than `cpu_minutes` on processors, all cores together, is finished, and marked.
+    A run that takes more than `cpu_minutes` on processors, all cores together, is finished, and marked.
     """
 
     folds: tuple[Annotated[int, Field(ge=0)], ...]
@@ -207,23 +207,31 @@ class Protocol(_Section):
     ranking: RankingSection
     detection: DetectionSection
     training: TrainingSection
-    cells: CellsSection
+    runs: RunsSection
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, content: Any) -> Any:
+        """Runs were called cells in protocols that earlier versions stored."""
+        if isinstance(content, dict) and "cells" in content and "runs" not in content:
+            return {("runs" if key == "cells" else key): section for key, section in content.items()}
+        return content
 
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:
         if not set(self.ranking.severities) <= set(self.testsets.severities):
             raise ValueError("ranking.severities must be among testsets.severities")
-        if not all(fold < self.split.folds for fold in self.cells.folds):
+        if not all(fold < self.split.folds for fold in self.runs.folds):
             raise ValueError("cells.folds must be below split.folds")
         return self
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that can change a score; its name, prose, default cohort and cells are left out.
+        """SHA-256 of all that can change a score; its name, prose, default cohort and runs are left out.
 
-        So a cell of `paper` and the same cell of `paper-cv` are one and the same.
+        So a run of `paper` and the same run of `paper-cv` are one and the same.
         """
-        return content_hash(self.model_dump(mode="json", exclude={"name", "about", "cohort", "cells"}))
+        return content_hash(self.model_dump(mode="json", exclude={"name", "about", "cohort", "runs"}))
 
     @property
     def lattice(self) -> Grid:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FINE_MM = 2.0
 """Slices are drawn from volumes resampled to this, so that a voxel of 4 mm does not look like a tile."""
 
-Place = tuple[float, float, float]
+Backend = tuple[float, float, float]
 
 
 def planes_figure(examples: Examples) -> Figure:
@@ -73,7 +73,7 @@ def worst_figure(examples: Examples) -> Figure:
     return figure
 
 
-def deepest(reduction: Volume, affine: Affine) -> Place:
+def deepest(reduction: Volume, affine: Affine) -> Backend:
     """MNI mm of a voxel well inside an anomaly: where the reduction, smoothed, is largest."""
     from scipy import ndimage
 
@@ -88,7 +88,7 @@ def _image(
     frame: tuple[float, float, float, float],
     examples: Examples,
     volume: Volume,
-    place: Place,
+    place: Backend,
     top: float,
     title: str,
 ) -> Any:
@@ -115,7 +115,7 @@ def _overlay(
     examples: Examples,
     under: Volume,
     volume: Volume,
-    place: Place,
+    place: Backend,
     top: float,
     limit: float,
     title: str,

@@ -22,7 +22,7 @@ OVERALL = metric_of("headline.ap_standard").label
 
 @dataclass(frozen=True)
 class Contender:
-    """A model with all its cells of a comparison; `tables` hold one row a case each."""
+    """A model with all its runs of a comparison; `tables` hold one row a case each."""
 
     name: str
     results: tuple[Result, ...]
@@ -62,7 +62,7 @@ def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> lis
     """Runs to models, which differ by name or options.
 
     Raises:
-        InputError: If fewer than two models are left, or for two results of one cell.
+        InputError: If fewer than two models are left, or for two results of one run.
     """
     grouped = by_model(zip(results, tables, strict=True), lambda run: run[0])
     found = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
@@ -91,7 +91,7 @@ def compare(models: Sequence[Contender]) -> list[Pair]:
 
 
 def _scores(model: Contender, measure: str) -> ModelScores:
-    cells: dict[tuple[int, int], pd.Series[float]] = {}
+    runs: dict[tuple[int, int], pd.Series[float]] = {}
     for result, table in zip(model.results, model.tables, strict=True):
         severities = result.headline.severities
         if measure == OVERALL:
@@ -99,5 +99,5 @@ def _scores(model: Contender, measure: str) -> ModelScores:
         else:
             rows = table[(table["anomaly"] == measure) & table["severity"].isin(severities)]
             own = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
-        cells[result.seed, result.fold] = own
-    return ModelScores.of(model.name, cells)
+        runs[result.seed, result.fold] = own
+    return ModelScores.of(model.name, runs)

@@ -35,11 +35,11 @@ class ModelScores:
     participants: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, cells: Mapping[tuple[int, int], pd.Series[float]]) -> ModelScores:
-        """Average folds and stack seeds; `cells` holds the scores by participant of each (seed, fold)."""
-        table = pd.DataFrame({cell: cells[cell] for cell in sorted(cells)}).sort_index()
+    def of(cls, name: str, runs: Mapping[tuple[int, int], pd.Series[float]]) -> ModelScores:
+        """Average folds and stack seeds; `runs` holds the scores by participant of each (seed, fold)."""
+        table = pd.DataFrame({run: runs[run] for run in sorted(runs)}).sort_index()
         by_seed = table.T.groupby(level=0).mean().to_numpy(dtype=np.float64)
-        return cls(name, by_seed, len({fold for _, fold in cells}), tuple(map(str, table.index)))
+        return cls(name, by_seed, len({fold for _, fold in runs}), tuple(map(str, table.index)))
 
 
 def by_model(
@@ -53,7 +53,7 @@ def by_model(
         source_of: What an error names; the model by default.
 
     Raises:
-        InputError: For two runs of one cell.
+        InputError: For two runs of one run.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -83,7 +83,7 @@ def _differing(card: ModelCard, alike: list[ModelCard]) -> str:
 
 
 def _require_one_of_each(source: object, results: list[Result]) -> None:
-    cells = [(result.fold, result.seed) for result in results]
-    for fold, seed in cells:
-        if cells.count((fold, seed)) > 1:
+    runs = [(result.fold, result.seed) for result in results]
+    for fold, seed in runs:
+        if runs.count((fold, seed)) > 1:
             raise InputError(f"{source}: two results of fold {fold}, seed {seed}; remove one")

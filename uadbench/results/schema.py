@@ -1,4 +1,4 @@
-"""A result: one cell's scores with full provenance, as checked JSON."""
+"""A result: one run's scores with full provenance, as checked JSON."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ class Cost(_Section):
 
     @property
     def over_budget(self) -> bool:
-        """Whether the cell took more processor time than its protocol grants."""
+        """Whether the run took more processor time than its protocol grants."""
         return (
             self.cpu_minutes is not None and self.budget_minutes is not None and self.cpu_minutes > self.budget_minutes
         )
@@ -318,7 +318,7 @@ class Provenance(_Section):
 
 
 class Result(_Section):
-    """One cell, whole. `score_hash` is a hash of every case's scores to six significant digits.
+    """One run, whole. `score_hash` is a hash of every case's scores to six significant digits.
 
     `schema_version`: from 4 on nothing about a private cohort follows from an id without the cohort's secret. In 3,
     draws and hashes of who is where did. For a public cohort the two are the same.

@@ -209,7 +209,7 @@ def read_scores_of(result: Result, file: Path, most: int = LARGEST) -> pd.DataFr
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:
-        raise InputError(f"{file}: these are not the scores that the result vouches for; run the cell again")
+        raise InputError(f"{file}: these are not the scores that the result vouches for; repeat the run")
     return table
 
 

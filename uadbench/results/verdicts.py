@@ -41,7 +41,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Place:
+class Backend:
     """A model's place: its group, whose members cannot be told apart from the best of it, and its ranks (95 %)."""
 
     model: str
@@ -76,11 +76,11 @@ def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
     return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
 
 
-def places(models: Sequence[ModelScores]) -> list[Place]:
+def places(models: Sequence[ModelScores]) -> list[Backend]:
     """The places of the models, best first."""
     if not models:
         return []
     scores = [model.values for model in models]
     placed = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
     best_first = sorted(placed, key=lambda place: -float(np.nanmean(place[0].values)))
-    return [Place(model.name, group, ranks) for model, group, ranks in best_first]
+    return [Backend(model.name, group, ranks) for model, group, ranks in best_first]

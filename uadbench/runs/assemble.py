@@ -9,40 +9,40 @@ from uadbench.models.checkpoint import parameter_count
 from uadbench.protocols.schema import is_shipped
 from uadbench.results import aggregate
 from uadbench.results.schema import CohortCard, Cost, Fingerprint, ModelCard, ProtocolCard, Result, Training
-from uadbench.runs.fold_data import Material
-from uadbench.runs.keys import Cell
+from uadbench.runs.fold_data import FoldData
+from uadbench.runs.keys import Run
 from uadbench.runs.provenance import peak_memory_mib, provenance
 from uadbench.training.loop import Curve, validation_mse
 
 
-def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, cost: Cost) -> Result:
+def assembled_result(run: Run, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, cost: Cost) -> Result:
     """The result of a run.
 
     Args:
-        cell: The run.
+        run: The run.
         evaluator: Its trained model, calibrated.
         curve: How the model was trained.
         table: One row a case, as `evaluate.case_scores` gives it.
         cost: What all of it cost, see `cost_of`.
     """
-    material, protocol = cell.material, cell.material.protocol
+    fold_data, protocol = run.fold_data, run.fold_data.protocol
     error = validation_mse(evaluator.model, evaluator.validation)
     scored = aggregate.aggregates(table, protocol, error, evaluator.calibration.thresholds)
     return Result(
-        model=_model_part(cell, evaluator),
-        cohort=_cohort_part(material),
+        model=_model_part(run, evaluator),
+        cohort=_cohort_part(fold_data),
         protocol=ProtocolCard(
             name=protocol.name,
             version=protocol.version,
             hash=protocol.hash,
             intensity=protocol.intensity.kind,
-            ranked=is_shipped(protocol) and cell.weights is None and cell.unranked is None,
+            ranked=is_shipped(protocol) and run.weights is None and run.unranked is None,
         ),
-        fold=material.fold,
-        seed=cell.seed,
-        fit_key=cell.fit_key,
-        eval_key=cell.eval_key,
-        testset=Fingerprint(recipe=material.testset_recipe, sketch=material.cases.sketch),
+        fold=fold_data.fold,
+        seed=run.seed,
+        fit_key=run.fit_key,
+        eval_key=run.eval_key,
+        testset=Fingerprint(recipe=fold_data.testset_recipe, sketch=fold_data.cases.sketch),
         headline=scored.headline,
         detection=scored.detection,
         strata=scored.strata,
@@ -50,61 +50,61 @@ def assembled_result(cell: Cell, evaluator: Evaluator, curve: Curve, table: pd.D
         score_hash=scored.score_hash,
         training=_training_part(curve),
         cost=cost,
-        provenance=provenance(cell.source, evaluator.device, {**REVISIONS, "analysis": aggregate.REVISION}),
+        provenance=provenance(run.source, evaluator.device, {**REVISIONS, "analysis": aggregate.REVISION}),
     )
 
 
-def cost_of(cell: Cell, evaluator: Evaluator, curve: Curve, evaluation_s: float, cpu_s: float) -> Cost:
+def cost_of(run: Run, evaluator: Evaluator, curve: Curve, evaluation_s: float, cpu_s: float) -> Cost:
     """The cost of a run on this machine.
 
     Args:
-        cell: The run.
+        run: The run.
         evaluator: Its model, with the time that inference took.
         curve: The training, with the time that it took.
         evaluation_s: Seconds of evaluation.
         cpu_s: Processor seconds of training and evaluation, all cores together.
     """
-    given, on_cpu = cell.weights is not None, evaluator.device.type == "cpu"
+    given, on_cpu = run.weights is not None, evaluator.device.type == "cpu"
     per_scan = evaluator.watch.per_scan
     return Cost(
         train_seconds=None if given else round(curve.seconds, 2),
         inference_seconds_per_scan=None if per_scan is None else float(f"{per_scan:.3g}"),
         evaluation_seconds=round(evaluation_s, 2),
         cpu_minutes=round(cpu_s / 60, 2) if on_cpu and not given else None,
-        budget_minutes=cell.material.protocol.cells.cpu_minutes,
+        budget_minutes=run.fold_data.protocol.runs.cpu_minutes,
         peak_memory_mib=peak_memory_mib(evaluator.device),
         parameters=parameter_count(evaluator.model),
     )
 
 
-def _model_part(cell: Cell, evaluator: Evaluator) -> ModelCard:
+def _model_part(run: Run, evaluator: Evaluator) -> ModelCard:
     return ModelCard(
-        name=cell.name,
-        options=cell.all_options,
+        name=run.name,
+        options=run.all_options,
         reconstructs=evaluator.model.reconstructs,
-        reference=cell.plugin.reference,
-        weights=None if cell.weights is None else cell.weights.digest,
-        unranked=cell.unranked,
+        reference=run.plugin.reference,
+        weights=None if run.weights is None else run.weights.digest,
+        unranked=run.unranked,
     )
 
 
-def _cohort_part(material: Material) -> CohortCard:
-    elsewhere = None if material.test_cohort is material.cohort else material.test_cohort
+def _cohort_part(fold_data: FoldData) -> CohortCard:
+    elsewhere = None if fold_data.test_cohort is fold_data.cohort else fold_data.test_cohort
     return CohortCard(
-        name=material.cohort.name,
-        version=material.cohort.version,
-        public=material.public,
+        name=fold_data.cohort.name,
+        version=fold_data.cohort.version,
+        public=fold_data.public,
         tested_on=None if elsewhere is None else elsewhere.name,
         tested_version=None if elsewhere is None else elsewhere.version,
-        healthy=list(material.roles.healthy),
-        ill=list(material.roles.patients),
-        split=material.split_digest,
-        origin=material.origin,
-        train=len(material.rows["train"]),
-        validation=len(material.rows["validation"]),
-        test=len(material.rows["test"]),
-        patients=len(material.rows["patients"]),
-        shared_images=material.shared_images,
+        healthy=list(fold_data.roles.healthy),
+        ill=list(fold_data.roles.patients),
+        split=fold_data.split_digest,
+        origin=fold_data.origin,
+        train=len(fold_data.rows["train"]),
+        validation=len(fold_data.rows["validation"]),
+        test=len(fold_data.rows["test"]),
+        patients=len(fold_data.rows["patients"]),
+        shared_images=fold_data.shared_images,
     )
 
 

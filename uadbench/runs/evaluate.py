@@ -12,7 +12,7 @@ from uadbench.evaluation.pictures import case_volumes, scan_volumes
 from uadbench.results.examples import Examples
 from uadbench.results.scores import read_table, scans_put_aside, write_table
 from uadbench.runs import keys
-from uadbench.runs.keys import Cell
+from uadbench.runs.keys import Run
 from uadbench.runtime.files import write_json
 from uadbench.runtime.progress import Progress
 from uadbench.types import UNSEEN
@@ -24,19 +24,19 @@ WORST = 5
 """How many of the worst cases have their picture in the report."""
 
 
-def case_scores(cell: Cell, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
+def case_scores(run: Run, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
     """One row a case; rows are put aside every few seconds so that a killed evaluation continues.
 
     What is on disk is not held in memory: small tables between large volumes would keep the heap from being used again.
     """
-    parts = folder / PARTIAL / f"{cell.eval_key[:16]}-{evaluator.device.type}"
+    parts = folder / PARTIAL / f"{run.eval_key[:16]}-{evaluator.device.type}"
     done = scans_put_aside(parts)
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()
-    patients = cell.material.scans("patients")
-    with progress.task(f"evaluating {cell.name}", len(evaluator.cases.scans) + len(patients)) as task:
+    patients = run.fold_data.scans("patients")
+    with progress.task(f"evaluating {run.name}", len(evaluator.cases.scans) + len(patients)) as task:
         if done:
-            progress.notice(f"{cell.name}: evaluation continues after {done} scans")
+            progress.notice(f"{run.name}: evaluation continues after {done} scans")
             task.advance(done)
         for rows in score_scans(evaluator, patients, skip=done):
             fresh.append(rows)
@@ -56,7 +56,7 @@ def save_draws(evaluator: Evaluator, folder: Path) -> None:
     write_json(folder / DRAWS, [who | cases.draws(s).to_json() for who, s in zip(keys, cases.scans, strict=True)])
 
 
-def example_pictures(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> Examples:
+def example_pictures(run: Run, evaluator: Evaluator, table: pd.DataFrame) -> Examples:
     """One simulated case with its healthy scan, one patient, and the worst cases.
 
     The case is of the first test scan and the first dementia; a worst case is one of the lowest average precision
@@ -77,6 +77,6 @@ def example_pictures(cell: Cell, evaluator: Evaluator, table: pd.DataFrame) -> E
         made = cases.cases(scans[participant])
         case = next(c for c in made if (c.anomaly, c.severity) == (anomaly, severity))
         volumes[label], titles[label] = case_volumes(evaluator, case), f"{anomaly}, severity {severity:.0%}{note}"
-    for scan in cell.material.scans("patients")[:1]:
+    for scan in run.fold_data.scans("patients")[:1]:
         volumes["patient"], titles["patient"] = scan_volumes(evaluator, scan), f"patient ({scan.group})"
     return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)

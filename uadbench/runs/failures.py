@@ -1,4 +1,4 @@
-"""A cell that failed for good says so in its run folder, until it succeeds."""
+"""A run that failed for good says so in its run folder, until it succeeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 1 << 20
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a cell has no result, after how many attempts, on which machine, and when (UTC)."""
+    """Why a run has no result, after how many attempts, on which machine, and when (UTC)."""
 
     error: str
     attempts: int
@@ -56,5 +56,5 @@ def recorded(folder: Path) -> Failure | None:
 
 
 def forget(folder: Path) -> None:
-    """The cell is begun again, or done."""
+    """The run is begun again, or done."""
     (folder / FAILURE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The scans that the cells of one cohort, protocol and fold share: split at once, read when first needed."""
+"""The scans that the runs of one cohort, protocol and fold share: split at once, read when first needed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Material:
+class FoldData:
     """Who trains, validates and tests, and their scans on the protocol's grid.
 
     `rows` hold the ids of the cohort. Scans, and all that is drawn or scored for them, have the names that results
@@ -214,9 +214,9 @@ def _known_as(scan: Scan, secret: Secret) -> Scan:
     return replace(scan, participant=participant, session=session, site=secret.site(scan.site))
 
 
-def plan_material(
+def plan_fold(
     cohort: Cohort, protocol: Protocol, fold: int, progress: Progress | None = None, selection: Selection | None = None
-) -> Material:
+) -> FoldData:
     """Split the cohort's participants; scans are read when they are first needed.
 
     Raises:
@@ -264,7 +264,7 @@ def plan_material(
         altered = AlteredScans.find(chosen.simulated, keys_of(rows["test"]), protocol.lattice, *options)
         progress.notice(altered.summary)
         altered = altered.known_as(secret_of(other).key)
-    return Material(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
+    return FoldData(cohort, other, protocol, fold, roles, split, origin, rows, progress, altered)
 
 
 def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> dict[str, Any]:
@@ -273,14 +273,14 @@ def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> 
     Test patients stand among the test scans.
 
     Raises:
-        InputError: As `plan_material` does.
+        InputError: As `plan_fold` does.
     """
     section = protocol.split
     count = len(selection.split.folds) if selection.split else section.folds
     folds, tested = [], list[Key]()
     for number in range(count):
-        material = plan_material(cohort, protocol, number, selection=selection)
-        rows = material.rows
+        fold_data = plan_fold(cohort, protocol, number, selection=selection)
+        rows = fold_data.rows
         first = baseline(rows["train"])
         folds.append(Fold(*(tuple(keys_of(part)) for part in (rows["train"], first, rows["validation"]))))
         tested = keys_of(pd.concat([rows["test"], rows["patients"]]))

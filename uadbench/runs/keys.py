@@ -24,7 +24,7 @@ from uadbench.results import aggregate
 from uadbench.results.schema import Result, read_result
 from uadbench.results.scores import has_scores
 from uadbench.runs import failures
-from uadbench.runs.fold_data import TESTING, TRAINING, Material
+from uadbench.runs.fold_data import TESTING, TRAINING, FoldData
 from uadbench.runtime.files import content_hash, file_name
 from uadbench.training.loop import REVISION as TRAINING_REVISION
 from uadbench.training.loop import Curve
@@ -36,7 +36,7 @@ SAVE_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One (model, options, cohort, protocol, fold, seed): the unit of training, caching and resuming.
 
     `options` are what the user set; the recipe of the protocol and the defaults fill in the rest. With
@@ -44,12 +44,12 @@ class Cell:
     """
 
     model: str
-    material: Material
+    fold_data: FoldData
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: GivenWeights | None = None
-    like: Cell | None = field(default=None, repr=False, compare=False)
-    """Another cell of the same model, options and grid, whose initial state need not be found again."""
+    like: Run | None = field(default=None, repr=False, compare=False)
+    """Another run of the same model, options and grid, whose initial state need not be found again."""
 
     @cached_property
     def plugin(self) -> type[Model]:
@@ -66,7 +66,7 @@ class Cell:
     def all_options(self) -> dict[str, Any]:
         """Every option: the user's before the recipe's before the defaults."""
         defaults = {name: p.default for name, p in registry.options_of(self.plugin).items() if p.default is not p.empty}
-        recipe = self.plugin.recipes.get(self.material.protocol.training.recipe, {})
+        recipe = self.plugin.recipes.get(self.fold_data.protocol.training.recipe, {})
         return defaults | dict(recipe) | registry.check_options(self.name, self.plugin, self.options)
 
     @cached_property
@@ -79,7 +79,7 @@ class Cell:
         """What the model begins with, apart from what it draws."""
         if self.like is not None:
             return self.like.initial
-        lattice = self.material.protocol.lattice
+        lattice = self.fold_data.protocol.lattice
         return initial_state(lambda: build_model(self.model, lattice, self.all_options, seed=0))
 
     @property
@@ -104,16 +104,16 @@ class Cell:
     @cached_property
     def fit_key(self) -> str:
         """What the weights depend on; equal keys need no second training."""
-        material, origin = self.material, self._origin
-        recipe = material.protocol.model_dump(mode="json", include={"grid", "intensity", "training"})
+        fold_data, origin = self.fold_data, self._origin
+        recipe = fold_data.protocol.model_dump(mode="json", include={"grid", "intensity", "training"})
         return content_hash(
             self.name,
             self.all_options,
             origin,
             recipe,
             TRAINING_REVISION,
-            [material.cohort.name, material.cohort.version],
-            material.content(TRAINING),
+            [fold_data.cohort.name, fold_data.cohort.version],
+            fold_data.content(TRAINING),
             self.seed,
             *([] if self.weights is None else [self.weights.digest]),
         )
@@ -121,22 +121,22 @@ class Cell:
     @cached_property
     def eval_key(self) -> str:
         """What a result depends on: the weights, the test sets, how they are scored, what is known of the people."""
-        material = self.material
-        how = material.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
+        fold_data = self.fold_data
+        how = fold_data.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
         revisions = [REVISIONS, aggregate.REVISION]
         return content_hash(
-            self.fit_key, material.testset_recipe, material.content(TESTING), how, revisions, material.told
+            self.fit_key, fold_data.testset_recipe, fold_data.content(TESTING), how, revisions, fold_data.told
         )
 
     def folder(self, output: Path) -> Path:
-        """The run folder of this cell under `output`."""
-        protocol, tested_on = self.material.protocol, self.material.test_cohort
-        cohort = file_name(self.material.cohort.name)
-        if tested_on is not self.material.cohort:
+        """The run folder of this run under `output`."""
+        protocol, tested_on = self.fold_data.protocol, self.fold_data.test_cohort
+        cohort = file_name(self.fold_data.cohort.name)
+        if tested_on is not self.fold_data.cohort:
             cohort += f"--{file_name(tested_on.name)}"
         # a changed protocol keeps its results apart from those of the one it was made from
         label = protocol.name if is_shipped(protocol) else f"{protocol.name}-{protocol.hash[:8]}"
-        return output / cohort / label / self.name / f"fold{self.material.fold}-seed{self.seed}-{self.fit_key[:8]}"
+        return output / cohort / label / self.name / f"fold{self.fold_data.fold}-seed{self.seed}-{self.fit_key[:8]}"
 
     def state(self, output: Path) -> str:
         """`done`, `failed`, `trained` (to be evaluated), `begun`, or `to do`."""
@@ -150,7 +150,7 @@ class Cell:
         return "begun" if (folder / STATE).exists() else "to do"
 
     def outcome(self, output: Path) -> Outcome | None:
-        """What lies under `output` already, if this cell is done."""
+        """What lies under `output` already, if this run is done."""
         folder = self.folder(output)
         known = finished(folder, self.eval_key)
         return None if known is None else Outcome(known, folder, reused=True)
@@ -160,13 +160,13 @@ class Cell:
         return None
 
     def amended(self, result: Result) -> Result:
-        """The result with what the harness cannot know of this cell; one of another kind overrides it."""
+        """The result with what the harness cannot know of this run; one of another kind overrides it."""
         return result
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell's result and where it lies; `reused` if it was there already."""
+    """A run's result and where it lies; `reused` if it was there already."""
 
     result: Result
     folder: Path

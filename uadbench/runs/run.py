@@ -19,8 +19,8 @@ from uadbench.runs import failures
 from uadbench.runs.assemble import assembled_result, cost_of
 from uadbench.runs.evaluate import PARTIAL, case_scores, example_pictures, save_draws
 from uadbench.runs.fit import ANEW, fitted_model, take_weights, validation_batches
-from uadbench.runs.fold_data import Material
-from uadbench.runs.keys import Cell, Outcome
+from uadbench.runs.fold_data import FoldData
+from uadbench.runs.keys import Outcome, Run
 from uadbench.runtime.claims import claim
 from uadbench.runtime.files import atomic_path, write_text
 from uadbench.runtime.parts import sweep_tree
@@ -28,33 +28,33 @@ from uadbench.runtime.profiling import phase
 from uadbench.runtime.progress import Progress
 
 
-def run_cell(cell: Cell, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:
-    """Bring a cell to its result.
+def complete(run: Run, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:
+    """Bring a run to its result.
 
     What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
-    What was begun is continued. `fresh` forgets all of this cell before.
+    What was begun is continued. `fresh` forgets all of this run before.
 
     Raises:
-        Claimed: If another process works on the cell.
+        Claimed: If another process works on the run.
     """
-    folder = cell.folder(output)
-    if not fresh and (known := cell.outcome(output)) is not None:
+    folder = run.folder(output)
+    if not fresh and (known := run.outcome(output)) is not None:
         return known
     with claim(folder):
         if fresh:
             _forget(folder)
-        elif (known := cell.outcome(output)) is not None:  # by now: another process had it
+        elif (known := run.outcome(output)) is not None:  # by now: another process had it
             return known
-        return _brought_to_its_result(cell, folder, output, device, progress)
+        return _brought_to_its_result(run, folder, output, device, progress)
 
 
-def forget(cell: Cell, output: Path) -> None:
-    """Remove all that a cell has: it is to be trained anew, and takes no weights from elsewhere either.
+def forget(run: Run, output: Path) -> None:
+    """Remove all that a run has: it is to be trained anew, and takes no weights from elsewhere either.
 
     Raises:
-        Claimed: If another process works on the cell.
+        Claimed: If another process works on the run.
     """
-    folder = cell.folder(output)
+    folder = run.folder(output)
     with claim(folder):
         _forget(folder)
 
@@ -64,26 +64,26 @@ def _forget(folder: Path) -> None:
     write_text(folder / ANEW, "")
 
 
-def _brought_to_its_result(cell: Cell, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
+def _brought_to_its_result(run: Run, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
     failures.forget(folder)
     sweep_tree(folder)
-    if cell.unranked is not None:
-        progress.warning(f"unranked: {cell.unranked}")
+    if run.unranked is not None:
+        progress.warning(f"unranked: {run.unranked}")
     with phase("training, the rest"):
-        take_weights(cell, output)
-        model, curve = cell.prepared(device) or fitted_model(cell, folder, device, progress)
+        take_weights(run, output)
+        model, curve = run.prepared(device) or fitted_model(run, folder, device, progress)
     with phase("measures"):
-        evaluator = Evaluator.calibrated(model, cell.material.cases, validation_batches(cell, device), device)
+        evaluator = Evaluator.calibrated(model, run.fold_data.cases, validation_batches(run, device), device)
         started, computed = time.monotonic(), time.process_time()
-        table = case_scores(cell, evaluator, folder, progress)
+        table = case_scores(run, evaluator, folder, progress)
         cpu_seconds = curve.cpu_seconds + time.process_time() - computed
     with phase("statistics"):
         save_draws(evaluator, folder)
-        store_protocol(cell.material.protocol, folder)
-        _write_people(cell.material, folder)
-        write_examples(example_pictures(cell, evaluator, table), folder / EXAMPLES)
-        cost = cost_of(cell, evaluator, curve, time.monotonic() - started, cpu_seconds)
-        result = cell.amended(assembled_result(cell, evaluator, curve, table, cost))
+        store_protocol(run.fold_data.protocol, folder)
+        _write_people(run.fold_data, folder)
+        write_examples(example_pictures(run, evaluator, table), folder / EXAMPLES)
+        cost = cost_of(run, evaluator, curve, time.monotonic() - started, cpu_seconds)
+        result = run.amended(assembled_result(run, evaluator, curve, table, cost))
         write_scored(result, table, folder)
     tidy(folder)
     return Outcome(result, folder, reused=False)
@@ -97,8 +97,8 @@ def tidy(folder: Path) -> None:
         (folder / ANEW).unlink(missing_ok=True)
 
 
-def _write_people(material: Material, folder: Path) -> None:
+def _write_people(fold_data: FoldData, folder: Path) -> None:
     """Who is in which part; of a private cohort that only its owner may read it, for it tells whom results mean."""
     with atomic_path(folder / PEOPLE) as partial:
-        partial.touch(mode=0o666 if material.public else 0o600)
-        partial.write_text(json.dumps(material.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.touch(mode=0o666 if fold_data.public else 0o600)
+        partial.write_text(json.dumps(fold_data.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

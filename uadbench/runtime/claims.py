@@ -1,4 +1,4 @@
-"""One process at a time works on a cell, however many sweeps share an output folder."""
+"""One process at a time works on a run, however many sweeps share an output folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uadbench.runtime.locks import lock_at
 
 
 class Claimed(Unfinished):
-    """Another process works on the cell."""
+    """Another process works on the run."""
 
 
 @contextmanager

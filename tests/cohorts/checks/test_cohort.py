@@ -331,7 +331,7 @@ def test_whoever_is_whole_is_left_in_peace(found):
     expected = Counter(kind for _, said in FAULTS.values() for kind, _ in said)
     expected += Counter(kind for kind, _, _ in TABLES.values())
     expected += Counter({"left-right": 1, "duplicate": 1, "two parts": 1, "not in cohort": 1})
-    expected += Counter({"no age": 4, "no sex": 2})  # of who has a bad cell or rows that differ, and of who has no row
+    expected += Counter({"no age": 4, "no sex": 2})  # of who has a bad run or rows that differ, and of who has no row
     assert Counter(f.kind for f in found.findings) == expected
     assert [f.fatal for f in found.findings] == sorted((f.fatal for f in found.findings), reverse=True)
 

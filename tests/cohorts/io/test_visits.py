@@ -22,7 +22,7 @@ from uadbench.cohorts.phantom import Phantom
 from uadbench.cohorts.splits.roles import Roles
 from uadbench.errors import InputError
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.fold_data import Selection, plan_material
+from uadbench.runs.fold_data import Selection, plan_fold
 from uadbench.types import Grid
 
 COARSE = Grid((40, 48, 40), 4.0, (-80.0, -111.0, -70.0))
@@ -173,11 +173,11 @@ def test_who_trains_and_who_is_tested_elsewhere_follow_the_same_rule(images, tmp
             scan(tree, f"sub-r{number}", "ses-M012")
     reverted = {f"sub-r{number}" for number in range(10)}
     cohort = open_cohort(str(tree))
-    for material in (
-        plan_material(cohort, load_protocol("smoke"), 0),
-        plan_material(Phantom(), load_protocol("smoke"), 0, selection=Selection(test_cohort=cohort)),
+    for fold_data in (
+        plan_fold(cohort, load_protocol("smoke"), 0),
+        plan_fold(Phantom(), load_protocol("smoke"), 0, selection=Selection(test_cohort=cohort)),
     ):
-        used = {name for part in ("train", "validation", "test") for name in material.rows[part]["participant_id"]}
+        used = {name for part in ("train", "validation", "test") for name in fold_data.rows[part]["participant_id"]}
         assert used & set(PEOPLE) and not used & reverted
 
 

@@ -21,7 +21,7 @@ from uadbench.cohorts.splits.listed import FORMAT, VERSION, Fold, GivenSplit, re
 from uadbench.cohorts.splits.split import baseline
 from uadbench.errors import InputError
 from uadbench.protocols.schema import load_protocol
-from uadbench.runs.fold_data import PARTS, Selection, plan_material, split_manifest
+from uadbench.runs.fold_data import PARTS, Selection, plan_fold, split_manifest
 from uadbench.runtime.commands import command
 from uadbench.runtime.files import write_json
 
@@ -83,8 +83,8 @@ def keys(rows: pd.DataFrame) -> tuple[Key, ...]:
     return tuple(sorted(keys_of(rows)))
 
 
-def people(material) -> dict[str, set[str]]:
-    return {part: set(material.rows[part].participant_id) for part in PARTS}
+def people(fold_data) -> dict[str, set[str]]:
+    return {part: set(fold_data.rows[part].participant_id) for part in PARTS}
 
 
 def call(*arguments: str) -> int:
@@ -113,7 +113,7 @@ def test_those_who_are_listed_train_validate_and_test(split, phantom):
     given_split = read_split(split)
     for fold in range(FOLDS):
         for protocol in (SMOKE, ALL):
-            found = plan_material(phantom, protocol, fold, selection=Selection(split=given_split))
+            found = plan_fold(phantom, protocol, fold, selection=Selection(split=given_split))
             expected = scans_of(phantom, training(fold), first=protocol is SMOKE)
             assert keys(found.rows["train"]) == keys(expected)
             assert people(found)["validation"] == set(scans_of(phantom, validating(fold)).participant_id)
@@ -153,20 +153,20 @@ def test_tables_of_all_sessions_do_where_those_of_baseline_are_missing(split, ph
     (split / "5_fold" / "split-0" / "train_baseline.tsv").unlink()
     write(split / "test.tsv", scans_of(phantom, range(21, 26)), str)
     (split / "test_baseline.tsv").unlink()
-    found = plan_material(phantom, ALL, 0, selection=Selection(split=read_split(split)))
+    found = plan_fold(phantom, ALL, 0, selection=Selection(split=read_split(split)))
     assert keys(found.rows["train"]) == keys(scans_of(phantom, training(0)))
     assert keys(found.rows["test"]) == keys(scans_of(phantom, range(21, 26), first=True))
 
 
 def test_only_first_sessions_train_where_the_protocol_says_so(split, phantom):
     (split / "5_fold" / "split-0" / "train_baseline.tsv").unlink()
-    found = plan_material(phantom, SMOKE, 0, selection=Selection(split=read_split(split)))
+    found = plan_fold(phantom, SMOKE, 0, selection=Selection(split=read_split(split)))
     assert keys(found.rows["train"]) == keys(scans_of(phantom, training(0), first=True))
 
 
 def test_without_tables_of_all_sessions_those_of_baseline_train(split, phantom):
     (split / "5_fold" / "split-0" / "train.tsv").unlink()
-    found = plan_material(phantom, ALL, 0, selection=Selection(split=read_split(split)))
+    found = plan_fold(phantom, ALL, 0, selection=Selection(split=read_split(split)))
     assert keys(found.rows["train"]) == keys(scans_of(phantom, training(0), first=True))
 
 
@@ -358,8 +358,8 @@ def test_a_manifest_gives_every_fold_as_the_protocol_does(phantom, tmp_path):
         listed = read_split(tmp_path / "s.json")
         assert len(listed.folds) == protocol.split.folds
         for fold in range(protocol.split.folds):
-            own = plan_material(phantom, protocol, fold)
-            found = plan_material(phantom, protocol, fold, selection=Selection(split=listed))
+            own = plan_fold(phantom, protocol, fold)
+            found = plan_fold(phantom, protocol, fold, selection=Selection(split=listed))
             assert found.split.digest == own.split.digest and (own.origin, found.origin) == ("scaled", "given")
             for part in PARTS:
                 pd.testing.assert_frame_equal(*(each.rows[part].reset_index(drop=True) for each in (found, own)))

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.card.statistics import SMOOTHING_MM, Crowd
+from uadbench.cohorts.card.statistics import SMOOTHING_MM, ReferenceScans
 from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS
 from uadbench.runtime.progress import Progress
 from uadbench.space import atlas
@@ -57,7 +57,7 @@ class Figure:
         return "pass" if above and (self.high is None or self.value <= self.high) else "fail"
 
 
-def regional_figures(crowd: Crowd) -> Iterator[Figure]:
+def regional_figures(crowd: ReferenceScans) -> Iterator[Figure]:
     """Mean and SD of the table's regions, and how much of their variance is shared."""
     values = crowd.values[:, 2]
     mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -75,7 +75,7 @@ def regional_figures(crowd: Crowd) -> Iterator[Figure]:
     yield Figure("first principal component of regional values", "% of variance", share, 40, 60, "published", note)
 
 
-def symmetry_figures(crowd: Crowd) -> Iterator[Figure]:
+def symmetry_figures(crowd: ReferenceScans) -> Iterator[Figure]:
     """Left against right, over the table's regions."""
     rows = [ROWS[name] for name in TABLE[:-1]]
     left, right = crowd.values[:, 0][:, rows], crowd.values[:, 1][:, rows]
@@ -94,7 +94,7 @@ def symmetry_figures(crowd: Crowd) -> Iterator[Figure]:
             yield Figure(f"{what}, {word} region", unit, float(found[position]), low, high, "published", note)
 
 
-def voxel_figures(crowd: Crowd, variation: Volume) -> Iterator[Figure]:
+def voxel_figures(crowd: ReferenceScans, variation: Volume) -> Iterator[Figure]:
     """Voxelwise variation (SD / mean, (X, Y, Z)), contrast, and what principal components leave."""
     low, middle, high = np.percentile(100 * variation[atlas.brain_mask(BASE)], [25, 50, 75])
     maps = "published SD / mean maps"
@@ -108,7 +108,7 @@ def voxel_figures(crowd: Crowd, variation: Volume) -> Iterator[Figure]:
     yield _unexplained(crowd)
 
 
-def _unexplained(crowd: Crowd) -> Figure:
+def _unexplained(crowd: ReferenceScans) -> Figure:
     """Variance of held-out scans that the principal components of others leave."""
     name = f"variance beyond {COMPONENTS} components of {COMPONENT_SCANS} scans"
     held_out = len(crowd.coarse) - COMPONENT_SCANS
@@ -123,7 +123,7 @@ def _unexplained(crowd: Crowd) -> Figure:
     return Figure(name, "%", float(100 * np.square(left).sum() / np.square(off).sum()), 25, 50, "ours", note)
 
 
-def reliability(first: Values, again: Crowd) -> Figure:
+def reliability(first: Values, again: ReferenceScans) -> Figure:
     """ICC(2,1) of regional values over two sessions (Shrout and Fleiss 1979), the lowest of the table's regions."""
     name = "ICC of regional values, two sessions, lowest region"
     if len(first) < 20:
@@ -144,7 +144,7 @@ def icc(ratings: Values) -> float:
     return float((between - rest) / (between + (k - 1) * rest + k * (occasions - rest) / n))
 
 
-def age_figures(cohort: Cohort, crowd: Crowd, progress: Progress) -> Iterator[Figure]:
+def age_figures(cohort: Cohort, crowd: ReferenceScans, progress: Progress) -> Iterator[Figure]:
     """Per cent change per decade, from a regression on age and sex."""
     if isinstance(cohort, KnowsRegions):
         with progress.task(f"{cohort.name}: regional values of {AGE_PEOPLE} participants", AGE_PEOPLE) as task:
@@ -172,7 +172,7 @@ def age_figures(cohort: Cohort, crowd: Crowd, progress: Progress) -> Iterator[Fi
             yield Figure(f"age slope, {name}", "% per decade", value, low, high, source, note)
 
 
-def patient_figures(healthy: Crowd, ill: Crowd) -> Iterator[Figure]:
+def patient_figures(healthy: ReferenceScans, ill: ReferenceScans) -> Iterator[Figure]:
     """Patients against healthy participants in the AD meta-region."""
     change = ratio = None
     note = f"{len(ill.meta)} patients; angular, posterior cingulate, inferior temporal"

@@ -16,7 +16,7 @@ SMOOTHING_MM = 12.0
 """FWHM of the smoothing of coarse images."""
 
 
-class Crowd:
+class ReferenceScans:
     """What is kept of scans that pass one by one: regional values, voxelwise moments, coarse images."""
 
     def __init__(self) -> None:
