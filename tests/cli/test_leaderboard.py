@@ -354,7 +354,7 @@ def test_compare_says_why_not(mean_run, zscore_run, root, tmp_path, capsys) -> N
             [mean_run, tmp_path / "other"],
             f"{mean_run} and {tmp_path / 'other'} cannot be compared: different test sets",
         ),
-        ([mean_run, mean_run], "all results are of one model"),
+        ([mean_run, mean_run], "two results of fold 0, seed 0"),
         ([mean_run], "all results are of one model"),
         ([mean_run, tmp_path / "none"], "no result here"),
         ([mean_run, lost], "cannot be read"),

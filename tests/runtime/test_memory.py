@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from uadbench.cohorts.batches import Batches
-from uadbench.runtime.memory import release_pages
+from uadbench.runtime.memory import peak_resident_bytes, release_pages
 from uadbench.types import Intensity, Scan
 
 SIZE = 64 << 20
@@ -38,6 +39,14 @@ def resident(mapped: np.memmap) -> int:
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@linux
+def test_the_peak_is_that_of_this_program_and_not_of_the_one_that_started_it() -> None:
+    held = np.ones(300 << 17)  # 300 MiB
+    ask = "from uadbench.runtime.memory import peak_resident_bytes; print(peak_resident_bytes())"
+    child = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True)
+    assert held.nbytes < peak_resident_bytes() and 0 < int(child.stdout) < held.nbytes
 
 
 @linux

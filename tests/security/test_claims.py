@@ -162,11 +162,12 @@ def test_a_file_of_gigabytes_is_not_read_for_60_voxels(tmp_path: Path) -> None:
 
 
 BOMBS = """
-import gzip, resource, sys
+import gzip, sys
 from pathlib import Path
 from tests.security.limits import address_space
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.io.nifti import read_volume
+from uadbench.runtime.memory import peak_resident_bytes
 
 folder = Path(sys.argv[1])
 with address_space():
@@ -176,7 +177,7 @@ with address_space():
             print(file.name, "read", sep=": ")
         except ScanError as error:
             print(file.name, error.finding.value, sep=": ")
-print("peak:", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print("peak:", peak_resident_bytes() >> 20)
 """
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,6 +12,7 @@ from pathlib import Path
 import torch
 
 from uadbench.results.schema import Provenance
+from uadbench.runtime.memory import peak_resident_bytes
 
 OPTIONAL = ("monai", "timm")
 """Of some models alone: told where they are installed."""
@@ -25,8 +24,7 @@ def peak_memory_mib(device: torch.device) -> float:
     """The most memory that was held since this process began: of the GPU where one is used, else of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return round(peak_resident_bytes() / 2**20, 1)
 
 
 def provenance(source: str | None, device: torch.device, revisions: dict[str, int]) -> Provenance:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +33,19 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, -1)
     mallopt(_M_TOP_PAD, _PAD_BYTES)
+
+
+def peak_resident_bytes() -> int:
+    """The most memory, in bytes, that was resident since this program began.
+
+    On Linux it is read from /proc: `getrusage` also counts the memory of the program that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def release_pages(array: npt.NDArray[np.float32]) -> None:
