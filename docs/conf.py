@@ -18,11 +18,12 @@ exclude_patterns = ["_build", "reference/_generated"]
 default_role = "code"  # docstrings write `name`
 nitpick_ignore_regex = [(r"py:.*", r".*")]
 
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": "model_config"}
 autodoc_typehints_format = "short"
+toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 

@@ -12,7 +12,7 @@ def columns_page() -> str:
     """A table per group of the catalogue, and the placeholders in names."""
     parts = []
     for title, metrics in GROUPS.items():
-        headings = ["name", "label", "meaning", "better", "range", "unit", "source", "computed by"]
+        headings = ["name", "meaning", "better", "range", "source and function"]
         parts += [f"## {title[0].upper()}{escaped(title[1:])}", table(headings, map(_row, metrics))]
     parts.append("## Placeholders in names")
     parts.append(table(["placeholder", "values"], [[code(name), escaped(text)] for name, text in placeholder_rows()]))
@@ -21,5 +21,12 @@ def columns_page() -> str:
 
 def _row(metric: Metric) -> list[str]:
     label = metric.label if metric.heading in metric.label else f"{metric.label} ({metric.heading})"
-    words = [escaped(text) for text in (label, metric.help, metric.better, metric.range, metric.unit, metric.source)]
-    return [code(metric.name), *words, code(metric.computed.removeprefix("uadbench."))]
+    unit = f", in {metric.unit}" if metric.unit else ""
+    source = f"{escaped(metric.source)}; " if metric.source else ""
+    return [
+        code(metric.name),
+        f"**{escaped(label)}**: {escaped(metric.help)}",
+        metric.better,
+        escaped(f"{metric.range}{unit}"),
+        source + code(metric.computed.removeprefix("uadbench.")),
+    ]
