@@ -1,4 +1,4 @@
-"""The generated parts of the reference: commands, models, columns and schema, written as Markdown before each build.
+"""The generated parts of the reference, written as Markdown before each build.
 
 The pages in `docs/reference/` include what is written to `docs/reference/_generated/`.
 """
@@ -12,12 +12,14 @@ from typing import Any
 
 from reference_columns import columns_page
 from reference_commands import commands_page
+from reference_contract import contract_page
 from reference_models import models_page
 from reference_schema import schema_page
 
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "models.md": models_page,
+    "contract.md": contract_page,
     "score-columns.md": columns_page,
     "result-schema.md": schema_page,
 }
