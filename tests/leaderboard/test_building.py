@@ -233,20 +233,28 @@ def test_the_head_stands_between_its_marks(several, tmp_path) -> None:
     found = boards(list(read_entries(several)), several)
     text = with_head(readme, found)
     assert text.startswith(f"# Title\n\n{render.BEGIN}\n") and text.endswith(f"\n{render.END}\n\nThe rest.\n")
-    assert "\nold\n" not in text and "**mean**" in text and "[leaderboard](leaderboard/README.md)" in text
+    assert "\nold\n" not in text and "**mean**" in text and "](leaderboard/README.md)" in text
     readme.write_text(text)
     assert with_head(readme, found) == text
     assert "No results yet." in with_head(readme, [])
 
 
-def test_the_head_shows_so_many_rows(several, mean, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_head_shows_its_rows_and_columns(several, mean, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "HEAD_ROWS", 10)
     root = copy_of(several, tmp_path / "board")
     for number in range(9):
         made_up(root, mean, f"more{number}", sound=False)
     head = render.head(boards(list(read_entries(root)), root))
-    assert sum(line.startswith("| ") for line in head.splitlines()) == 1 + 10
-    assert "3 more rows, every column" in head
+    table = [line for line in head.splitlines() if line.startswith("| ")]
+    assert len(table) == 1 + 10
+    assert {line.count("|") - 1 for line in table} == {7}
+    assert "3 more rows" in head
+    whole = pages(root)["README.md"].splitlines()
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in whole if line.startswith("| ")]
+    for line in table:  # a cell of the head is that of the full table
+        first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        row = next(row for row in shown if row[2] == cells[1])
+        assert row[0] == first and set(cells) <= set(row)
 
 
 @pytest.mark.parametrize(

@@ -134,13 +134,13 @@ def test_a_page_has_no_tag_more(nasty, harmless) -> None:
 
 def test_markdown_shows_it_as_text(nasty) -> None:
     text = nasty.text
-    for page in (nasty.pages["README.md"], nasty.head):
+    for page, columns in ((nasty.pages["README.md"], render.COLUMNS), (nasty.head, render.HEAD_COLUMNS)):
         lines = page.splitlines()
         assert len(lines) == len(page.split("\n")) - page.endswith("\n"), "a character that breaks a line"
         assert not re.search(r"<(?!!--)[a-zA-Z/!]", page), "a tag"
         for line in lines:
             if line.startswith("|"):
-                assert len(re.findall(r"(?<!\\)\|", line)) == len(render.COLUMNS) + 1
+                assert len(re.findall(r"(?<!\\)\|", line)) == len(columns) + 1
         for line in lines:
             assert not line.startswith("#") or re.fullmatch(
                 "# Leaderboard|## smoke · phantom( · version 3, [0-9a-f]{8})?", line

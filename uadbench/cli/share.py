@@ -20,8 +20,8 @@ def share(
 ) -> None:
     """Write a result and its scores, in which nothing follows from the ids of a private cohort.
 
-    Participants, sessions and sites are hashes with a secret of the cohort that stays on this machine. docs/privacy.md
-    says what that protects against and what it does not. A result that holds an id is refused.
+    Participants, sessions and sites are hashes with a secret of the cohort that stays on this machine.
+    docs/guides/privacy.md says what that protects against and what it does not. A result that holds an id is refused.
     """
     from uadbench.cli.runs import require_run
     from uadbench.results.anonymise import AGGREGATES, share_aggregates

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 """Between these marks the head of the board stands in the project's README."""
 
-HEAD_ROWS = 25
+HEAD_ROWS = 8
+HEAD_COLUMNS = ("group", "rank", "model", "ap", "unseen", "detectable", "patients")
+"""What the head of the board shows; the board itself shows every key of `COLUMNS`."""
 
 Fields = dict[str, Any]
 
@@ -62,10 +64,10 @@ def head(boards: Sequence[Board]) -> str:
     if not boards:
         return "No results yet."
     content = _described(boards[0])
-    lines = [f"{content['title']}. {content['about']}", "", *_table(content, content["rows"][:HEAD_ROWS])]
+    lines = [f"{content['title']}. {content['about']}", "", *_table(content["rows"][:HEAD_ROWS], HEAD_COLUMNS)]
     left = len(content["rows"]) - HEAD_ROWS
-    more = f"{left} more rows, " if left > 0 else ""
-    return "\n".join([*lines, "", f"{more}every column, plots and pages: [leaderboard](leaderboard/README.md)."])
+    more = f"{left} more rows and " if left > 0 else ""
+    return "\n".join([*lines, "", f"The [full leaderboard](leaderboard/README.md) has {more}every column."])
 
 
 def _described(board: Board) -> Fields:
@@ -197,37 +199,47 @@ def _short(value: float | None) -> str:
     return "n/a" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-COLUMNS = (
-    *(heading("group"), heading("rank"), "model", f"{heading('ap')} [95 %]"),
-    *(heading(key) for key in ("dementias", "unseen", "native", "detectable")),
-    *(heading(key) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")),
-    *(heading(key) for key in ("parameters", "cpuMinutes", "inference")),
-    *("device", ""),
-)
+COLUMNS = {
+    **{key: heading(key) for key in ("group", "rank")},
+    "model": "model",
+    "ap": f"{heading('ap')} [95 %]",
+    **{key: heading(key) for key in ("dementias", "unseen", "native", "detectable")},
+    **{key: heading(key) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")},
+    **{key: heading(key) for key in ("parameters", "cpuMinutes", "inference")},
+    "device": "device",
+    "verified": "",
+}
+"""Column of a table of Markdown -> its heading."""
 
 
-def _table(board: Fields, rows: Sequence[Fields]) -> list[str]:
-    """Rows as a table of Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+def _table(rows: Sequence[Fields], keys: Sequence[str] = tuple(COLUMNS)) -> list[str]:
+    """Rows as a table of Markdown with the columns of `keys`."""
+    lines = [f"| {' | '.join(COLUMNS[key] for key in keys)} |", "|" + "---|" * len(keys)]
     for row in rows:
-        mean, low, high = row["ap"]
-        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        first, last = row["rank"]
-        cells = [
-            str(row["group"]),
-            f"{first}" if first == last else f"{first}–{last}",
-            f"**{in_markdown(row['name'])}**" + (" (baseline)" if row["baseline"] else ""),
-            f"{_fixed(mean)}{interval}",
-            *(_fixed(row[name][0]) for name in ("dementias", "unseen", "native")),
-            row["detectable"],
-            *(_short(row[name]) for name in ("healthyMse", "recovered", "damage", "auroc", "patients")),
-            _whole(row["parameters"]),
-            *(_short(row[name]) for name in ("cpuMinutes", "inference")),
-            in_markdown(row["device"]),
-            ("reproduced" if row["reproduced"] else "self-reported") + (", over budget" if row["overBudget"] else ""),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = _cells(row)
+        lines.append(f"| {' | '.join(cells[key] for key in keys)} |")
     return lines
+
+
+def _cells(row: Fields) -> dict[str, str]:
+    """The text of each column of `COLUMNS`."""
+    mean, low, high = row["ap"]
+    interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    first, last = row["rank"]
+    return {
+        "group": str(row["group"]),
+        "rank": f"{first}" if first == last else f"{first}–{last}",
+        "model": f"**{in_markdown(row['name'])}**" + (" (baseline)" if row["baseline"] else ""),
+        "ap": f"{_fixed(mean)}{interval}",
+        **{key: _fixed(row[key][0]) for key in ("dementias", "unseen", "native")},
+        "detectable": row["detectable"],
+        **{key: _short(row[key]) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")},
+        "parameters": _whole(row["parameters"]),
+        **{key: _short(row[key]) for key in ("cpuMinutes", "inference")},
+        "device": in_markdown(row["device"]),
+        "verified": ("reproduced" if row["reproduced"] else "self-reported")
+        + (", over budget" if row["overBudget"] else ""),
+    }
 
 
 def _fixed(value: float | None) -> str:
@@ -251,7 +263,7 @@ def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
         lines += ["", f"## {in_markdown(content['title'])}", ""]
         if board.apart:
             lines += [f"*Shown apart from newer results: {in_markdown(board.apart)}*", ""]
-        lines += [_escaped_about(content["about"]), "", *_table(content, content["rows"])]
+        lines += [_escaped_about(content["about"]), "", *_table(content["rows"])]
     return "\n".join(lines) + "\n"
 
 

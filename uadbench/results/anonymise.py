@@ -61,7 +61,7 @@ def require_irreversible(label: str, result: Result) -> None:
     if result.reversible:
         raise InputError(
             f"{label}: is a result of schema version {result.schema_version}, whose draws tell anyone with a list of "
-            "ids who is who; repeat the run, and see docs/privacy.md about what was shared before"
+            "ids who is who; repeat the run, and see docs/guides/privacy.md about what was shared before"
         )
 
 
