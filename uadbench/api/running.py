@@ -121,8 +121,8 @@ def run(
     from uadbench.runtime.files import require_folder, require_writable
     from uadbench.tracking import Tracker, chosen_uri, title_of
 
-    several = not isinstance(model, str | type)
-    names = [name_of(each) for each in ([model] if isinstance(model, str | type) else model)]
+    several = isinstance(model, list | tuple)
+    names = [name_of(each) for each in (model if isinstance(model, list | tuple) else [model])]
     single = not several and folds is None and seeds is None
     chosen, where, target = protocol_of(protocol, overrides), choose_device(device), Path(output)
     there = chosen.split.folds if split is None else len(read_split(Path(split)).folds)
@@ -169,7 +169,7 @@ def run(
     return done[0] if single else Runs(done, sweep.failures)
 
 
-def name_of(model: ModelName) -> str:
+def name_of(model: object) -> str:
     """The name by which the registry knows a model; a class that has none is registered under its own.
 
     Raises:
