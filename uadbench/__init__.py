@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uadbench.api.applying import apply as apply
     from uadbench.api.cohorts import cohort as cohort
     from uadbench.api.comparing import compare as compare
     from uadbench.api.completed import CompletedRun as CompletedRun
@@ -56,6 +57,7 @@ _PUBLIC = {
     "Runs": "uadbench.api.completed",
     "Scan": "uadbench.types",
     "Unfinished": "uadbench.errors",
+    "apply": "uadbench.api.applying",
     "cohort": "uadbench.api.cohorts",
     "columns": "uadbench.api.listing",
     "compare": "uadbench.api.comparing",
