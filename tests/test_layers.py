@@ -16,9 +16,10 @@ LAYERS = (
     ("cohorts", "metrics", "protocols"),
     ("models", "results", "simulation"),
     ("evaluation", "report", "training"),
-    ("runs", "testing", "tracking"),
+    ("application", "runs", "testing", "tracking"),
     ("exchange", "leaderboard"),
     ("launch",),
+    ("api",),
     ("cli",),
 )
 """Bottom first. A package imports from itself and from rows above its own in this list, never from its own row."""

@@ -15,6 +15,10 @@ class UadbenchError(Exception):
         line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message[: LONGEST + 1])
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...")
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(UadbenchError):
     """Wrong use or bad input: names the file or option, the value, and what to do."""

@@ -25,7 +25,6 @@ import pandas as pd
 import torch
 
 from uadbench import registry
-from uadbench.cli.display import TerminalProgress
 from uadbench.cohorts.batches import Batches
 from uadbench.cohorts.opening import open_cohort
 from uadbench.evaluation.evaluator import Evaluator
@@ -38,6 +37,7 @@ from uadbench.protocols.schema import load_protocol
 from uadbench.runs.fold_data import FoldData, plan_fold
 from uadbench.runtime.files import content_hash, keyed_seed, write_json, write_text
 from uadbench.runtime.memory import keep_freed_memory
+from uadbench.runtime.terminal import TerminalProgress
 from uadbench.simulation.testset import SimulatedCases
 from uadbench.training.loop import train
 from uadbench.types import VARIED

@@ -8,7 +8,7 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from uadbench.cli.display import Terminal
+from uadbench.runtime.terminal import Terminal
 from uadbench.runtime.text import in_csv, in_markdown, plain, steers
 
 STEERING = [

@@ -33,12 +33,12 @@ def info(
     import json
 
     from uadbench.cli.cards import card_table
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.fitting import terminal
     from uadbench.cohorts.card.card import draw_card
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.report.portrait import draw_portrait
     from uadbench.runtime.files import file_name, require_folder, write_json
+    from uadbench.runtime.terminal import TerminalProgress
 
     progress = TerminalProgress()
     source = open_and_warn(cohort, progress)
@@ -77,11 +77,11 @@ def check(
     """
     import json
 
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.findings import print_check_up
     from uadbench.cli.words import words
     from uadbench.cohorts.checks.cohort import check_cohort
     from uadbench.cohorts.splits.roles import Roles
+    from uadbench.runtime.terminal import TerminalProgress
 
     roles = Roles(words("--healthy", healthy), words("--patients", patients))
     found = check_cohort(cohort, roles, TerminalProgress(), split)
@@ -105,13 +105,13 @@ def split(
 
     The file holds participant and session ids in clear, and no image: share it only with those who may know them.
     """
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.words import words
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.cohorts.splits.listed import read_split
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import Selection, split_manifest
     from uadbench.runtime.files import require_not_read, write_json
+    from uadbench.runtime.terminal import TerminalProgress
 
     selection = Selection(
         healthy=words("--healthy", healthy),
@@ -144,11 +144,11 @@ def export(
     first: Annotated[bool, typer.Option("--baseline", help="Only everybody's first session.")] = False,
 ) -> None:
     """Write a cohort as a CAPS tree: 169 x 208 x 179 at 1 mm, the names of Clinica's pet-linear, and its TSVs."""
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.io.export import export_caps
     from uadbench.cohorts.opening import open_cohort
     from uadbench.cohorts.splits.split import baseline
     from uadbench.runtime.files import require_folder
+    from uadbench.runtime.terminal import TerminalProgress
 
     source = open_cohort(cohort)
     rows = source.participants

@@ -35,8 +35,8 @@ def test_model(
     1: something is not; 2: there is no such model.
     """
     from uadbench import registry
-    from uadbench.cli.display import TerminalProgress
     from uadbench.models.base import Model
+    from uadbench.runtime.terminal import TerminalProgress
     from uadbench.testing import CHECKS, examine
 
     plugin = registry.models.get(model)
@@ -100,13 +100,13 @@ def _smoke(
 
 
 def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cohorts.opening import open_cohort
     from uadbench.launch.local import choose_device
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import plan_fold
     from uadbench.runs.keys import Run
     from uadbench.runs.run import complete
+    from uadbench.runtime.terminal import TerminalProgress
 
     protocol = load_protocol(SMOKE)
     progress = TerminalProgress()

@@ -6,9 +6,9 @@ from itertools import groupby
 
 from rich.text import Text
 
-from uadbench.cli.display import Terminal
 from uadbench.cohorts.checks.cohort import CheckUp
 from uadbench.runtime.plurals import counted
+from uadbench.runtime.terminal import Terminal
 
 SHOWN = 20
 """So many findings of a kind are shown; `--json` has all."""

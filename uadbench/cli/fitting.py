@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from uadbench.cli.display import Terminal
 from uadbench.metrics.catalogue import heading_of
+from uadbench.runtime.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -107,13 +107,13 @@ def verify(
 
     Exit code 0: all is sound, and reruns agree; 1: something does not.
     """
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.reruns import print_rerun, run_again, wanted_again
     from uadbench.launch.local import choose_device
     from uadbench.leaderboard.entries import read_entries, result_files
     from uadbench.leaderboard.rerun import keep, require_runnable, to_json
     from uadbench.leaderboard.verifying import faults_of
     from uadbench.runtime.files import require_folder
+    from uadbench.runtime.terminal import TerminalProgress
 
     if (protocol or seed is not None or cohort_seed is not None) and not rerun:
         raise InputError("--protocol, --seed and --cohort-seed say what is run again: add --rerun MODEL")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from uadbench.cli import (
+    apply,
     catalogue,
     check,
     cohort,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(catalogue.list_plugins)
 app.command("show")(catalogue.show)
+app.command("apply")(apply.apply)
 app.command("simulate")(simulate.simulate)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

@@ -25,12 +25,12 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print where everything lies as JSON.")] = False,
 ) -> None:
     """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.runs import require_run
     from uadbench.report.page import write_report
     from uadbench.results.schema import read_result
     from uadbench.results.scores import SCORES, read_scores_of
     from uadbench.runtime.files import require_folder, require_inside
+    from uadbench.runtime.terminal import TerminalProgress
     from uadbench.tracking import attach, require_address, was_logged
 
     progress = TerminalProgress()

@@ -50,7 +50,7 @@ def run_again(
     device: torch.device,
 ) -> list[Rerun]:
     """The wanted runs, trained and evaluated again; `entries` hold their siblings."""
-    from uadbench.cli.display import TerminalProgress
+    from uadbench.runtime.terminal import TerminalProgress
 
     done, progress = [], TerminalProgress()
     for entry in wanted:

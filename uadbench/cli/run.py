@@ -93,7 +93,7 @@ def run(
     Finished runs are reused; a killed run continues where it was.
     """
     with phase("start"):
-        from uadbench.cli.display import TerminalProgress, announce
+        from uadbench.cli.display import announce
         from uadbench.cli.words import words
         from uadbench.cohorts.splits.listed import read_split
         from uadbench.launch.cluster import run_on_cluster
@@ -103,6 +103,7 @@ def run(
         from uadbench.models.weights_file import find_weights
         from uadbench.protocols.schema import load_protocol
         from uadbench.runtime.files import require_folder, require_writable
+        from uadbench.runtime.terminal import TerminalProgress
         from uadbench.runtime.timeouts import seconds_of
         from uadbench.tracking import Tracker, chosen_uri, title_of
 

@@ -38,10 +38,11 @@ def score(
     """
     import torch
 
-    from uadbench.cli.display import TerminalProgress, announce
+    from uadbench.cli.display import announce
     from uadbench.exchange.scoring import answered_run
     from uadbench.launch.local import run_here
     from uadbench.runtime.files import require_folder
+    from uadbench.runtime.terminal import TerminalProgress
     from uadbench.tracking import Tracker, chosen_uri
 
     progress = TerminalProgress()

@@ -23,7 +23,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Write altered scan x', smoothed mask and reduction map, each on the scan's own lattice, and a table."""
-    from uadbench.cli.display import TerminalProgress
+    from uadbench.runtime.terminal import TerminalProgress
     from uadbench.simulation import files
 
     table = files.simulate(source, anomaly, severity, output, TerminalProgress(), nan=nan)

@@ -49,7 +49,6 @@ def export(
     A tool writes reconstructions or maps back (DIR/README.md tells how), and 'uadbench score DIR' scores them. An
     export that was stopped is completed by the same command.
     """
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.words import words
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.exchange.export import export_size, export_testset
@@ -58,6 +57,7 @@ def export(
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import Selection, plan_fold
     from uadbench.runtime.files import require_folder
+    from uadbench.runtime.terminal import TerminalProgress
 
     progress = TerminalProgress()
     if not dry_run:

@@ -18,12 +18,12 @@ def track(
     ] = None,
 ) -> None:
     """Log a finished result to MLflow, such as one whose server was away when it was made."""
-    from uadbench.cli.display import TerminalProgress
     from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
     from uadbench.results.schema import read_result
     from uadbench.results.scores import SCORES, read_scores_of
     from uadbench.runs.keys import Outcome
+    from uadbench.runtime.terminal import TerminalProgress
     from uadbench.tracking import Tracker, chosen_by, chosen_uri
 
     require_run(run, "uadbench", "track")

@@ -65,13 +65,13 @@ def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Obser
     """
     given = replace(batch, images=batch.images.clone())
     started = time.perf_counter()
-    restored = model.reconstruct(given).float() if isinstance(model, ReconstructionModel) else None
+    restored = model.reconstruct(given).detach().float() if isinstance(model, ReconstructionModel) else None
     if restored is not None:
         _require_shape(model, "reconstruction", restored, batch)
     if restored is not None and type(model).anomaly_map is ReconstructionModel.anomaly_map:
         suspicion = restored - batch.images
     else:
-        suspicion = model.anomaly_map(given).float()
+        suspicion = model.anomaly_map(given).detach().float()  # a view of a parameter keeps asking for gradients
     if watch is not None:
         if batch.images.is_cuda:
             torch.cuda.synchronize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from uadbench.results.examples import EXAMPLES, has_examples, read_examples
 from uadbench.results.schema import Result
 from uadbench.runtime.files import atomic_path, require_inside
-from uadbench.types import UNSEEN
+from uadbench.types import UNSEEN, Affine, Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,9 +137,18 @@ def _training_panel(axes: Axes, title: str, values: npt.NDArray[np.float64], bes
 def example_figure(file: Path, model: str) -> Figure:
     """One altered scan in three planes: input, reconstruction, truth, native and standard map."""
     examples = read_examples(file)
-    volumes, title = examples.volumes["case"], examples.titles["case"]
+    return volumes_figure(examples.volumes["case"], examples.affine, f"{model}: {examples.titles['case']}")
+
+
+def volumes_figure(volumes: Mapping[str, Volume], affine: Affine, title: str) -> Figure:
+    """A case and what a model makes of it in three planes through its deepest voxel.
+
+    Args:
+        volumes: As from `evaluation.pictures.case_volumes`, (X, Y, Z) each.
+        affine: (4, 4), voxels to MNI mm.
+        title: What stands above.
+    """
     rows = [(key, label) for key, label in ROWS if key in volumes]
-    affine = examples.affine
     deepest = np.unravel_index(int(volumes["reduction"].argmax()), volumes["reduction"].shape)
     top = float(np.percentile(volumes["healthy"], 99.8))
     figure = new_figure(2.2 * len(rows), 6.4)
@@ -164,7 +174,7 @@ def example_figure(file: Path, model: str) -> Figure:
         figure.colorbar(
             drawn, ax=list(grid[:, column]), orientation="horizontal", fraction=0.03, pad=0.02
         ).ax.tick_params(labelsize=6)
-    figure.suptitle(f"{model}: {title}", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

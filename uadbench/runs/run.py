@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from uadbench.evaluation.evaluator import Evaluator
+from uadbench.evaluation.stored_calibration import write_calibration
 from uadbench.protocols.schema import store_protocol
 from uadbench.results.examples import EXAMPLES, write_examples
 from uadbench.results.schema import PEOPLE
@@ -79,6 +80,7 @@ def _brought_to_its_result(run: Run, folder: Path, output: Path, device: torch.d
         cpu_seconds = curve.cpu_seconds + time.process_time() - computed
     with phase("statistics"):
         save_draws(evaluator, folder)
+        write_calibration(evaluator.calibration, folder)
         store_protocol(run.fold_data.protocol, folder)
         _write_people(run.fold_data, folder)
         write_examples(example_pictures(run, evaluator, table), folder / EXAMPLES)

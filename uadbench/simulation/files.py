@@ -24,7 +24,7 @@ from uadbench.runtime.files import require_apart, require_inside, require_writab
 from uadbench.runtime.progress import Progress
 from uadbench.simulation import hypometabolism, regions
 from uadbench.space import atlas
-from uadbench.types import Grid, Volume
+from uadbench.types import Volume
 
 _FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
 _ENDING = re.compile(r"(_pet)?\.nii(\.gz)?$")
@@ -96,7 +96,7 @@ def simulate(
         for item in inputs:
             image = nifti.read_volume(item.path, nan)
             scan = _in_file_order(image)
-            uptake = scan[_brain(image.header.affine.tobytes(), _shape(image.header))]
+            uptake = scan[atlas.brain_on(image.header.affine, _shape(image.header))]
             filled = float((uptake > 0.3 * np.percentile(uptake, 95)).mean())
             if filled < 0.8:  # a mean FDG template in MNI fills 99.9 % with tissue, one that is not 68 %
                 progress.warning(f"{item.path}: it fills only {filled:.0%} of the MNI brain; is its affine MNI?")
@@ -222,14 +222,8 @@ def _in_file_order(image: nifti.Image) -> Volume:
     return np.ascontiguousarray(np.flip(image.data.transpose(axes), tuple(np.flatnonzero(turn.sum(axis=0) < 0))))
 
 
-@lru_cache(maxsize=4)
-def _brain(affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """The MNI152 brain on a lattice of any orientation."""
-    mm, there = Grid((197, 233, 189), 1.0, (-98.0, -134.0, -72.0)), np.frombuffer(affine).reshape(4, 4)
-    return np.asarray(atlas.resample(atlas.brain_mask(mm), mm.affine, there, shape) > 0.5)
-
-
 @lru_cache(maxsize=12)
 def _inside(name: str, affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    smoothed = hypometabolism.smoothed_mask(name, np.frombuffer(affine).reshape(4, 4), shape)
-    return np.asarray(hypometabolism.truth(smoothed, _brain(affine, shape)) == 1)
+    placed = np.frombuffer(affine).reshape(4, 4)
+    smoothed = hypometabolism.smoothed_mask(name, placed, shape)
+    return np.asarray(hypometabolism.truth(smoothed, atlas.brain_on(placed, shape)) == 1)

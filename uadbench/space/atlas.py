@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,26 @@ def brain_mask(grid: Grid) -> npt.NDArray[np.bool_]:
     image = datasets.load_mni152_brain_mask(resolution=1)
     mask = np.asarray(image.dataobj, dtype=np.float32)
     return resample(mask, np.asarray(image.affine), grid.affine, grid.shape) > 0.5
+
+
+def brain_on(affine: Affine, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The MNI152 brain on a lattice of any orientation and voxel size.
+
+    Args:
+        affine: (4, 4), voxels of the lattice to MNI mm.
+        shape: The lattice's (X, Y, Z).
+
+    Returns:
+        (X, Y, Z) bool.
+    """
+    return _brain_on(np.asarray(affine, dtype=np.float64).tobytes(), tuple(map(int, shape)))
+
+
+@lru_cache(maxsize=4)
+def _brain_on(affine: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    at_1mm = Grid((197, 233, 189), 1.0, (-98.0, -134.0, -72.0))
+    placed = np.frombuffer(affine).reshape(4, 4)
+    return np.asarray(resample(brain_mask(at_1mm), at_1mm.affine, placed, shape) > 0.5)
 
 
 def resample(
