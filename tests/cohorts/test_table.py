@@ -355,7 +355,7 @@ BAD = {
     "twice": (changed("ses-M012", "M0"), "line 4: a ses-M000 has two rows"),
     "bad age": (changed("71.5", "71;5"), "line 2: b has age '71;5'; write years as a number, or n/a"),
     "decimal comma": (changed("71.5", '"71,5"'), "line 2: b has age '71,5'; write 71.5"),
-    "too many runs": (changed("CN,66,F", "CN,66,F,x"), "line 3 has 7 runs"),
+    "too many cells": (changed("CN,66,F", "CN,66,F,x"), "line 3 has 7 cells"),
     "the same file twice": (changed("a1.nii", "a0.nii"), "line 4: a ses-M000 has the same file as a ses-M012"),
     "a rounded id": (changed("\nb,", "\n9.41E+17,"), "line 2: has the id 9.41E\\+17"),
     "codes of a change": (changed("diagnosis,age", "DXCHANGE,age"), "PATH:diagnosis=COLUMN.*DXCHANGE"),
@@ -385,7 +385,7 @@ def test_bad_tables(kind, folder):
 def test_decimal_commas_in_a_csv_are_no_silent_shift(folder):
     """65,5 is two runs of a CSV: an age of 65, and an MMSE of 5."""
     text = "participant_id,path,diagnosis,age,mmse\na,a0.nii,CN,65,5,29\nb,b.nii,AD,71,5,20\n"
-    with pytest.raises(InputError, match=r"scans\.csv: line 2 has 6 runs"):
+    with pytest.raises(InputError, match=r"scans\.csv: line 2 has 6 cells"):
         open_cohort(str(write(folder / "scans.csv", text)))
 
 
