@@ -345,7 +345,7 @@ BAD = {
     "tabs in a csv": (content(ROWS.replace(",", "\t").encode()), "separated by tabs.*name it .tsv"),
     "no image column": (changed(",path,", ",paht,"), "has no column 'path'; did you mean 'paht'"),
     "no participants": (changed("participant_id", "who"), "has no column 'participant_id'.*(known are|did you mean)"),
-    "no diagnoses": (changed("diagnosis", "verdict"), "no column of diagnoses; name it: PATH:diagnosis=COL.*verdict"),
+    "no diagnoses": (changed("diagnosis", "verdict"), "no column of diagnoses; .*PATH:diagnosis=COL.*verdict"),
     "another image column": (options("image=file"), "has no column 'file'"),
     "another session column": (options("session=visit"), "has no column 'visit'"),
     "another diagnosis": (options("diagnosis=DXX"), "has no column 'DXX'"),
@@ -360,7 +360,7 @@ BAD = {
     "a rounded id": (changed("\nb,", "\n9.41E+17,"), "line 2: has the id 9.41E\\+17"),
     "codes of a change": (changed("diagnosis,age", "DXCHANGE,age"), "PATH:diagnosis=COLUMN.*DXCHANGE"),
     "codes that are chosen": (
-        lambda f: changed("diagnosis,age", "DXCHANGE,age")(f) + ":diagnosis=DXCHANGE", "'DXCHANGE' holds codes"
+        lambda f: changed("diagnosis,age", "DXCHANGE,age")(f) + ":diagnosis=DXCHANGE", "'DXCHANGE' contains codes"
     ),
     "unknown option": (options("imag=file"), "cohort table has no option 'imag'; its options: path, image, "),
     "no such unit": (options("suvr=pons"), "cohort table.suvr='pons' is not of type"),
@@ -393,7 +393,7 @@ SCANS = {
     "missing": (lambda file: file.unlink(), "no such file"),
     "a folder": (lambda file: (file.unlink(), file.mkdir()), "a folder, not a file"),
     "text": (lambda file: file.write_text("x"), "not a readable NIfTI file"),
-    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-99]), "damaged or cut short"),
+    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-99]), "corrupted or truncated"),
     "4D": (lambda file: save(file, np.ones((4, 4, 4, 3), np.float32), np.eye(4)), "is 4D, shape 4 x 4 x 4 x 3"),
     "constant": (lambda file: save(file, np.ones((9, 9, 9), np.float32), np.eye(4)), "every voxel is 1"),
 }

@@ -118,7 +118,7 @@ def test_a_participant_does_not_decide_where_a_cohort_is_written(column: str, na
     cohort = Phantom(participants=1, patients=0)
     rows = cohort.participants.head(1).assign(**{column: name})
     tree = tmp_path / "deep" / "er" / "tree"
-    with pytest.raises(InputError, match="cannot name a folder") as refused:
+    with pytest.raises(InputError, match="valid folder name") as refused:
         export_caps(cohort, rows, tree, Silent())
     assert str(refused.value).isprintable() and not list(tmp_path.iterdir())
 

@@ -125,7 +125,7 @@ class VariedSection(_Section):
         draws: The number of cases per participant.
         severity: The range of the severity.
         sigma_mm: The range of the SD of the smoothing, in mm.
-        warp_mm: The size of the random deformation, in mm.
+        warp_mm: The SD of the random smooth displacement along each axis, in mm.
     """
 
     draws: Count
@@ -157,8 +157,8 @@ class TestSetSection(_Section):
         anomalies: The dementias to simulate.
         severities: The reductions of uptake before smoothing, 0 to 1, in ascending order.
         sigma_mm: The SD of the smoothing of the reduction map, in mm.
-        positive: The share of the nominal reduction from which a voxel belongs to the ground truth.
-        ignored: The share of the nominal reduction from which other voxels are ignored.
+        positive: The value of the smoothed mask (0 to 1) above which a voxel belongs to the ground truth.
+        ignored: The value of the smoothed mask above which other voxels are ignored.
     """
 
     seed: Annotated[int, Field(ge=0)]
