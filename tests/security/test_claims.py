@@ -77,7 +77,7 @@ CLAIMS: dict[str, tuple[Callable[[], bytearray], str]] = {
     "voxels in a long header": (lambda: nifti(2, vox_offset=352), "voxels begin at byte 352"),
     "voxels at NaN": (lambda: nifti(vox_offset=np.nan), "voxels begin at byte nan"),
     "voxels at infinity": (lambda: nifti(vox_offset=np.inf), "voxels begin at byte inf"),
-    "scaled by infinity": (lambda: nifti(scl_slope=np.inf), "scaled by inf"),
+    "scaled by infinity": (lambda: nifti(scl_slope=np.inf), "slope inf"),
     "raised by NaN": (lambda: nifti(scl_slope=2, scl_inter=np.nan), "intercept nan"),
     "scaled beyond float32": (lambda: nifti(scl_slope=3e38), "NaN or infinite"),
     "numbers that nobody has": (lambda: nifti(datatype=777), "corrupted NIfTI header .data code 777"),
@@ -86,8 +86,8 @@ CLAIMS: dict[str, tuple[Callable[[], bytearray], str]] = {
     "half of a pair": (lambda: nifti(magic=b"ni1"), "pair"),
     "another magic": (lambda: nifti(magic=b"n+9"), "not a readable NIfTI file"),
     "NaN for space": (lambda: nifti(srow_y=[np.nan] * 4), "affine cannot be inverted"),
-    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "its sform affine holds inf mm"),
-    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"its sform affine holds 3e\+38 mm"),
+    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "sform .*inf mm"),
+    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"sform .*3e\+38 mm"),
     "flat space": (lambda: nifti(srow_x=[0, 2, 1e-9, 0]), "affine cannot be inverted"),
     "no quaternion": (lambda: nifti(sform_code=0, qform_code=1, quatern_b=9), "quaternion"),
     "empty": (bytearray, "is empty|cannot be decompressed"),
@@ -156,7 +156,7 @@ def test_a_file_of_gigabytes_is_not_read_for_60_voxels(tmp_path: Path) -> None:
         os.truncate(tmp_path / name, 8 << 30)
     with measured() as peak, processor_time():
         assert read_volume(tmp_path / "a.nii").data.max() == 59
-        with pytest.raises(InputError, match="has 8589934592 bytes, and its header claims 592"):
+        with pytest.raises(InputError, match=r"8589934592 bytes.*claims 592"):
             read_volume(tmp_path / "a.nii.gz")
     assert peak.bytes < SMALL
 
