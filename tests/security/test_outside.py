@@ -141,7 +141,7 @@ def test_a_tree_has_no_such_folders(name: bytes, tmp_path: Path) -> None:
     bad = tmp_path / "subjects" / name.decode("utf-8", "surrogateescape")
     shutil.move(tmp_path / "subjects" / "sub-1", bad)
     (tmp_path / "participants.tsv").write_text("participant_id\tdiagnosis\nsub-1\tCN\n")
-    with pytest.raises(InputError, match="its folders are no ids") as refused:
+    with pytest.raises(InputError, match="not valid ids") as refused:
         Caps(tmp_path)
     assert str(refused.value).isprintable()
 
