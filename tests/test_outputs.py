@@ -70,7 +70,9 @@ def test_what_is_read_is_not_written(
     with pytest.raises(SystemExit) as stopped:
         main(command)
     told = " ".join(capsys.readouterr().err.split())
-    assert stopped.value.code == 2 and re.search("is read|apart from it|is not empty|another CAPS tree", told), told
+    assert stopped.value.code == 2 and re.search(
+        "part of the input|is read|separate folder|is not empty|another CAPS tree", told
+    ), told
     assert all_files(lab) == before
 
 
@@ -79,5 +81,5 @@ def test_beside_is_not_inside(lab: Path) -> None:
     require_not_read(lab / "lab" / "split.json", lab / "lab" / "scans.tsv")
     require_not_read(lab / "caps" / "split.json", lab / "caps")
     for one, other in ((lab / "caps", lab / "link" / "x"), (lab / "link", lab), (lab, lab)):
-        with pytest.raises(InputError, match="give a folder apart from it"):
+        with pytest.raises(InputError, match="separate folder"):
             require_apart(one, other)

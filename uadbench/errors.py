@@ -1,12 +1,19 @@
-"""What can go wrong in a way a user can mend; each error carries the exit code of the command line."""
+"""Errors that the user can fix, each with the exit code of the command line."""
 
 LONGEST = 2000
 
 
 class UadbenchError(Exception):
-    """Base of all errors that are told in one line; `exit_code` is what the command returns.
+    """Base class of all errors that are reported in one line.
 
-    A name, key or path out of somebody's file can neither break that line, nor steer a terminal, nor fill it.
+    Line breaks and control characters in the message, which may come from names, keys or paths in an untrusted file,
+    are replaced, and long messages are truncated.
+
+    Args:
+        message: The error message.
+
+    Attributes:
+        exit_code: The exit code of the command.
     """
 
     exit_code = 3
@@ -21,19 +28,24 @@ class UadbenchError(Exception):
 
 
 class InputError(UadbenchError):
-    """Wrong use or bad input: names the file or option, the value, and what to do."""
+    """Wrong usage or invalid input; the message names the file or option and the value, and says what to do."""
 
     exit_code = 2
 
 
 class Unfinished(UadbenchError):
-    """The work was sound but could not be finished (training diverged, disk full)."""
+    """Valid work that could not be completed, for example because training diverged or the disk is full."""
 
     exit_code = 3
 
 
 class Stopped(UadbenchError):
-    """A signal ended the command; the exit code is 128 and the signal's number, as a shell has it."""
+    """A signal stopped the command; the exit code is 128 plus the signal number, as in a shell.
+
+    Args:
+        message: The error message.
+        number: The signal number.
+    """
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Names to plugins: built-in, from installed packages by entry point, or from `./mine.py:MyNet`."""
+"""The plugin registry: finds models and cohorts by name, in uadbench, in installed packages, or in a file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ Plugin = TypeVar("Plugin", bound=type)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a registered name comes from, before anything heavy is imported."""
+    """The source of a registered name, which is known without importing the plugin."""
 
     name: str
     source: str
     """`built in`, or the distribution and object that an entry point names."""
     summary: str
+    """The first line of the plugin's docstring."""
     module: str
     extra: str = ""
-    """The extra of pyproject.toml that a built-in one says it needs, or ""."""
+    """The extra of pyproject.toml that a built-in plugin requires, or ""."""
     entry_point: EntryPoint | None = None
 
 
@@ -41,9 +42,9 @@ class Registry:
     """The plugins of one kind.
 
     Args:
-        kind: What a plugin is called in messages, such as "model".
-        package: The package whose modules hold the built-in plugins.
-        group: The entry-point group by which other packages add theirs.
+        kind: The word for a plugin in messages, such as "model".
+        package: The package whose modules contain the built-in plugins.
+        group: The entry-point group in which other packages register plugins.
     """
 
     def __init__(self, kind: str, package: str, group: str) -> None:
@@ -53,11 +54,21 @@ class Registry:
         self._loaded: dict[str, type] = {}
 
     def register(self, name: str) -> Callable[[Plugin], Plugin]:
-        """Class decorator: make a class known as `name`. A name that is taken is an error."""
+        """Class decorator that registers a class under a name.
+
+        Args:
+            name: The name.
+
+        Returns:
+            The decorator, which returns the class itself.
+
+        Raises:
+            InputError: If another class has the name.
+        """
 
         def decorate(plugin: Plugin) -> Plugin:
-            known = self._loaded.get(name)
-            taken = "" if known is None or _where(known) == _where(plugin) else _where(known)
+            registered = self._loaded.get(name)
+            taken = "" if registered is None or _where(registered) == _where(plugin) else _where(registered)
             for origin in _built_in(self.package, f"register_{self.kind}"):
                 if origin.name == name and origin.module != plugin.__module__:
                     taken = origin.module
@@ -72,30 +83,37 @@ class Registry:
         return decorate
 
     def origins(self) -> dict[str, Origin]:
-        """Every known name, sorted, with its origin; imports no plugin.
+        """The origin of every registered name, sorted by name; no plugin is imported.
 
         Raises:
-            InputError: If two sources claim one name.
+            InputError: If two sources provide the same name.
         """
-        found: dict[str, Origin] = {}
+        by_name: dict[str, Origin] = {}
         for origin in [*_built_in(self.package, f"register_{self.kind}"), *self._from_packages()]:
-            if origin.name in found:
+            if origin.name in by_name:
                 raise InputError(
-                    f"{self.kind} '{origin.name}' is offered twice: {found[origin.name].source} and {origin.source}; "
+                    f"{self.kind} '{origin.name}' is offered twice: {by_name[origin.name].source} and {origin.source}; "
                     "uninstall one or rename it"
                 )
-            found[origin.name] = origin
-        return dict(sorted(found.items()))
+            by_name[origin.name] = origin
+        return dict(sorted(by_name.items()))
 
     def names(self) -> list[str]:
-        """All names: built in, from installed packages, and registered in this process."""
+        """All names, sorted: built-in, from installed packages, and registered in this process."""
         return sorted({*self.origins(), *self._loaded})
 
     def get(self, name: str) -> type:
-        """The class behind a name or behind `path/to/file.py:Class`.
+        """Load the class with a name.
+
+        Args:
+            name: A registered name, or `path/to/file.py:Class`.
+
+        Returns:
+            The class.
 
         Raises:
-            InputError: For an unknown name, with the nearest known one.
+            InputError: If the name is unknown or the plugin cannot be loaded; for an unknown name the message
+                suggests the most similar one.
         """
         if ".py:" in name:
             return _from_file(name)
@@ -112,7 +130,7 @@ class Registry:
         return self._load(origin)
 
     def load_all(self) -> Mapping[str, type]:
-        """Every plugin that can be loaded; a broken one of another package is reported and skipped."""
+        """Load every plugin; one that cannot be loaded is skipped with a warning."""
         loaded: dict[str, type] = {}
         for name in self.names():
             try:
@@ -137,7 +155,7 @@ class Registry:
         assert origin.entry_point is not None
         try:
             plugin = origin.entry_point.load()
-        except Exception as error:  # a plugin is somebody else's code: anything can come out of it
+        except Exception as error:  # a plugin is third-party code, which may raise anything
             raise InputError(
                 f"{self.kind} '{origin.name}' of {origin.source} cannot be loaded: {_one_line(error)}"
             ) from error
@@ -149,40 +167,67 @@ class Registry:
 
 
 def names_code(value: Any) -> bool:
-    """Whether a value would make `Registry.get` run a file: what a user may write, and a data file may not."""
+    """Whether `Registry.get` would execute a file for a value, which a user may request and a data file may not.
+
+    Args:
+        value: The value of an option.
+
+    Returns:
+        True if it contains `.py:`.
+    """
     return ".py:" in str(value)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """The end of an error line: the nearest known name, or all of them."""
+    """The end of an error message about an unknown name.
+
+    Args:
+        name: The unknown name.
+        known: The valid names.
+
+    Returns:
+        A suggestion of the most similar valid name, or a list of all valid names if none is similar.
+    """
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
 
 
 def options_of(plugin: type) -> dict[str, inspect.Parameter]:
-    """The typed constructor arguments of a plugin that a user may set, by name.
+    """The constructor arguments of a plugin that a user may set, by name.
 
-    `self` and `grid` are the harness's and are left out.
+    Args:
+        plugin: The class.
+
+    Returns:
+        All parameters except `self` and `grid`, which uadbench sets.
     """
     parameters = inspect.signature(plugin, eval_str=True).parameters
     return {name: p for name, p in parameters.items() if name not in {"self", "grid"} and p.kind != p.VAR_KEYWORD}
 
 
-def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(label: str, plugin: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """Convert options to the types that the plugin's constructor declares.
+
+    Args:
+        label: The name of the plugin in messages.
+        plugin: The class.
+        options: The options by name; a string is parsed, other values must have the declared type.
+
+    Returns:
+        The converted options by name.
 
     Raises:
         InputError: For an unknown option or a value of the wrong type.
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    known = options_of(plugin)
+    parameters = options_of(plugin)
     checked: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            options = ", ".join(known) or "it has none"
-            raise InputError(f"{label} has no option '{name}'; its options: {options}")
-        expected = known[name].annotation
+    for name, value in options.items():
+        if name not in parameters:
+            valid = ", ".join(parameters) or "it has none"
+            raise InputError(f"{label} has no option '{name}'; its options: {valid}")
+        expected = parameters[name].annotation
         if expected is inspect.Parameter.empty:
             raise InputError(f"{label}: option '{name}' has no type in the constructor; give it one, as in {name}: int")
         try:
@@ -193,7 +238,7 @@ def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[st
         except ValidationError as error:
             plain = get_args(expected)[0] if get_origin(expected) is Annotated else expected
             kind = getattr(plain, "__name__", str(plain))
-            reason, default = error.errors()[0]["msg"].partition(",")[0], known[name].default
+            reason, default = error.errors()[0]["msg"].partition(",")[0], parameters[name].default
             example = "" if default in (inspect.Parameter.empty, None, "") else f"; give one such as {default}"
             raise InputError(f"{label}.{name}={value!r} is not of type {kind}: {reason}{example}") from None
     return checked
@@ -201,7 +246,7 @@ def check_options(label: str, plugin: type, given: Mapping[str, Any]) -> dict[st
 
 @cache
 def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
-    """Read the names out of the decorators' source, so that listing imports nothing."""
+    """Read the names from the source of the decorators, so that listing does not import any plugin."""
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations
     classes: list[tuple[ast.ClassDef, str]] = []
@@ -210,7 +255,7 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
         if f"@{decorator}(" in text or "    extra" in text:
             classes += [(node, file.stem) for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     by_name = {node.name: node for node, _ in classes}
-    found = []
+    origins = []
     for node, stem in classes:
         for call in node.decorator_list:
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == decorator:
@@ -218,19 +263,20 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
                 assert isinstance(argument, ast.Constant)
                 summary = (ast.get_docstring(node) or "").split("\n")[0]
                 name, module = str(argument.value), f"{package}.{stem}"
-                found.append(Origin(name, "built in", summary, module, _extra(node, by_name)))
-    return tuple(found)
+                origins.append(Origin(name, "built in", summary, module, _extra(node, by_name)))
+    return tuple(origins)
 
 
 def _summary(module: str, name: str, hops: int = 3) -> str:
-    """The first line of a class's docstring, read from source; "" where it cannot be found.
+    """The first line of a class's docstring, read from source; "" if it is not found.
 
-    A name that a module takes from another, as a package's `__init__` does, is followed for some hops.
+    If the module imports the name from another module, as a package's `__init__` does, that module is read, and so on
+    for at most `hops` imports.
     """
     file = module_file(module)
     try:
         body = [] if file is None else ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):  # somebody else's file
+    except (OSError, SyntaxError, ValueError):  # a third-party file
         return ""
     for node in body:
         if isinstance(node, ast.ClassDef) and node.name == name:
@@ -244,7 +290,7 @@ def _summary(module: str, name: str, hops: int = 3) -> str:
 
 
 def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
-    """The class attribute `extra` of a class, or that of the first base in the package that has one."""
+    """The class attribute `extra` of a class, or of its first base class in the package that has one."""
     for line in node.body:
         if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "extra":
             return str(ast.literal_eval(line.value))
@@ -253,7 +299,7 @@ def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
 
 
 def _without_class(reference: str) -> str:
-    """What is wrong with a file that is given without a class; its classes are read, and nothing in it is run."""
+    """The error message for a file without a class name. The file is parsed for its classes, but not executed."""
     file = Path(reference).expanduser()
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -262,7 +308,9 @@ def _without_class(reference: str) -> str:
     except (OSError, SyntaxError, ValueError) as error:
         return f"{reference} cannot be read: {_one_line(error)}"
     classes = [f"{reference}:{node.name}" for node in tree.body if isinstance(node, ast.ClassDef)]
-    return f"{reference}: name the class, too; " + (f"give {' or '.join(classes)}" if classes else "it has none")
+    return f"{reference}: no class is named; " + (
+        f"give {' or '.join(classes)}" if classes else "the file contains no class"
+    )
 
 
 def _from_file(reference: str) -> type:
@@ -280,7 +328,7 @@ def _from_file(reference: str) -> type:
             spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:  # the user's file: anything can come out of it
+    except Exception as error:  # the user's code may raise anything
         raise InputError(f"{path_text} cannot be loaded: {_one_line(error)}") from error
     plugin = getattr(module, class_name, None)
     if not isinstance(plugin, type):

@@ -1,4 +1,4 @@
-"""What travels through the house: grids, scans, batches, intensity scales and cases."""
+"""Core data types: grids, scans, batches, intensity scales and cases."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ Mask = npt.NDArray[np.bool_]
 """A 3D array (X, Y, Z) of bool."""
 
 Truth = npt.NDArray[np.int8]
-"""A 3D array (X, Y, Z): 1 to be found, 0 not to be found, -1 does not count."""
+"""A 3D array (X, Y, Z) of int8: 1 = anomalous, 0 = normal, -1 = ignored."""
 
 HEALTHY, VALIDATION, PATIENTS = "healthy", "validation", "patients"
-"""Test sets on which nothing is simulated: healthy test scans, healthy validation scans, patients' scans."""
+"""Test sets without a simulated anomaly: healthy test scans, healthy validation scans, patients' scans."""
 
 UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
-"""Test sets drawn anew for every participant: blobs, dementias as they vary, and raised uptake."""
+"""Test sets with a different anomaly for each participant: random blobs, varied dementias, increased uptake."""
 
 NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER)
 
 GIVEN = "given-"
-"""Test sets of altered scans that another tool has written begin like this."""
+"""Prefix of the names of test sets that consist of altered scans from another tool."""
 
 
 def is_dementia(anomaly: str) -> bool:
-    """Whether a test set is one of the protocol's dementias, on whose severities models are ranked."""
+    """Whether a test set simulates one of the protocol's dementias, which the ranking of models is based on.
+
+    Args:
+        anomaly: The name of the test set.
+
+    Returns:
+        True for a dementia such as "ad", False for any other test set.
+    """
     return anomaly not in NO_DEMENTIA and not anomaly.startswith(GIVEN)
 
 
 Precision = Literal["bf16", "float32"]
-"""What a training step is computed in; see `precision.available`."""
+"""Floating-point precision of a training step; see `precision.available`."""
 
 Values = npt.NDArray[np.float64]
-"""Numbers, such as scores by participant; each use says what its axes are."""
+"""An array of float64, such as one score per participant; each use documents its axes."""
 
 Affine = npt.NDArray[np.float64]
 """A (4, 4) matrix from voxel indices to MNI millimetres."""
@@ -51,9 +58,12 @@ Affine = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grid:
-    """The lattice that models see: `shape` voxels of `voxel_mm` millimetres, axes in RAS.
+    """The voxel grid of the images that models see, with axes in RAS.
 
-    `origin` is the MNI coordinate, in mm, of the centre of voxel (0, 0, 0).
+    Attributes:
+        shape: The number of voxels along X, Y and Z.
+        voxel_mm: The edge length of the isotropic voxels, in mm.
+        origin: The MNI coordinate of the centre of voxel (0, 0, 0), in mm.
     """
 
     shape: tuple[int, int, int]
@@ -62,14 +72,14 @@ class Grid:
 
     @property
     def affine(self) -> Affine:
-        """Voxel indices to MNI millimetres, (4, 4)."""
+        """The (4, 4) matrix from voxel indices to MNI millimetres."""
         matrix = np.diag([self.voxel_mm] * 3 + [1.0])
         matrix[:3, 3] = self.origin
         return matrix
 
     @property
     def size(self) -> int:
-        """Number of voxels."""
+        """The number of voxels."""
         return int(np.prod(self.shape))
 
     def __str__(self) -> str:
@@ -80,27 +90,49 @@ class Grid:
 class Intensity:
     """An affine intensity scale: normalised = (SUVR - offset) / scale.
 
-    Fitted on the healthy scan and applied to the altered one too, so that the scale of an
-    image can never tell the two apart.
+    It is fitted on the healthy scan and applied to the altered scan as well, so that the two cannot be
+    distinguished by their intensity scale.
+
+    Attributes:
+        offset: The SUVR that becomes 0.
+        scale: The difference in SUVR that becomes 1.
     """
 
     offset: float
     scale: float
 
     def normalise(self, suvr: Volume, out: Volume | None = None) -> Volume:
-        """SUVR to the models' unit, float32; into `out` where it is given."""
+        """Convert SUVR to normalised units.
+
+        Args:
+            suvr: (X, Y, Z) float32, SUVR.
+            out: An array of the same shape to write the result into; by default a new array.
+
+        Returns:
+            (X, Y, Z) float32, normalised.
+        """
         shifted = np.subtract(suvr, np.float32(self.offset), out=out, dtype=np.float32)
         return np.divide(shifted, np.float32(self.scale), out=shifted)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One PET volume on a grid, in SUVR, with who it is from.
+    """One PET volume on a grid, with the participant's data.
 
-    `data` is (X, Y, Z) float32; `extent` holds the smallest and largest SUVR of the volume at
-    the resolution it was stored in, which a min-max scale needs (decimation would lose them).
-    `age` is in years (NaN: unknown), `sex` is "F", "M" or "" (unknown), as are site, scanner and amyloid status;
-    `mmse` is the Mini-Mental State Examination, 0 to 30 (NaN: unknown).
+    Attributes:
+        participant: The participant's identifier.
+        session: The session's identifier.
+        data: The volume, (X, Y, Z) float32, SUVR.
+        affine: The (4, 4) matrix from voxel indices to MNI millimetres.
+        extent: The smallest and largest SUVR of the volume at its original resolution, which min-max scaling
+            needs (downsampling would lose them).
+        age: The age in years; NaN if unknown.
+        sex: "F", "M", or "" if unknown.
+        site: The acquisition site; "" if unknown.
+        scanner: The scanner; "" if unknown.
+        amyloid: The amyloid status; "" if unknown.
+        group: The diagnostic group, such as "CN" or "AD"; "" if unknown.
+        mmse: The score of the Mini-Mental State Examination, 0 to 30; NaN if unknown.
     """
 
     participant: str
@@ -118,16 +150,21 @@ class Scan:
 
     @property
     def key(self) -> tuple[str, str]:
-        """(participant, session): what a scan is called everywhere."""
+        """(participant, session), which identifies the scan."""
         return self.participant, self.session
 
 
 @dataclass(frozen=True)
 class Case:
-    """A healthy scan with one simulated anomaly, and the truth about it.
+    """A healthy scan with one simulated anomaly and its ground truth.
 
-    `reduction` is r = 1 - x'/x, (X, Y, Z) float32, below 0 where uptake is raised. `truth` is
-    (X, Y, Z) int8: 1 where the anomaly is, 0 where it is not, -1 where neither counts (rim, outside brain).
+    Attributes:
+        scan: The healthy scan x.
+        reduction: r = 1 - x'/x, (X, Y, Z) float32; negative where uptake is increased.
+        truth: (X, Y, Z) int8: 1 = anomalous, 0 = normal, -1 = ignored (the rim of the anomaly, outside the brain).
+        anomaly: The name of the test set.
+        severity: The nominal severity: the reduction before smoothing, 0 to 1.
+        intensity: The intensity scale, fitted on the healthy scan.
     """
 
     scan: Scan
@@ -139,23 +176,26 @@ class Case:
 
     @cached_property
     def altered(self) -> Volume:
-        """The altered image x' = x (1 - r), in SUVR; voxels where r is 0 stay bit-equal to x."""
+        """The altered image x' = x (1 - r), (X, Y, Z) float32, SUVR; where r is 0 it equals x bit for bit."""
         return np.asarray(self.scan.data * (np.float32(1) - self.reduction), dtype=np.float32)
 
     @cached_property
     def effective_reduction(self) -> float:
-        """Mean reduction inside the truth: what smoothing has left of the nominal severity."""
+        """The mean reduction within the ground truth; smoothing makes it smaller than the nominal severity."""
         inside = self.truth == 1
         return float(self.reduction[inside].mean(dtype=np.float64)) if inside.any() else float("nan")
 
 
 @dataclass
 class Batch:
-    """What a model is given: N scans in normalised units, and what is known of the people.
+    """The input of a model: N scans in normalised units, with age and sex of the participants.
 
-    `images` is (N, 1, X, Y, Z) float32. `age` is (N,) float32, NaN where unknown. `sex` is (N,)
-    float32: 0 female, 1 male, NaN unknown. `seeds` holds one integer per scan: a stochastic
-    model draws from it, never from the global generator, so that a scan's result is its own.
+    Attributes:
+        images: (N, 1, X, Y, Z) float32, normalised.
+        age: (N,) float32, years; NaN if unknown.
+        sex: (N,) float32: 0 = female, 1 = male, NaN if unknown.
+        seeds: One integer per scan. A stochastic model seeds its random numbers with it instead of using the global
+            generator, so that the result for a scan does not depend on other scans.
     """
 
     images: torch.Tensor
@@ -167,5 +207,12 @@ class Batch:
         return len(self.seeds)
 
     def to(self, device: Any) -> Batch:
-        """The same batch on another device."""
+        """Copy the batch to another device.
+
+        Args:
+            device: A torch device, or its name.
+
+        Returns:
+            The batch, with its tensors on that device.
+        """
         return Batch(self.images.to(device), self.age.to(device), self.sex.to(device), self.seeds)

@@ -164,7 +164,7 @@ def test_export_refuses_other_folders(exported, phantom, tmp_path, tree):
     rows = phantom.participants
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
-    with pytest.raises(InputError, match="not empty and no CAPS tree"):
+    with pytest.raises(InputError, match="not a CAPS tree"):
         export_caps(phantom, rows, tmp_path / "full", Silent())
     with pytest.raises(InputError, match="another CAPS tree"):
         export_caps(phantom, rows, tree, Silent())
@@ -277,7 +277,7 @@ def test_another_tracer(tree):
     caps = open_cohort(f"{tree}:tracer=18fav45")
     (file,) = caps.files(caps.participants)
     assert "18FAV45" in file.name
-    with pytest.raises(InputError, match=r"no healthy scan of tracer 11CPIB.*tracers there: 18FAV45, 18FFDG.*tracer="):
+    with pytest.raises(InputError, match=r"tracer 11CPIB.*18FAV45, 18FFDG.*tracer="):
         open_cohort(f"{tree}:tracer=11CPIB")
 
 
@@ -363,10 +363,10 @@ def lose(tree: Path, name: str) -> None:
 
 
 BROKEN = {
-    "no subjects": (lambda t: lose(t, "subjects"), "no folder 'subjects'.*looked for"),
+    "no subjects": (lambda t: lose(t, "subjects"), "no 'subjects' folder.*looked for"),
     "no scans": (
         lambda t: [p.unlink() for p in t.rglob("*.nii.gz")],
-        "no healthy scan of tracer 18FFDG.*none fits.*clinica run pet-linear",
+        "tracer 18FFDG.*clinica run pet-linear",
     ),
     "no tables": (lambda t: lose(t, "participants.tsv"), "no participants.tsv and no sessions.tsv.*diagnosis"),
     "two scans": (two_scans, "sub-2 ses-M000: has 2 scans: .*rec-coregiso.*contains=rec-coregiso"),
@@ -399,7 +399,7 @@ def test_one_of_several_scans_is_picked(tree):
     two_scans(tree)
     caps = open_cohort(f"{tree}:contains=rec-coregiso")
     assert list(caps.participants.participant_id) == ["sub-2"]
-    with pytest.raises(InputError, match="no healthy scan of tracer 18FFDG that has 'rec-uniform' in its name"):
+    with pytest.raises(InputError, match=r"tracer 18FFDG .*'rec-uniform'"):
         open_cohort(f"{tree}:contains=rec-uniform")
 
 
@@ -510,8 +510,8 @@ def test_open_folder(tree, monkeypatch):
         ("phantm", "no cohort is called 'phantm'.*did you mean 'phantom'"),
         ("phantom:sed=7", "no option 'sed'; its options: seed, participants, patients"),
         ("phantom:seed=x", "seed='x' is not of type int"),
-        ("phantom:seed", "after the colon come options"),
-        ("phantom:seed=7,,", "'' is no option"),
+        ("phantom:seed", "seed=7"),
+        ("phantom:seed=7,,", "'' is not an option"),
         ("caps", "needs 'path'"),
         ("/no/such/place", "/no/such/place: no such folder"),
         ("./nowhere", "nowhere: no such folder"),

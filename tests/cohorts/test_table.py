@@ -345,7 +345,7 @@ BAD = {
     "tabs in a csv": (content(ROWS.replace(",", "\t").encode()), "separated by tabs.*name it .tsv"),
     "no image column": (changed(",path,", ",paht,"), "has no column 'path'; did you mean 'paht'"),
     "no participants": (changed("participant_id", "who"), "has no column 'participant_id'.*(known are|did you mean)"),
-    "no diagnoses": (changed("diagnosis", "verdict"), "no column of diagnoses; name it: PATH:diagnosis=COL.*verdict"),
+    "no diagnoses": (changed("diagnosis", "verdict"), "no column of diagnoses; .*PATH:diagnosis=COL.*verdict"),
     "another image column": (options("image=file"), "has no column 'file'"),
     "another session column": (options("session=visit"), "has no column 'visit'"),
     "another diagnosis": (options("diagnosis=DXX"), "has no column 'DXX'"),
@@ -355,12 +355,12 @@ BAD = {
     "twice": (changed("ses-M012", "M0"), "line 4: a ses-M000 has two rows"),
     "bad age": (changed("71.5", "71;5"), "line 2: b has age '71;5'; write years as a number, or n/a"),
     "decimal comma": (changed("71.5", '"71,5"'), "line 2: b has age '71,5'; write 71.5"),
-    "too many runs": (changed("CN,66,F", "CN,66,F,x"), "line 3 has 7 runs"),
+    "too many cells": (changed("CN,66,F", "CN,66,F,x"), "line 3 has 7 cells"),
     "the same file twice": (changed("a1.nii", "a0.nii"), "line 4: a ses-M000 has the same file as a ses-M012"),
     "a rounded id": (changed("\nb,", "\n9.41E+17,"), "line 2: has the id 9.41E\\+17"),
     "codes of a change": (changed("diagnosis,age", "DXCHANGE,age"), "PATH:diagnosis=COLUMN.*DXCHANGE"),
     "codes that are chosen": (
-        lambda f: changed("diagnosis,age", "DXCHANGE,age")(f) + ":diagnosis=DXCHANGE", "'DXCHANGE' holds codes"
+        lambda f: changed("diagnosis,age", "DXCHANGE,age")(f) + ":diagnosis=DXCHANGE", "'DXCHANGE' contains codes"
     ),
     "unknown option": (options("imag=file"), "cohort table has no option 'imag'; its options: path, image, "),
     "no such unit": (options("suvr=pons"), "cohort table.suvr='pons' is not of type"),
@@ -385,7 +385,7 @@ def test_bad_tables(kind, folder):
 def test_decimal_commas_in_a_csv_are_no_silent_shift(folder):
     """65,5 is two runs of a CSV: an age of 65, and an MMSE of 5."""
     text = "participant_id,path,diagnosis,age,mmse\na,a0.nii,CN,65,5,29\nb,b.nii,AD,71,5,20\n"
-    with pytest.raises(InputError, match=r"scans\.csv: line 2 has 6 runs"):
+    with pytest.raises(InputError, match=r"scans\.csv: line 2 has 6 cells"):
         open_cohort(str(write(folder / "scans.csv", text)))
 
 
@@ -393,7 +393,7 @@ SCANS = {
     "missing": (lambda file: file.unlink(), "no such file"),
     "a folder": (lambda file: (file.unlink(), file.mkdir()), "a folder, not a file"),
     "text": (lambda file: file.write_text("x"), "not a readable NIfTI file"),
-    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-99]), "damaged or cut short"),
+    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-99]), "corrupted or truncated"),
     "4D": (lambda file: save(file, np.ones((4, 4, 4, 3), np.float32), np.eye(4)), "is 4D, shape 4 x 4 x 4 x 3"),
     "constant": (lambda file: save(file, np.ones((9, 9, 9), np.float32), np.eye(4)), "every voxel is 1"),
 }

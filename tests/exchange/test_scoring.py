@@ -220,7 +220,7 @@ def test_a_damaged_answer_is_refused_before_anything_is_scored(spoilt: Path, tmp
     file = sorted((spoilt / "maps").iterdir())[-1]
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()))[:-40])
     code, _, err = call(capsys, "score", str(spoilt), "--name", "spm12", "--output", str(tmp_path / "runs"))
-    assert code == 2 and f"error: {file}: damaged or cut short" in err and "evaluating" not in err
+    assert code == 2 and f"error: {file}: corrupted or truncated" in err and "evaluating" not in err
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 

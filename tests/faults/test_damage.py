@@ -298,6 +298,6 @@ def test_a_damaged_cache(
     code, _, err = call(*SMOKE, "--model", "mean", "--output", tmp_path / "runs")
     assert code == 0, err
     assert f"phantom: {again} scans on" in err
-    assert (f"{again} images are damaged; making them again" in err) == told
+    assert (f"{again} stored images are corrupted" in err) == told
     assert hashes_of(tmp_path / "runs")["mean"] == hashes_of(undisturbed)["mean"]
     outcome(f"found by hash; {again} of 56 scans made again, scores equal")

@@ -26,7 +26,7 @@ ROOM_KIB = 64 << 10
 def too_full(code: int, err: str) -> str:
     """The name of the file for which there was no room."""
     line = one_error(err)
-    assert code == 3 and f"cannot be written ({FULL}); once it can, the same command goes on from here" in line
+    assert code == 3 and f"cannot be written ({FULL})" in line
     return str(re.findall(r"([^/ ]+): cannot be written", line)[0])
 
 

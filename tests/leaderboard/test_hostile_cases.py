@@ -340,7 +340,7 @@ def test_claims_within_rounding_are_taken(root, mean, table) -> None:
         ({"cohort__name": "phantom:participants=9"}, "too few"),
         ({"cohort__tested_on": "phantom:seed=3", "cohort__tested_version": "2"}, "fingerprint"),
         ({"cohort__tested_on": "nowhere", "cohort__tested_version": "2"}, "cohort nowhere is not public"),
-        ({"cohort__healthy": ["AD"]}, "diagnosis 'ad' cannot be healthy and a patient's"),
+        ({"cohort__healthy": ["AD"]}, "diagnosis 'ad'"),
         ({"cohort__ill": ["MCI"]}, "fingerprint"),
         ({"cohort__test": 9}, "8 healthy test scans, where the result tells of 9"),
         ({"cohort__validation": 9}, "tells of 9 validation scans"),

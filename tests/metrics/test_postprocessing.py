@@ -225,7 +225,7 @@ def test_held_out_is_what_the_others_make_of_a_scan(scans, seed, floor) -> None:
 
 @pytest.mark.parametrize("scans", [0, 1, 2])
 def test_holding_out_needs_three_scans(scans: int) -> None:
-    with pytest.raises(ValueError, match=f"holding one of {scans} scans out leaves too few"):
+    with pytest.raises(ValueError, match=f"not {scans}$"):
         held_out(torch.rand(scans, 5), 0.5)
 
 
@@ -292,7 +292,7 @@ def test_smoothing_refuses_widths_that_are_not_positive(fwhm: float, voxel: floa
 
 @pytest.mark.parametrize("mask", [brain()[0], brain()[None], brain().float(), brain().to(torch.uint8)])
 def test_a_brain_that_is_no_mask_is_an_error(mask: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="a brain mask is"):
+    with pytest.raises(ValueError, match="brain mask"):
         BrainSmoothing(mask, 12.0, 4.0)
 
 

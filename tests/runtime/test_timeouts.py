@@ -11,7 +11,7 @@ import time
 import pytest
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.runtime.timeouts import seconds_of, time_limit, told
+from uadbench.runtime.timeouts import duration_text, seconds_of, time_limit
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_times_that_are_none(text: str) -> None:
     [(0.5, "0.5 s"), (8, "8 s"), (45, "45 s"), (720, "12 min"), (150, "2.5 min"), (12600, "3.5 h"), (864000, "10 d")],
 )
 def test_times_that_are_read(seconds: float, text: str) -> None:
-    assert told(seconds) == text
+    assert duration_text(seconds) == text
 
 
 def test_what_ends_in_time_is_left_alone() -> None:

@@ -60,38 +60,38 @@ CLAIMS: dict[str, tuple[Callable[[], bytearray], str]] = {
     "1e12 voxels, NIfTI-2": (lambda: nifti(2, dim=dims(10**6, 10**6, 1)), "claims 1000000 x 1000000 x 1 voxels"),
     "2**64 voxels are not 0": (lambda: nifti(2, dim=dims(2**32, 2**32, 1)), "4294967296 x 4294967296 x 1 voxels"),
     "2**126": (lambda: nifti(2, dim=dims(2**63 - 1, 2**63 - 1, 1)), "its header claims"),
-    "just few enough": (lambda: nifti(dim=dims(1000, 1000, 99)), "damaged or cut short .396000352 bytes are claimed"),
-    "as float64": (lambda: nifti(dim=dims(9000, 9000, 1), datatype=64, bitpix=64), "648000352 bytes are claimed"),
+    "just few enough": (lambda: nifti(dim=dims(1000, 1000, 99)), "corrupted or truncated .*396000352 bytes"),
+    "as float64": (lambda: nifti(dim=dims(9000, 9000, 1), datatype=64, bitpix=64), "claims 648000352 bytes"),
     "a negative axis": (lambda: nifti(dim=dims(3, -4, 5)), "claims 3 x -4 x 5 voxels"),
     "two negative axes": (lambda: nifti(2, dim=dims(-3, -4, 5)), "claims -3 x -4 x 5 voxels"),
     "an empty axis": (lambda: nifti(dim=dims(3, 0, 5)), "claims 3 x 0 x 5 voxels"),
     "a surface": (lambda: nifti(dim=dims(-1, 1, 1), glmin=2**31 - 1), "claims 2147483647 x 1 x 1 voxels"),
     "no axes": (lambda: nifti(dim=[0] * 8), "is 0D|is 1D"),
     "seven axes": (lambda: nifti(dim=[7, 3, 4, 5, 1, 1, 1, 9]), "is 7D"),
-    "99 axes": (lambda: nifti(dim=[99, 3, 4, 5, 1, 1, 1, 1]), "begin at byte|damaged NIfTI header"),
+    "99 axes": (lambda: nifti(dim=[99, 3, 4, 5, 1, 1, 1, 1]), "begin at byte|corrupted NIfTI header"),
     "voxels at 1e18": (lambda: nifti(vox_offset=1e18), "voxels begin at byte 1e.18"),
     "voxels at 2**62": (lambda: nifti(2, vox_offset=2**62), "voxels begin at byte 4.6.*e.18"),
-    "voxels beyond the end": (lambda: nifti(vox_offset=1e6), "damaged or cut short"),
+    "voxels beyond the end": (lambda: nifti(vox_offset=1e6), "corrupted or truncated"),
     "voxels before the begin": (lambda: nifti(vox_offset=-352), "voxels begin at byte -352"),
     "voxels in the header": (lambda: nifti(vox_offset=0), "voxels begin at byte 0"),
     "voxels in a long header": (lambda: nifti(2, vox_offset=352), "voxels begin at byte 352"),
     "voxels at NaN": (lambda: nifti(vox_offset=np.nan), "voxels begin at byte nan"),
     "voxels at infinity": (lambda: nifti(vox_offset=np.inf), "voxels begin at byte inf"),
-    "scaled by infinity": (lambda: nifti(scl_slope=np.inf), "scaled by inf"),
-    "raised by NaN": (lambda: nifti(scl_slope=2, scl_inter=np.nan), "raised by nan"),
+    "scaled by infinity": (lambda: nifti(scl_slope=np.inf), "slope inf"),
+    "raised by NaN": (lambda: nifti(scl_slope=2, scl_inter=np.nan), "intercept nan"),
     "scaled beyond float32": (lambda: nifti(scl_slope=3e38), "NaN or infinite"),
-    "numbers that nobody has": (lambda: nifti(datatype=777), "damaged NIfTI header .data code 777"),
-    "16 bytes a number": (lambda: nifti(datatype=1536, bitpix=128), "damaged NIfTI header|voxels of type"),
+    "numbers that nobody has": (lambda: nifti(datatype=777), "corrupted NIfTI header .data code 777"),
+    "16 bytes a number": (lambda: nifti(datatype=1536, bitpix=128), "corrupted NIfTI header|voxels of type"),
     "colours": (lambda: nifti(datatype=128, bitpix=24), "voxels of type"),
-    "half of a pair": (lambda: nifti(magic=b"ni1"), "half of a pair"),
+    "half of a pair": (lambda: nifti(magic=b"ni1"), "pair"),
     "another magic": (lambda: nifti(magic=b"n+9"), "not a readable NIfTI file"),
     "NaN for space": (lambda: nifti(srow_y=[np.nan] * 4), "affine cannot be inverted"),
-    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "its sform affine holds inf mm"),
-    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"its sform affine holds 3e\+38 mm"),
+    "infinite space": (lambda: nifti(srow_y=[np.inf] * 4), "sform .*inf mm"),
+    "astronomic space": (lambda: nifti(srow_x=[3e38, 0, 0, 0]), r"sform .*3e\+38 mm"),
     "flat space": (lambda: nifti(srow_x=[0, 2, 1e-9, 0]), "affine cannot be inverted"),
-    "no quaternion": (lambda: nifti(sform_code=0, qform_code=1, quatern_b=9), "a quaternion that is no rotation"),
-    "empty": (bytearray, "is empty|nothing can be inflated"),
-    "nothing but a size": (lambda: nifti()[:4], "it ends in its header"),
+    "no quaternion": (lambda: nifti(sform_code=0, qform_code=1, quatern_b=9), "quaternion"),
+    "empty": (bytearray, "is empty|cannot be decompressed"),
+    "nothing but a size": (lambda: nifti()[:4], "header is truncated"),
 }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_a_file_of_gigabytes_is_not_read_for_60_voxels(tmp_path: Path) -> None:
         os.truncate(tmp_path / name, 8 << 30)
     with measured() as peak, processor_time():
         assert read_volume(tmp_path / "a.nii").data.max() == 59
-        with pytest.raises(InputError, match="has 8589934592 bytes, and its header claims 592"):
+        with pytest.raises(InputError, match=r"8589934592 bytes.*claims 592"):
             read_volume(tmp_path / "a.nii.gz")
     assert peak.bytes < SMALL
 
@@ -201,7 +201,7 @@ def test_what_inflates_to_gigabytes_stays_below_two(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     lines = dict(line.split(": ", 1) for line in told.stdout.splitlines())
     for name in ("after", "before", "extension"):
-        assert "it goes on after" in lines[f"{name}.nii.gz"], name
+        assert "it continues after" in lines[f"{name}.nii.gz"], name
     assert "its header claims 592" in lines["far after.nii.gz"]
     assert lines["voxels.nii.gz"] == "read"
     assert int(lines["peak"]) < 2048

@@ -118,7 +118,7 @@ def test_a_participant_does_not_decide_where_a_cohort_is_written(column: str, na
     cohort = Phantom(participants=1, patients=0)
     rows = cohort.participants.head(1).assign(**{column: name})
     tree = tmp_path / "deep" / "er" / "tree"
-    with pytest.raises(InputError, match="cannot name a folder") as refused:
+    with pytest.raises(InputError, match="valid folder name") as refused:
         export_caps(cohort, rows, tree, Silent())
     assert str(refused.value).isprintable() and not list(tmp_path.iterdir())
 
@@ -141,7 +141,7 @@ def test_a_tree_has_no_such_folders(name: bytes, tmp_path: Path) -> None:
     bad = tmp_path / "subjects" / name.decode("utf-8", "surrogateescape")
     shutil.move(tmp_path / "subjects" / "sub-1", bad)
     (tmp_path / "participants.tsv").write_text("participant_id\tdiagnosis\nsub-1\tCN\n")
-    with pytest.raises(InputError, match="its folders are no ids") as refused:
+    with pytest.raises(InputError, match="not valid ids") as refused:
         Caps(tmp_path)
     assert str(refused.value).isprintable()
 

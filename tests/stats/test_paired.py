@@ -59,7 +59,7 @@ def test_what_is_undefined_is_not_available():
     assert (constant.mean, constant.low, constant.high) == (2.0, 2.0, 2.0)
     same = compare_paired(np.ones(5), np.ones(5))
     assert (same.p, same.effect, same.prefer_a, same.prefer_b) == (None, None, 0, 0)
-    with pytest.raises(ValueError, match="not those of the same subjects"):
+    with pytest.raises(ValueError, match="not of the same subjects"):
         compare_paired(np.ones(5), np.ones(4))
 
 
@@ -175,5 +175,5 @@ def test_a_comparison_of_several_trainings_is_of_their_means():
     back = compare_paired(b, a)
     assert back.effect == pytest.approx(-found.effect) and back.difference.mean == pytest.approx(-off.mean())
     for wrong in (np.zeros((2, 29)), np.zeros((1, 2, 30))):
-        with pytest.raises(ValueError, match="not those of the same subjects"):
+        with pytest.raises(ValueError, match="not of the same subjects"):
             compare_paired(a, wrong)

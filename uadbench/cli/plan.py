@@ -13,7 +13,7 @@ from uadbench.launch.place import Backend, workers_of
 from uadbench.runs.failures import recorded
 from uadbench.runs.keys import Run
 from uadbench.runtime.plurals import counted
-from uadbench.runtime.timeouts import told
+from uadbench.runtime.timeouts import duration_text
 
 BOARD = Path("leaderboard")
 
@@ -37,7 +37,7 @@ def print_plan(runs: Sequence[Run], output: Path, place: Backend | None, fresh: 
     words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
     table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "run"))
     for run, state, estimate, error in rows:
-        cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
+        cost = "" if state == "done" else "unknown" if estimate.seconds is None else duration_text(estimate.seconds)
         why = f"{state}: {error}" if error else state
         names = (str(run.fold_data.fold), str(run.seed), why, cost, str(run.folder(output)))
         table.add_row(run.name, *names)
@@ -58,9 +58,9 @@ def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int
     known = [estimate for estimate in estimates if estimate.seconds is not None]
     total = sum(estimate.seconds or 0.0 for estimate in known)
     if total:
-        share = "" if workers == 1 else f", {told(total / workers)} of {workers}"
+        share = "" if workers == 1 else f", {duration_text(total / workers)} of {workers}"
         bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
-        lines.append(f"about {told(total)} of one worker{share}, as runs cost under {bases}")
+        lines.append(f"about {duration_text(total)} of one worker{share}, as runs cost under {bases}")
     if unknown := len(estimates) - len(known):
         whose = f"the cost of {unknown} of them" if total else "their cost"
         lines.append(f"{whose} is unknown: there is no result of such a model here")

@@ -1,1 +1,1 @@
-"""Where scans come from: the embedded phantom, CAPS trees; and how participants are split."""
+"""Cohorts: sources of scans (phantom, CAPS trees, tables of NIfTI files), their checks, cache, and splits."""

@@ -1,4 +1,4 @@
-"""Scans in, batches out: normalised, in a fixed or a seeded order, the same whatever the machine."""
+"""Batches of normalised scans, in a fixed or a seeded random order that is the same on every machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ SEX_CODE = {"F": 0.0, "M": 1.0}
 def make_batch(
     volumes: Sequence[Volume], intensities: Sequence[Intensity], scans: Sequence[Scan], seeds: Sequence[int]
 ) -> Batch:
-    """Normalise volumes (X, Y, Z), SUVR, of `scans` and put them into one Batch with images (N, 1, X, Y, Z)."""
+    """Normalise volumes and combine them in a batch.
+
+    Args:
+        volumes: N volumes, each (X, Y, Z) float32, SUVR.
+        intensities: The intensity scale of each volume.
+        scans: The scans from which age and sex are taken.
+        seeds: The seed of each scan.
+
+    Returns:
+        The batch, with images (N, 1, X, Y, Z).
+    """
     images = np.empty((len(volumes), 1, *volumes[0].shape), dtype=np.float32)
     for image, volume, intensity in zip(images, volumes, intensities, strict=True):
         intensity.normalise(volume, out=image[0])
@@ -33,10 +43,17 @@ def make_batch(
 
 @dataclass(frozen=True)
 class Batches:
-    """An iterable of batches over `scans`; every iteration gives the same batches again.
+    """An iterable of batches; each iteration yields the same batches.
 
-    `shuffle` None keeps the scans' order; an integer (an epoch's number, say) gives an order that is
-    a pure function of (seed, shuffle). Each scan's seed is keyed by (seed, shuffle, participant, session).
+    Attributes:
+        scans: The scans.
+        intensities: The intensity scale of each scan.
+        batch_size: The number of scans in a batch; the last batch may be smaller.
+        seed: The seed of the order and of the scans. The seed of a scan is derived from (seed, shuffle, participant,
+            session).
+        shuffle: None keeps the order of the scans; an integer, such as an epoch, gives a random order that depends only
+            on (seed, shuffle).
+        device: The device of the batches.
     """
 
     scans: Sequence[Scan]
@@ -67,5 +84,12 @@ class Batches:
             yield batch.to(self.device)
 
     def shuffled(self, epoch: int) -> Batches:
-        """The same scans in the order of one epoch."""
+        """Shuffle the scans for an epoch.
+
+        Args:
+            epoch: The epoch.
+
+        Returns:
+            The same scans in the order of that epoch.
+        """
         return replace(self, shuffle=epoch)

@@ -1,4 +1,4 @@
-"""Scans on one grid in one file that only grows, with an index: what is in it is never made again."""
+"""The on-disk cache of a cohort's scans on a grid: an append-only file of images with an index."""
 
 from __future__ import annotations
 
@@ -22,11 +22,19 @@ from uadbench.types import Grid, Volume
 IMAGES, INDEX = "images.f32", "index.jsonl"
 
 FLUSHED = 16
-"""After so many scans what was written is made sure of; a process that is killed loses no more."""
+"""The number of scans after which written data is flushed to disk; a killed process loses at most this many."""
 
 
 class CachedScan(NamedTuple):
-    """A scan in the cache: its place, its range at the resolution it was stored in, its image's SHA-256, and a seal."""
+    """The index entry of a scan in the cache.
+
+    Attributes:
+        slot: The position of the image in the file.
+        minimum: The smallest SUVR at the original resolution.
+        maximum: The largest SUVR at the original resolution.
+        digest: The SHA-256 of the image.
+        seal: A hash of the digest and the range.
+    """
 
     slot: int
     minimum: float
@@ -37,11 +45,15 @@ class CachedScan(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageCache:
-    """A folder with `images.f32`, (slots, X, Y, Z) float32 in C order, and `index.jsonl`, one line a scan.
+    """A cache folder with `images.f32`, (slots, X, Y, Z) float32 in C order, and `index.jsonl`, one line per scan.
 
-    A scan is known by its key (`Cohort.scan_keys`). A line of the index is written after its image, so that whatever
-    kills a process, the index tells of whole images only; a slot is never written twice. What is `private` only the
-    owner of the files may read.
+    Scans are identified by their keys (`Cohort.scan_keys`). An index line is written after its image, so that the index
+    contains only complete images even if a process is killed. A slot is never overwritten.
+
+    Attributes:
+        folder: The folder.
+        grid: The grid of the images.
+        private: Whether only the owner may read the files.
     """
 
     folder: Path
@@ -50,32 +62,39 @@ class ImageCache:
 
     @property
     def mode(self) -> int:
-        """The permissions of its files."""
+        """The permissions of the files."""
         return 0o600 if self.private else 0o644
 
     @property
     def bytes_each(self) -> int:
-        """How long an image is."""
+        """The size of an image in bytes."""
         return 4 * self.grid.size
 
     def entries(self) -> dict[str, CachedScan]:
-        """What the index tells, by key; lines that are damaged are left out."""
+        """The index entries by key; corrupted lines are left out."""
         try:
             lines = (self.folder / INDEX).read_bytes().split(b"\n")
         except OSError:
             return {}
-        found = {}
+        entries = {}
         for line in lines:
             try:
                 key, *rest = json.loads(line)
                 entry = CachedScan(int(rest[0]), float(rest[1]), float(rest[2]), str(rest[3]), str(rest[4]))
             except (ValueError, TypeError, IndexError, OverflowError, RecursionError):
                 continue
-            found[str(key)] = entry
-        return found
+            entries[str(key)] = entry
+        return entries
 
     def sound(self, entries: Mapping[str, CachedScan]) -> set[str]:
-        """The keys whose image is what was stored. Reads every image once, a few in memory at a time."""
+        """Check stored images against their hashes; every image is read once, a few in memory at a time.
+
+        Args:
+            entries: The index entries to check, by key.
+
+        Returns:
+            The keys whose images are intact.
+        """
         try:
             images = os.open(self.folder / IMAGES, os.O_RDONLY)
         except FileNotFoundError:
@@ -86,23 +105,34 @@ class ImageCache:
             if not 0 <= entry.slot < slots:
                 return False
             raw = os.pread(images, self.bytes_each, entry.slot * self.bytes_each)
-            found = digest(raw)
-            return found == entry.digest and seal(found, (entry.minimum, entry.maximum)) == entry.seal
+            actual = digest(raw)
+            return actual == entry.digest and seal(actual, (entry.minimum, entry.maximum)) == entry.seal
 
         try:
-            with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter: 1 GB takes about half a second
+            with ThreadPoolExecutor(2) as pool:  # hashing releases the GIL: 1 GB takes about half a second
                 return {key for key, kept in zip(entries, pool.map(good, entries.values()), strict=True) if kept}
         finally:
             os.close(images)
 
     def mapped(self, slots: int) -> npt.NDArray[np.float32]:
-        """The first images, (slots, X, Y, Z) float32, read-only, mapped into memory."""
+        """Memory-map images.
+
+        Args:
+            slots: The number of images, from the first.
+
+        Returns:
+            (slots, X, Y, Z) float32, SUVR, read-only.
+        """
         return np.memmap(self.folder / IMAGES, np.float32, "r", shape=(slots, *self.grid.shape))
 
 
 @dataclass
 class Writer:
-    """Adds scans to a cache, as a context manager; whoever uses it holds the cache's lock."""
+    """A context manager that adds scans to a cache; the caller must hold the lock of the cache.
+
+    Attributes:
+        cache: The cache.
+    """
 
     cache: ImageCache
     _pending: list[str] = field(default_factory=list)
@@ -110,15 +140,20 @@ class Writer:
     def __enter__(self) -> Writer:
         make_folder(self.cache.folder, private=self.cache.private)
         self._images = os.open(self.cache.folder / IMAGES, os.O_RDWR | os.O_CREAT, self.cache.mode)
-        # behind all that was ever written, be it known to the index or not
+        # after all data that was ever written, whether it is in the index or not
         self._slot = -(-os.fstat(self._images).st_size // self.cache.bytes_each)
         return self
 
     def add(self, key: str, image: Volume, extent: tuple[float, float]) -> None:
-        """Write one image, (X, Y, Z) float32.
+        """Write one image.
+
+        Args:
+            key: The key of the scan.
+            image: (X, Y, Z) float32, SUVR.
+            extent: The smallest and largest SUVR at the original resolution.
 
         Raises:
-            OSError: When the disk is full.
+            OSError: If the disk is full.
         """
         raw = np.ascontiguousarray(image, dtype=np.float32).data.cast("B")
         at, done = self._slot * self.cache.bytes_each, 0
@@ -148,10 +183,25 @@ class Writer:
 
 
 def digest(raw: bytes | memoryview) -> str:
-    """SHA-256 of an image's bytes."""
+    """The hash of an image.
+
+    Args:
+        raw: The bytes of the image.
+
+    Returns:
+        The SHA-256, in hexadecimal.
+    """
     return hashlib.sha256(raw).hexdigest()
 
 
 def seal(image: str, extent: tuple[float, float]) -> str:
-    """A hash of an image's digest with the range by which it may be scaled."""
+    """A hash that protects the index entry of an image.
+
+    Args:
+        image: The hash of the image.
+        extent: The smallest and largest SUVR at the original resolution, by which the image may be scaled.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     return hashlib.sha256(image.encode() + struct.pack("<2d", *extent)).hexdigest()[:16]

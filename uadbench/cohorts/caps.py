@@ -1,4 +1,4 @@
-"""A Clinica CAPS tree as a cohort: the pet-linear scans in it, and what its tables say of the people."""
+"""The cohort plugin `caps`: the pet-linear scans and the tables of a Clinica CAPS tree."""
 
 from __future__ import annotations
 
@@ -9,40 +9,49 @@ from pathlib import Path
 from typing import Literal
 
 from uadbench.cohorts.base import is_id
-from uadbench.cohorts.file_cohort import FileCohort, tell_another
-from uadbench.cohorts.findings import Finding, tell
+from uadbench.cohorts.file_cohort import FileCohort, warn_about_label
+from uadbench.cohorts.findings import Finding, report
 from uadbench.cohorts.io.caps_tables import describe
 from uadbench.cohorts.io.sessions import canonical
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 
 PATTERN = "subjects/sub-*/ses-*/pet[_-]linear/*_space-MNI152NLin2009cSym*_suvr-*_pet.nii*"
-"""Where Clinica's pet-linear leaves its results; ClinicaDL writes pet-linear for the folder."""
+"""The paths of scans from Clinica's pet-linear; ClinicaDL names the folder pet-linear."""
 
 _ALTERED = re.compile(r"_pat-.*_deg-|_anomaly-.*_severity-")
-"""What ClinicaDL, or `uadbench simulate`, puts into the names of scans that it has altered."""
+"""The part of a file name that marks a scan altered by ClinicaDL or `uadbench simulate`."""
 
 FDG = "18FFDG"
 
 
 @register_cohort("caps")
 class Caps(FileCohort):
-    """PET scans of a folder in Clinica's CAPS layout, as its pet-linear pipeline leaves them, at any version.
+    """PET scans in a CAPS tree, as written by any version of Clinica's pet-linear pipeline.
 
-    Of a scan that is there both cropped and whole, the cropped one is taken. Altered scans are left out (see
-    `simulated`). Sessions are spelled ses-M000, whatever the folder.
-
-    A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
+    If a scan exists both cropped and uncropped, the cropped file is used. Altered scans are left out (see `simulated`).
+    Session identifiers are converted to the form ses-M000. A scan without a diagnosis at its visit is neither a healthy
+    scan nor a scan of a patient.
 
     Args:
-        path: The tree's folder, which holds `subjects/` and `participants.tsv` or `sessions.tsv`.
-        tracer: As in `trc-18FFDG`; files that are called `acq-fdg` are 18FFDG.
-        contains: A part of the file name that picks one of several scans of a session, such as "rec-coregiso".
-        diagnosis, age, sex, site, scanner, amyloid, mmse: The tables' columns of these, where they are not called so.
-        name, nan, suvr, space: See `FileCohort`.
+        path: The folder of the tree, with `subjects/` and `participants.tsv` or `sessions.tsv`.
+        tracer: The tracer, as in `trc-18FFDG`; files with `acq-fdg` in their names are 18FFDG.
+        contains: A part of the file name that selects one of several scans of a session, such as "rec-coregiso".
+        diagnosis: The column of diagnoses, if it is not called "diagnosis", "group" or "dx".
+        age: The column of ages, if it has another name.
+        sex: The column of sex, if it has another name.
+        site: The column of sites, if it has another name.
+        scanner: The column of scanners, if it has another name.
+        amyloid: The column of amyloid status, if it has another name.
+        mmse: The column of MMSE scores, if it has another name.
+        name: The name of the cohort in results; see `FileCohort`.
+        nan: What to do with NaN or infinite voxels; see `FileCohort`.
+        suvr: How to convert values to SUVR; see `FileCohort`.
+        space: Whether to check that scans are in MNI space; see `FileCohort`.
 
     Raises:
-        InputError: If there is no tree, no scan in it, several scans for one session, or no diagnosis of any scan.
+        InputError: If the folder is not a CAPS tree, contains no scan, or has several scans for a session, or if no
+            scan has a diagnosis.
     """
 
     def __init__(
@@ -72,7 +81,7 @@ class Caps(FileCohort):
 
 
 def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str], Path]:
-    """(participant, session) -> file, sorted by key; altered scans are left out."""
+    """The file of each (participant, session), sorted; altered scans are left out."""
     require_tree(tree)
     candidates: dict[tuple[str, str], list[Path]] = {}
     others: set[str] = set()
@@ -82,31 +91,33 @@ def _find_scans(tree: Path, tracer: str, contains: str) -> dict[tuple[str, str],
         elif contains in file.name and not _ALTERED.search(file.name):
             key = file.parts[-4], canonical(file.parts[-3])
             if not all(map(is_id, key)):
-                tell(Finding("id", ascii(str(file)), "its folders are no ids", "rename them: letters and digits"))
+                value, advice = "its folder names are not valid ids", "rename them; use letters and digits"
+                report(Finding("id", ascii(str(file)), value, advice))
                 continue
             scans = candidates.setdefault(key, [])
-            if file.name not in {scan.name for scan in scans}:  # in pet_linear and in pet-linear
+            if file.name not in {scan.name for scan in scans}:  # the same file in pet_linear and in pet-linear
                 scans.append(file)
     if not candidates:
         also = f" that has '{contains}' in its name" if contains else ""
-        found = f"tracers there: {', '.join(sorted(others))} (choose with PATH:tracer=...)" if others else "none fits"
+        tracers = f"other tracers: {', '.join(sorted(others))} (choose with PATH:tracer=...)" if others else ""
         raise InputError(
-            f"{tree}: no healthy scan of tracer {tracer}{also} in {PATTERN}; {found}; run 'clinica run pet-linear'"
+            f"{tree}: no unaltered scan of tracer {tracer}{also} in {PATTERN}; {tracers or 'no matching file'}; run "
+            "'clinica run pet-linear'"
         )
     for key, files in candidates.items():
         candidates[key] = kept = _cropped(files)
         if len(kept) > 1:
             listed = ", ".join(file.name for file in kept)
-            advice = f"pick one by a part of its name: PATH:contains={_telling(kept)}"
-            tell(Finding("several scans", f"{tree}: {' '.join(key)}", f"has {len(kept)} scans: {listed}", advice))
+            advice = f"select one by a part of its name: PATH:contains={_distinctive(kept)}"
+            report(Finding("several scans", f"{tree}: {' '.join(key)}", f"has {len(kept)} scans: {listed}", advice))
     chosen = {key: files[0] for key, files in sorted(candidates.items())}
     for key, file in chosen.items():
-        tell_another(file, key)
+        warn_about_label(file, key)
     return chosen
 
 
 def _cropped(files: list[Path]) -> list[Path]:
-    """Without those that are there cropped, too; of a file that is there packed and unpacked, the packed one."""
+    """Remove uncropped files that also exist cropped, and uncompressed files that also exist compressed."""
     names = {file.name for file in files}
     packed = [file for file in files if file.suffix == ".gz" or f"{file.name}.gz" not in names]
     whole = {_bare(file).replace("_desc-Crop", "") for file in packed if "_desc-Crop" in file.name}
@@ -117,8 +128,8 @@ def _bare(file: Path) -> str:
     return file.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _telling(files: list[Path]) -> str:
-    """A part of one name that the others lack, word by word, then two words together."""
+def _distinctive(files: list[Path]) -> str:
+    """A part of a file name (one word, or two adjacent words) that the other names do not contain."""
     for file in files:
         words = file.name.split("_")
         parts = [*words, *(f"{first}_{second}" for first, second in pairwise(words))]
@@ -130,25 +141,42 @@ def _telling(files: list[Path]) -> str:
 
 
 def _tracer(name: str) -> str:
-    found = re.search(r"_trc-([A-Za-z0-9]+)", name) or re.search(r"_acq-([A-Za-z0-9]+)", name)
-    return found.group(1) if found else "unknown"
+    match = re.search(r"_trc-([A-Za-z0-9]+)", name) or re.search(r"_acq-([A-Za-z0-9]+)", name)
+    return match.group(1) if match else "unknown"
 
 
 def is_of(name: str, tracer: str) -> bool:
-    """Whether a file name is of a tracer; acq-fdg is 18FFDG."""
+    """Whether a file name is that of a scan with a tracer; acq-fdg is 18FFDG.
+
+    Args:
+        name: The file name.
+        tracer: The tracer.
+
+    Returns:
+        True if the tracer matches.
+    """
     return _tracer(name).lower() in ({tracer.lower(), "fdg"} if tracer.lower() == FDG.lower() else {tracer.lower()})
 
 
 def require_tree(tree: Path) -> None:
-    """Raises InputError, with a guess at what was meant, for what is no CAPS tree."""
+    """Ensure that a folder is a CAPS tree.
+
+    Args:
+        tree: The folder.
+
+    Raises:
+        InputError: If it is not; the message suggests a folder nearby that is.
+    """
     if not tree.is_dir():
-        raise InputError(f"{tree}: {'is a file' if tree.exists() else 'no such folder'}; give a CAPS tree's folder")
+        raise InputError(
+            f"{tree}: {'is a file' if tree.exists() else 'no such folder'}; give the folder of a CAPS tree"
+        )
     if not (tree / "subjects").is_dir():
-        raise InputError(f"{tree}: has no folder 'subjects', so it is no CAPS tree; {_hint(tree)}")
+        raise InputError(f"{tree}: not a CAPS tree: no 'subjects' folder; {_hint(tree)}")
 
 
 def _hint(tree: Path) -> str:
-    """Where the tree may be instead."""
+    """A suggestion where the CAPS tree may be."""
     if tree.name == "subjects":
         return f"give {tree.parent}"
     inner: Iterable[Path] = sorted(tree.glob("*/subjects"))

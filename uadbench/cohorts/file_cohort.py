@@ -1,4 +1,4 @@
-"""Scans that lie in NIfTI files: what CAPS trees and tables of files share."""
+"""The base class `FileCohort` of cohorts whose scans are NIfTI files: CAPS trees and tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from uadbench.cohorts.base import keys_of, scan_of
-from uadbench.cohorts.findings import Finding, ScanError, refuse, tell
+from uadbench.cohorts.findings import Finding, ScanError, refuse, report
 from uadbench.cohorts.io.forms import doubt
 from uadbench.cohorts.io.nifti import Image, read_volume
 from uadbench.cohorts.io.sessions import canonical
@@ -29,29 +29,32 @@ from uadbench.space import atlas
 from uadbench.types import Affine, Grid, Scan, Volume
 
 READER = "3"
-"""Changes whenever the same file would give another image."""
+"""Changes whenever the same file would give a different image."""
 
 TISSUE = 0.3
-"""A voxel holds tissue where its uptake is above this share of the brain's 95th percentile."""
+"""The share of the brain's 95th percentile of uptake above which a voxel is considered to contain tissue."""
 
 FILLED = 0.8
-"""The least share of the brain mask that must hold tissue. Average FDG PET in MNI space fills 99.9 %, a file whose
-affine is not MNI 68 %."""
+"""The smallest share of the brain mask that must contain tissue. Average FDG PET in MNI space fills 99.9 %; a file
+whose affine is not MNI fills 68 %."""
 
 
 class FileCohort:
-    """Scans in files, put on a grid through their affines.
+    """A cohort of scans in files, which are resampled to a grid by their affines.
 
     Args:
-        home: The folder that file names are told from.
-        kind: Begins the name, where the user gives none.
-        files: (participant, session) -> file.
-        participants: The table of `base.COLUMNS`, one row a file, sorted.
-        visits: Every known diagnosis (participant_id, session_id, group), also of visits without a scan.
-        name: What the cohort is called in results, see `FileCohort.name`.
-        nan: What to do with voxels that are NaN or infinite.
-        suvr: Take the files' values as SUVR, or divide each scan by its mean over cerebellum and pons.
-        space: Refuse a scan that does not fill the MNI brain, or trust that it is where it should be.
+        home: The folder to which paths in keys are relative.
+        kind: The prefix of the cohort's name if the user does not give a name.
+        files: The file of each (participant, session).
+        participants: A table with `base.COLUMNS`, one row per file, sorted.
+        visits: All known diagnoses (participant_id, session_id, group), including those of visits without a scan.
+        name: The name of the cohort in results; see `FileCohort.name`.
+        nan: "refuse" a file with NaN or infinite voxels, or set these voxels to "zero".
+        suvr: Use the values "as-is" as SUVR, or divide each scan by its mean over cerebellum and pons.
+        space: "check" that a scan fills the MNI brain and refuse it otherwise, or "trust" its affine.
+
+    Raises:
+        InputError: If the name contains characters that are not allowed.
     """
 
     public = False
@@ -82,31 +85,50 @@ class FileCohort:
 
     @cached_property
     def name(self) -> str:
-        """What the cohort is called in results: as the user says, or `kind` and eight digits of a hash with its secret.
+        """The name of the cohort in results: the user's, or `kind` and eight digits of a hash that uses its secret.
 
-        A hash of the ids alone would let whoever knows all but one of the people try out who that one is. Two labs that
-        have the same people and the same secret, without which their test sets differ, call the cohort the same.
+        An unkeyed hash of the identifiers would allow anyone who knows all participants but one to find the remaining
+        one by trial and error. Two labs with the same participants and the same secret get the same name.
         """
         return self._given_name or f"{self._kind}-{secret_of(self).seal(self.identity)[:8]}"
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
-        """Of each row its file's path, size and time of change, and how it is read and checked."""
-        return [content_hash(self._told(file), _state(file), self.version, self.space) for file in self.files(rows)]
+        """Keys that change whenever a file or its processing changes.
+
+        Args:
+            rows: Rows of `participants`.
+
+        Returns:
+            For each row, a hash of the path, size and modification time of its file and of how it is read and checked.
+        """
+        return [content_hash(self._relative(file), _state(file), self.version, self.space) for file in self.files(rows)]
 
     def files(self, rows: pd.DataFrame) -> list[Path]:
-        """The file of each row."""
+        """The files of scans.
+
+        Args:
+            rows: Rows of `participants`.
+
+        Returns:
+            The file of each row.
+        """
         return [self._files[key] for key in keys_of(rows)]
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
-        """Read the rows' files and sample them on the grid, a few at a time, in order.
+        """Read scans and resample them to a grid, a few files at a time.
 
-        `Scan.extent` is the range of the file's own voxels.
+        Args:
+            grid: The grid.
+            rows: Rows of `participants`.
+
+        Yields:
+            The scans, in the order of the rows; `Scan.extent` is the range of the voxels in the file.
 
         Raises:
-            ScanError: Naming the file.
+            ScanError: If a file cannot be used; the message names it.
         """
         waiting: deque[Future[Scan]] = deque()
-        pool = ThreadPoolExecutor(self.workers)  # inflating lets go of the interpreter
+        pool = ThreadPoolExecutor(self.workers)  # decompression releases the GIL
         try:
             for position, file in enumerate(self.files(rows)):
                 waiting.append(pool.submit(copy_context().run, self.read, file, grid, rows.iloc[position]))
@@ -118,21 +140,37 @@ class FileCohort:
             pool.shutdown(cancel_futures=True)
 
     def read(self, file: Path, grid: Grid, row: pd.Series) -> Scan:
-        """One scan. Tells of affines that disagree.
+        """Read one scan, and warn if its sform and qform disagree.
+
+        Args:
+            file: The file.
+            grid: The grid.
+            row: The row of `participants`.
+
+        Returns:
+            The scan on the grid.
 
         Raises:
-            ScanError: For a file that cannot be used.
+            ScanError: If the file cannot be used.
         """
         image = read_volume(file, self.nan)
-        if found := doubt(file, image.header.forms, image.header.shape):
-            tell(found)
+        if finding := doubt(file, image.header.forms, image.header.shape):
+            report(finding)
         return self.sample(image, grid, row)
 
     def sample(self, image: Image, grid: Grid, row: pd.Series) -> Scan:
-        """A volume that was read, on the grid, in SUVR.
+        """Resample a volume to a grid and convert it to SUVR.
+
+        Args:
+            image: The volume.
+            grid: The grid.
+            row: The row of `participants`.
+
+        Returns:
+            The scan on the grid.
 
         Raises:
-            ScanError: If it is not in MNI space.
+            ScanError: If the volume is not in MNI space.
         """
         data = atlas.resample(image.data, image.affine, grid.affine, grid.shape)
         low, high = float(image.data.min()), float(image.data.max())
@@ -143,42 +181,65 @@ class FileCohort:
             data, low, high = data / np.float32(unit), low / unit, high / unit
         return scan_of(row, grid, data, (low, high))
 
-    def _told(self, file: Path) -> str:
+    def _relative(self, file: Path) -> str:
         return file.relative_to(self.home).as_posix() if file.is_relative_to(self.home) else str(file)
 
 
-def tell_another(file: Path, key: tuple[str, str]) -> None:
-    """Warn of a file whose name has the label of another participant (`sub-`) or session (`ses-`) than its own."""
+def warn_about_label(file: Path, key: tuple[str, str]) -> None:
+    """Warn if the name of a file contains the label of another participant (`sub-`) or session (`ses-`).
+
+    Args:
+        file: The file.
+        key: The participant and session of the scan.
+    """
     for part, own in zip(("sub", "ses"), key, strict=True):
-        found = re.search(rf"(?:^|_){part}-([A-Za-z0-9]+)", file.name)
-        if found is None:
+        match = re.search(rf"(?:^|_){part}-([A-Za-z0-9]+)", file.name)
+        if match is None:
             continue
-        label = canonical(f"ses-{found.group(1)}") if part == "ses" else found.group(1)
+        label = canonical(f"ses-{match.group(1)}") if part == "ses" else match.group(1)
         one, other = (re.sub("[^a-z0-9]", "", text.lower().removeprefix(f"{part}-")) for text in (label, own))
         if not one.endswith(other) and not other.endswith(one):
-            value = f"is listed as {' '.join(key)}, and its name says {part}-{found.group(1)}"
-            tell(Finding("another's file", str(file), value, "make sure whose scan it is", fatal=False))
+            value = f"is listed as {' '.join(key)}, but its name says {part}-{match.group(1)}"
+            advice = "check which participant and session the scan belongs to"
+            report(Finding("label mismatch", str(file), value, advice, fatal=False))
 
 
 def filled(data: Volume, brain: npt.NDArray[np.bool_]) -> float:
-    """The share of the brain mask, (X, Y, Z) bool, that holds tissue; 1 where the mask is empty."""
+    """The share of the brain that contains tissue, which is low for a scan that is not in MNI space.
+
+    Args:
+        data: (X, Y, Z) float32, the scan.
+        brain: (X, Y, Z) bool, the brain mask.
+
+    Returns:
+        The share, 0 to 1; 1 if the mask is empty.
+    """
     uptake = data[brain]
     return float((uptake > TISSUE * np.percentile(uptake, 95)).mean()) if len(uptake) else 1.0
 
 
 def not_in_mni(file: Path, share: float, trusted: bool = False) -> Finding:
-    """What is said of a scan that fills too little of the brain mask; no more than a warning where it is trusted."""
+    """The finding about a scan that fills too little of the brain mask.
+
+    Args:
+        file: The file.
+        share: The share of the brain mask that contains tissue.
+        trusted: Whether the user trusts the affine, so that the finding is only a warning.
+
+    Returns:
+        The finding.
+    """
     value = f"it fills only {share:.0%} of the MNI brain, so its affine is probably not MNI"
     register = "register it (clinica run pet-linear)"
     if trusted:
-        advice = f"it is used, as space=trust says; {register} unless you know that it lies in MNI space"
+        advice = f"it is used because of space=trust; {register} unless you know that it is in MNI space"
     else:
-        advice = f"{register}, or trust it: PATH:space=trust"
+        advice = f"{register}, or trust its affine: PATH:space=trust"
     return Finding("not MNI", str(file), value, advice, not trusted)
 
 
 def _reference_uptake(image: Image) -> float:
-    """Mean over cerebellum and pons, in the file's unit. Raises ScanError where there is none."""
+    """The mean over cerebellum and pons, in the unit of the file. Raises ScanError if it is not positive."""
     shape = (image.data.shape[0], image.data.shape[1], image.data.shape[2])
     inside = _reference(image.affine.tobytes(), shape)
     unit = float(image.data[inside].mean(dtype=np.float64)) if inside.any() else 0.0
@@ -187,7 +248,15 @@ def _reference_uptake(image: Image) -> float:
 
 
 def require_reference(file: Path, unit: float) -> None:
-    """Raises ScanError where nothing can be divided by the mean over cerebellum and pons."""
+    """Ensure that a scan can be divided by its mean over cerebellum and pons.
+
+    Args:
+        file: The file.
+        unit: The mean.
+
+    Raises:
+        ScanError: If the mean is not positive.
+    """
     if not unit > 0:
         advice = "is it in MNI space? register it (clinica run pet-linear), or leave out suvr=cerebellum-pons"
         refuse("no reference", file, "no uptake in cerebellum and pons", advice)
@@ -195,14 +264,14 @@ def require_reference(file: Path, unit: float) -> None:
 
 @cache
 def _reference(affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """Cerebellum and pons on a lattice, as `norms.reference` has them on its own."""
-    there: Affine = np.frombuffer(affine).reshape(4, 4)
+    """The mask of cerebellum and pons (`norms.reference`) on another grid."""
+    to_affine: Affine = np.frombuffer(affine).reshape(4, 4)
     mask = norms.reference().astype(np.float32)
-    return np.asarray(atlas.resample(mask, norms.BASE.affine, there, shape) > 0.5)
+    return np.asarray(atlas.resample(mask, norms.BASE.affine, to_affine, shape) > 0.5)
 
 
 def _state(file: Path) -> list[int]:
-    """Size and time of change; nothing of a file that is not there, which fails when it is read."""
+    """The size and modification time of a file; empty if it is missing, which causes an error when it is read."""
     try:
         stat = file.stat()
     except (OSError, ValueError):

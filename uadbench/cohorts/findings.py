@@ -1,4 +1,4 @@
-"""What can be wrong with a scan or a table: told at once, or collected for a report."""
+"""Findings: problems of scans and tables, which are raised or warned about at once, or collected for a report."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from uadbench.errors import InputError
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a cohort.
+    """A problem of a cohort.
 
-    `kind` is one of a few words, the same for the same fault; `where` names the file, or the participant and
-    session; `value` is what was found there, `advice` what to do. A `fatal` one spoils a run or its scores.
+    Attributes:
+        kind: A short name, which is the same for all problems of this kind.
+        where: The file, or the participant and session.
+        value: What is wrong.
+        advice: What to do.
+        fatal: Whether the problem prevents a run or invalidates its scores.
     """
 
     kind: str
@@ -31,7 +35,11 @@ class Finding:
 
 
 class ScanError(InputError):
-    """A scan that cannot be used, and why."""
+    """A scan cannot be used.
+
+    Args:
+        finding: The reason.
+    """
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))
@@ -47,12 +55,29 @@ _collected: ContextVar[_Collected | None] = ContextVar("collected", default=None
 
 
 def refuse(kind: str, path: Path, value: str, advice: str) -> NoReturn:
-    """Raise ScanError."""
+    """Raise an error for a scan that cannot be used.
+
+    Args:
+        kind: The kind of finding.
+        path: The file.
+        value: What is wrong.
+        advice: What to do.
+
+    Raises:
+        ScanError: Always.
+    """
     raise ScanError(Finding(kind, str(path), value, advice)) from None
 
 
-def tell(finding: Finding) -> None:
-    """Report what is wrong with a cohort: raises ScanError if it is fatal, except inside `collecting`."""
+def report(finding: Finding) -> None:
+    """Report a problem of a cohort.
+
+    Args:
+        finding: The problem. Within `collecting` it is collected; elsewhere, a warning has no effect.
+
+    Raises:
+        ScanError: If it is fatal and not collected.
+    """
     collected = _collected.get()
     if collected is not None and (collected.fatal or not finding.fatal):
         collected.kept.append(finding)
@@ -62,9 +87,13 @@ def tell(finding: Finding) -> None:
 
 @contextmanager
 def collecting(fatal: bool = True) -> Iterator[list[Finding]]:
-    """Keep what is reported inside in a list, and read on with what is left.
+    """Collect the findings that are reported within the context, so that reading continues after a problem.
 
-    With `fatal=False` only warnings are kept, and fatal findings are raised.
+    Args:
+        fatal: Whether to collect fatal findings, too; otherwise they are raised.
+
+    Yields:
+        The list to which findings are added.
     """
     kept: list[Finding] = []
     token = _collected.set(_Collected(kept, fatal))
@@ -75,7 +104,14 @@ def collecting(fatal: bool = True) -> Iterator[list[Finding]]:
 
 
 def in_lines(findings: Iterable[Finding]) -> list[str]:
-    """One line for each kind of finding: the first by name, and how many there are."""
+    """Summarise findings in one line for each kind: the first finding, and their number.
+
+    Args:
+        findings: The findings.
+
+    Returns:
+        The lines.
+    """
     kinds: dict[str, list[Finding]] = {}
     for finding in sorted(set(findings), key=lambda finding: (finding.kind, finding.where)):
         kinds.setdefault(finding.kind, []).append(finding)

@@ -1,4 +1,4 @@
-"""The cohort cache: every scan is put on the grid once, and read from disk as one array ever after."""
+"""Access to the scans of a cohort on a grid: each is resampled once, stored in the cache, and then memory-mapped."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REVISION = "2"
-"""Changes whenever the same scans would be stored otherwise."""
+"""Changes whenever the same scans would be stored differently."""
 
 MOST_BAD = 20
-"""After so many scans that cannot be used the others are not even looked at."""
+"""The number of unusable scans after which reading stops."""
 
 
 class ScanStack:
-    """Scans of one cohort on one grid, one row a scan.
+    """Scans of a cohort on a grid, one row per scan.
 
     Args:
-        images: (slots, X, Y, Z) float32 SUVR, memory-mapped and read-only.
-        rows: DataFrame with `base.COLUMNS`, `slot` (its image), `minimum` and `maximum` (the scan's range as stored)
-            and `digest` (of its image on the grid).
-        grid: The lattice of the images.
+        images: (slots, X, Y, Z) float32, SUVR, memory-mapped and read-only.
+        rows: A DataFrame with `base.COLUMNS`, `slot` (the index of the image), `minimum` and `maximum` (the range of
+            the scan at its original resolution, SUVR) and `digest` (the hash of the image).
+        grid: The grid of the images.
     """
 
     def __init__(self, images: npt.NDArray[np.float32], rows: pd.DataFrame, grid: Grid) -> None:
@@ -51,29 +51,52 @@ class ScanStack:
         return len(self.rows)
 
     def scan(self, index: int) -> Scan:
-        """Row `index` as a Scan; its data is a read-only view, from which `memory.release_pages` frees memory."""
+        """One scan.
+
+        Args:
+            index: The row.
+
+        Returns:
+            The scan; its data is a read-only view, whose memory `memory.release_pages` can release.
+        """
         row = self.rows.iloc[index]
         extent = float(row.minimum), float(row.maximum)
         return scan_of(row, self.grid, np.asarray(self._images[int(row.slot)]), extent)
 
     def select(self, which: Any) -> ScanStack:
-        """The rows picked by a boolean mask or by positions, in that order; images are not copied."""
+        """Select rows; images are not copied.
+
+        Args:
+            which: A boolean mask, or the row numbers in the desired order.
+
+        Returns:
+            The selected scans.
+        """
         chosen = np.asarray(which)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         return ScanStack(self._images, self.rows.iloc[chosen], self.grid)
 
 
 def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -> ScanStack:
-    """The scans of these rows on the grid, from the cache, which is filled first where it must be.
+    """Get scans on a grid from the cache; missing scans are read and stored first.
 
-    Scans that are there are kept whatever happens to the others: a gathering that is killed continues, a file that
-    changed is read again, and an image that is damaged (its hash tells) is made again. Two processes may gather at
-    once; one waits.
+    Stored scans are kept if the process is killed, so that the next call continues. Files that have changed are read
+    again, as are scans whose stored image does not match its hash. If two processes store scans at the same time, one
+    waits for the other.
+
+    Args:
+        cohort: The cohort.
+        grid: The grid.
+        rows: Rows of `cohort.participants`.
+        progress: The display of progress and warnings.
+
+    Returns:
+        The scans, in the order of the rows.
 
     Raises:
-        InputError: For scans that cannot be used, after the others were stored.
-        Unfinished: When the disk is full or has no locks: two processes that store at once would overwrite each other's
-            scans.
+        InputError: If scans cannot be used; all others are stored before.
+        Unfinished: If the disk is full, or the file system has no locks, without which two processes could overwrite
+            each other's scans.
     """
     rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True)
     if rows.empty:
@@ -83,43 +106,51 @@ def gather(cohort: Cohort, grid: Grid, rows: pd.DataFrame, progress: Progress) -
     advice = f"set {CACHE} to another folder"
     try:
         if cache.private and cache.folder.is_dir():
-            make_folder(cache.folder, private=True)  # earlier versions let others read it
-        known, _ = _known(cache, keys)
-        if len(known) < len({*keys}):
+            make_folder(cache.folder, private=True)  # in earlier versions, other users could read it
+        entries, _ = _intact(cache, keys)
+        if len(entries) < len({*keys}):
             require_writable(cache.folder, private=cache.private, advice=advice)
             with _locked(cache, progress):
-                known, damaged = _known(cache, keys)  # somebody else may have been at work
+                entries, damaged = _intact(cache, keys)  # another process may have stored scans
                 if damaged:
-                    progress.warning(f"{cache.folder}: {damaged} images are damaged; making them again")
-                missing = [position for position, key in enumerate(keys) if key not in known]
+                    progress.warning(f"{cache.folder}: {damaged} stored images are corrupted; reading the scans again")
+                missing = [position for position, key in enumerate(keys) if key not in entries]
                 _fill(cache, cohort, rows.iloc[missing].reset_index(drop=True), [keys[p] for p in missing], progress)
-            known = cache.entries()
+            entries = cache.entries()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Unfinished(f"{cache.folder}: cannot store scans ({reason}); {advice}; what is stored is kept") from None
-    stored = [known[key] for key in keys]
+        raise Unfinished(f"{cache.folder}: cannot store scans ({reason}); {advice}; stored scans are kept") from None
+    stored = [entries[key] for key in keys]
     for position, name in enumerate(("slot", "minimum", "maximum", "digest")):
         rows[name] = [entry[position] for entry in stored]
     return ScanStack(cache.mapped(1 + max(entry.slot for entry in stored)), rows, grid)
 
 
 def cache_folder(cohort: Cohort, grid: Grid) -> Path:
-    """Where a cohort's scans on a grid are stored."""
+    """The folder in which the scans of a cohort on a grid are stored.
+
+    Args:
+        cohort: The cohort.
+        grid: The grid.
+
+    Returns:
+        The folder, which may not exist.
+    """
     lattice = [list(grid.shape), grid.voxel_mm, list(grid.origin)]
     return files.cache_folder() / "scans" / content_hash(REVISION, identity(cohort), cohort.version, lattice)[:32]
 
 
-def _known(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, CachedScan], int]:
-    """What is stored, and sound, of these keys; and how many are damaged."""
+def _intact(cache: ImageCache, keys: Sequence[str]) -> tuple[dict[str, CachedScan], int]:
+    """The stored scans with these keys whose images are intact, and the number of corrupted ones."""
     entries = cache.entries()
-    wanted = {key: entries[key] for key in keys if key in entries}
-    sound = cache.sound(wanted) if wanted else set()
-    return {key: entry for key, entry in wanted.items() if key in sound}, len(wanted) - len(sound)
+    stored = {key: entries[key] for key in keys if key in entries}
+    sound = cache.sound(stored) if stored else set()
+    return {key: entry for key, entry in stored.items() if key in sound}, len(stored) - len(sound)
 
 
 @contextmanager
 def _locked(cache: ImageCache, progress: Progress) -> Iterator[None]:
-    """Nobody else adds to the cache inside. A process that dies lets go. Raises OSError where nothing can be locked."""
+    """Hold the lock of the cache, which is released if the process dies. Raises OSError if files cannot be locked."""
     from filelock import Timeout
 
     lock = lock_at(cache.folder / "lock", cache.mode)
@@ -140,7 +171,7 @@ def _locked(cache: ImageCache, progress: Progress) -> Iterator[None]:
 
 
 def _fill(cache: ImageCache, cohort: Cohort, rows: pd.DataFrame, keys: Sequence[str], progress: Progress) -> None:
-    """Add these rows' scans, one in memory at a time. Raises InputError at the end if some cannot be used."""
+    """Store the scans of rows, one in memory at a time. Raises InputError at the end if some cannot be used."""
     bad: list[ScanError] = []
     label = f"{cohort.name}: {len(rows)} scans on {cache.grid}"
     with Writer(cache) as writer, progress.task(label, len(rows)) as task, collecting(fatal=False) as doubts:
@@ -152,11 +183,11 @@ def _fill(cache: ImageCache, cohort: Cohort, rows: pd.DataFrame, keys: Sequence[
         progress.warning(line)
     if bad:
         others = "" if len(bad) == 1 else f" (the first of {len(bad)} scans that cannot be used)"
-        raise InputError(f"{bad[0]}{others}; 'uadbench cohort check' finds all; scans that were read are kept")
+        raise InputError(f"{bad[0]}{others}; 'uadbench cohort check' lists all problems; stored scans are kept")
 
 
 def _usable(cohort: Cohort, grid: Grid, rows: pd.DataFrame, bad: list[ScanError]) -> Iterator[tuple[int, Scan]]:
-    """Scans with their positions; those that cannot be used are told in `bad`."""
+    """Yield scans with their positions; errors of scans that cannot be used are appended to `bad`."""
     position = 0
     while position < len(rows) and len(bad) < MOST_BAD:
         scans = cohort.scans(grid, rows.iloc[position:].reset_index(drop=True))
@@ -168,18 +199,20 @@ def _usable(cohort: Cohort, grid: Grid, rows: pd.DataFrame, bad: list[ScanError]
         except ScanError as error:
             bad.append(error)
             position += 1
-        except OSError as error:  # the scans' disk, and not that of the cache
+        except OSError as error:  # from reading scans, not from the cache
             raise Unfinished(f"cohort {cohort.name} could not be read: {error}") from None
     if position < len(rows) and len(bad) < MOST_BAD:
-        raise Unfinished(f"cohort {cohort.name} gave {position} scans for {len(rows)} rows")
+        raise Unfinished(f"cohort {cohort.name} returned {position} scans for {len(rows)} rows")
 
 
 def _check_scan(cohort: Cohort, scan: Scan, rows: pd.DataFrame, index: int, grid: Grid) -> None:
-    """A cohort is somebody's code: what it yields must be the row's scan, on the grid, and numbers."""
+    """Check a scan from a cohort, which may be third-party code: its row, its grid, and that its values are finite."""
     name = "_".join(scan.key)
     if index >= len(rows) or scan.key != keys_of(rows.iloc[[index]])[0]:
-        raise Unfinished(f"cohort {cohort.name} gave {name} out of order; its scans() must follow the rows")
+        raise Unfinished(
+            f"cohort {cohort.name} returned {name} out of order; its scans() must yield scans in the order of the rows"
+        )
     if scan.data.shape != grid.shape:
-        raise Unfinished(f"cohort {cohort.name} gave {name} with shape {scan.data.shape} for grid {grid}")
+        raise Unfinished(f"cohort {cohort.name} returned {name} with shape {scan.data.shape} for grid {grid}")
     if not np.isfinite(scan.data).all():
-        raise InputError(f"{name} of cohort {cohort.name} has voxels that are NaN or infinite; mend the scan")
+        raise InputError(f"{name} of cohort {cohort.name} has voxels that are NaN or infinite; correct the scan")

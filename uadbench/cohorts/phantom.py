@@ -1,4 +1,4 @@
-"""The embedded cohort: brains that never lived, the same on every machine."""
+"""The cohort plugin `phantom`: synthetic FDG PET scans, which are generated identically on every machine."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ if TYPE_CHECKING:
     from uadbench.cohorts.synthetic.people import Visit
 
 DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 401, 80
-_KNOWN = ("age", "sex", "site", "group", "mmse")
+_PROPERTIES = ("age", "sex", "site", "group", "mmse")
 
 
 @register_cohort("phantom")
 class Phantom:
-    """FDG PET made on the spot from MNI templates: no download, no licence, nobody's scan.
+    """Synthetic FDG PET, generated from MNI templates: no download, no licence, no data of real people.
 
-    Everybody has 1 to 5 sessions, a year or more apart: the same brain, older, on another day.
-    Scans are made at 2 mm on `norms.BASE` and sampled on the grid that is asked for, so that a 2 mm grid
-    inside it is plain decimation of the cohort's CAPS export.
+    Each participant has 1 to 5 sessions, at least a year apart. Scans are generated at 2 mm on the grid `norms.BASE`
+    and resampled to the requested grid. A 2 mm grid within it therefore contains every second voxel of the cohort's
+    CAPS export.
 
     Args:
-        seed: Draws other people.
-        participants: How many healthy ones (sub-P0001 ...); participant k is the same person whatever the number.
-        patients: How many with Alzheimer's disease (sub-Q0001 ..., group "AD"), by a process of its own
-            (`synthetic.disease`) and not by the simulator of the test sets.
+        seed: The seed; another seed gives other participants.
+        participants: The number of healthy participants (sub-P0001, ...). Participant k does not depend on the number.
+        patients: The number of patients with Alzheimer's disease (sub-Q0001, ..., group "AD"). The disease is simulated
+            by `synthetic.disease`, which is independent of the simulation of the test sets.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     public = True
@@ -64,16 +67,28 @@ class Phantom:
         self._visits = {(visit.participant_id, visit.session_id): visit for visit in visits}
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
-        """Of each row recipe, seed and who it is; the image follows from these."""
+        """Keys that change whenever an image would change.
+
+        Args:
+            rows: Rows of `participants`.
+
+        Returns:
+            For each row, a hash of the version, the seed, the participant and the session.
+        """
         return [files.content_hash("phantom", self.version, self.seed, *key) for key in keys_of(rows)]
 
     def scans(self, grid: Grid, rows: pd.DataFrame) -> Iterator[Scan]:
-        """Make the scans of these rows, as many side by side as torch has threads (about 0.1 s each and thread).
+        """Generate scans, in parallel on the threads of torch (about 0.1 s per scan and thread).
 
-        `Scan.extent` is the range on the base lattice.
+        Args:
+            grid: The grid.
+            rows: Rows of `participants`.
+
+        Yields:
+            The scans, in the order of the rows; `Scan.extent` is the range on `norms.BASE`.
 
         Raises:
-            InputError: For a row that is no scan of this cohort.
+            InputError: For a row that is not a scan of this cohort.
         """
         from uadbench.cohorts.synthetic.recipe import render
         from uadbench.runtime.threads import SideBySide
@@ -83,16 +98,20 @@ class Phantom:
         def make(visit: Visit) -> Scan:
             image = render(visit.person, visit.session_id)
             extent = float(image.min()), float(image.max())
-            known = {name: getattr(visit, name) for name in _KNOWN}
+            properties = {name: getattr(visit, name) for name in _PROPERTIES}
             data = _sample(image, BASE, grid)
-            return Scan(visit.participant_id, visit.session_id, data, grid.affine, extent, **known)
+            return Scan(visit.participant_id, visit.session_id, data, grid.affine, extent, **properties)
 
         yield from SideBySide().each(make, visits)
 
     def regional_values(self, count: int) -> Iterator[tuple[float, str, Sequence[float]]]:
-        """Age, sex and regional SUVR (in the order of `norms.REGIONS`) of healthy participants, without images.
+        """Compute regional values of healthy participants without generating images.
 
-        For questions that take more people than one wants images of; `count` may exceed the cohort's participants.
+        Args:
+            count: The number of participants, which may exceed that of the cohort.
+
+        Yields:
+            The age, the sex, and the SUVR of each region (in the order of `norms.REGIONS`) of each participant.
         """
         from uadbench.cohorts.synthetic.people import healthy_visits
         from uadbench.cohorts.synthetic.recipe import regional_values
@@ -107,13 +126,15 @@ class Phantom:
     def _visit(self, participant: str, session: str) -> Visit:
         if (participant, session) not in self._visits:
             names = self.participants["participant_id"]
-            known = f"its participants are {names.iloc[0]} to {names.iloc[-1]}, and `participants` lists their sessions"
-            raise InputError(f"{self.name}: has no scan {participant}_{session}; {known}")
+            raise InputError(
+                f"{self.name}: has no scan {participant}_{session}; its participants are {names.iloc[0]} to "
+                f"{names.iloc[-1]}, and `participants` lists their sessions"
+            )
         return self._visits[participant, session]
 
 
 def _sample(image: Volume, base: Grid, grid: Grid) -> Volume:
-    """What `atlas.resample` gives, axis by axis: both lattices have the same axes, and a scan is sampled often."""
+    """Resample like `atlas.resample`, but faster, axis by axis, because both grids have parallel axes."""
     for axis in range(3):
         steps = grid.voxel_mm * np.arange(grid.shape[axis]) + grid.origin[axis] - base.origin[axis]
         position = np.round(steps / base.voxel_mm, 9)
@@ -122,7 +143,7 @@ def _sample(image: Volume, base: Grid, grid: Grid) -> Volume:
         share = (position - low).astype(np.float32).reshape(column)
         inside = ((position >= 0) & (position <= base.shape[axis] - 1)).reshape(column)
         here = image.take(low, axis)
-        if share.any():  # else the centres coincide: plain decimation
+        if share.any():  # otherwise voxel centres coincide
             there = image.take(np.minimum(low + 1, base.shape[axis] - 1), axis)
             here += (there - here) * share
         image = here if inside.all() else here * inside

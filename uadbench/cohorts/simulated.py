@@ -1,4 +1,4 @@
-"""Altered scans that another tool has written, ClinicaDL's above all, as test sets of their own."""
+"""Test sets of altered scans from another tool, such as ClinicaDL, in a CAPS tree."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ from uadbench.space import atlas
 from uadbench.types import GIVEN, Grid, Scan, Volume
 
 REVISION = 1
-"""Raise it whenever the same files would give other cases."""
+"""Increase this number whenever the same files would give different cases."""
 
 NAMES = (
-    re.compile(r"_pat-(?P<anomaly>[A-Za-z0-9]+)_deg-(?P<percent>[0-9]+(?:[.][0-9]+)?)_"),  # ClinicaDL's
+    re.compile(r"_pat-(?P<anomaly>[A-Za-z0-9]+)_deg-(?P<percent>[0-9]+(?:[.][0-9]+)?)_"),  # ClinicaDL
     re.compile(
         r"_anomaly-(?P<anomaly>[A-Za-z0-9]+)_severity-(?P<percent>[0-9]+(?:p[0-9]+)?)_pet"
-    ),  # of `uadbench simulate`
+    ),  # `uadbench simulate`
 )
-"""ClinicaDL's, and those of `uadbench simulate`."""
+"""Names of files with altered scans from ClinicaDL and from `uadbench simulate`."""
 
 LEAST_UPTAKE = 0.05
-"""Below this share of a scan's maximum x'/x is noise, and the reduction 0."""
+"""The share of a scan's maximum below which x'/x is noise, and the reduction is set to 0."""
 
 SAME = 0.005
-"""By so much x'/x may be off where nothing was done."""
+"""The largest deviation of x'/x in unaltered voxels."""
 
 LEAST_UNTOUCHED = 0.25
-"""The share of the brain in which nothing was done, at least."""
+"""The smallest share of the brain that must be unaltered."""
 
 Case = tuple[str, float]
 
 
 def named_simulation(name: str) -> Case | None:
-    """Anomaly and severity in a file name; None for a scan that nobody has altered."""
+    """The simulation that a file name describes.
+
+    Args:
+        name: The file name.
+
+    Returns:
+        The anomaly and its severity, 0 to 1; None for an unaltered scan.
+    """
     for pattern in NAMES:
         if match := pattern.search(name):
             return match["anomaly"].lower(), round(float(match["percent"].replace("p", ".")) / 100, 5)
@@ -52,7 +59,15 @@ def named_simulation(name: str) -> Case | None:
 
 @dataclass(frozen=True)
 class AlteredScans:
-    """Files of altered scans, by (participant, session) of the healthy scan, anomaly and severity."""
+    """The altered scans of a cohort.
+
+    Attributes:
+        files: The files by (participant, session) of the healthy scan, and by (anomaly, severity).
+        grid: The grid of the cases.
+        summary: A line about the scans that were found.
+        rescaled: Whether the cohort divides its scans by a reference uptake, so that altered scans must be rescaled.
+        nan: Whether a file with NaN or infinite voxels is refused, or these voxels are set to 0.
+    """
 
     files: Mapping[tuple[str, str], Mapping[Case, Path]]
     grid: Grid
@@ -68,16 +83,24 @@ class AlteredScans:
         rescaled: bool = False,
         nan: Literal["refuse", "zero"] = "refuse",
     ) -> AlteredScans:
-        """The altered scans in a CAPS tree of the healthy scans `keys`; those of others are left out.
+        """Find the altered versions of healthy scans in a CAPS tree.
 
-        `rescaled`: the cohort divides its scans by something, and the altered ones must follow. `nan`: as the cohort's.
+        Args:
+            tree: The CAPS tree.
+            keys: (participant, session) of the healthy scans; altered versions of other scans are left out.
+            grid: The grid of the cases.
+            rescaled: Whether the cohort divides its scans by a reference uptake.
+            nan: Whether a file with NaN or infinite voxels is refused, or these voxels are set to 0.
+
+        Returns:
+            The altered scans.
 
         Raises:
-            InputError: If there are none, or two of the same.
+            InputError: If there are none, or two files with the same simulation.
         """
         tree = tree.expanduser()
         require_tree(tree)
-        found: dict[tuple[str, str], dict[Case, Path]] = {}
+        by_scan: dict[tuple[str, str], dict[Case, Path]] = {}
         seen = 0
         for file in sorted(tree.glob(PATTERN)):
             case = named_simulation(file.name)
@@ -85,49 +108,62 @@ class AlteredScans:
                 continue
             seen += 1
             if not 0 < case[1] <= 1:
-                raise InputError(f"{file}: tells of a reduction by {case[1]:.0%}; rename or remove it")
+                raise InputError(f"{file}: its name says that uptake is reduced by {case[1]:.0%}; rename or remove it")
             key = file.parts[-4], canonical(file.parts[-3])
             if key not in keys:
                 continue
-            cases = found.setdefault(key, {})
+            cases = by_scan.setdefault(key, {})
             if case in cases:
                 raise InputError(f"{file}: is the same simulation as {cases[case].name}; remove one")
             cases[case] = file
-        if not found:
+        if not by_scan:
             raise InputError(
-                f"{tree}: {seen} altered scans (_pat-..._deg-...), none of them of the {len(keys)} healthy test scans; "
-                "give a tree that was simulated from this cohort"
+                f"{tree}: {seen} altered scans (_pat-..._deg-...), none of which is a version of the {len(keys)} "
+                "healthy test scans; give a tree that was simulated from this cohort"
             )
-        used = sum(map(len, found.values()))
-        summary = f"{tree}: {counted(used, 'altered scan')} of {counted(len(found), 'test participant')}"
+        used = sum(map(len, by_scan.values()))
+        summary = f"{tree}: {counted(used, 'altered scan')} of {counted(len(by_scan), 'test participant')}"
         if used < seen:
-            summary += f"; {seen - used} of people who do not test are left out"
+            summary += f"; {seen - used} of participants outside the test set are left out"
         return AlteredScans(
-            {key: dict(sorted(found[key].items())) for key in sorted(found)}, grid, summary, rescaled, nan
+            {key: dict(sorted(by_scan[key].items())) for key in sorted(by_scan)}, grid, summary, rescaled, nan
         )
 
     def known_as(self, name: Callable[[str, str], tuple[str, str]]) -> AlteredScans:
-        """The same files, of scans that have other names."""
+        """Rename the healthy scans.
+
+        Args:
+            name: A function from (participant, session) to the new (participant, session).
+
+        Returns:
+            The same files under the new names.
+        """
         renamed = {name(*key): cases for key, cases in self.files.items()}
         return replace(self, files={key: renamed[key] for key in sorted(renamed)})
 
     @property
     def recipe(self) -> str:
-        """A hash of whose scans are altered how."""
-        told = [[*key, [list(case) for case in cases]] for key, cases in self.files.items()]
-        return content_hash(REVISION, told)
+        """A hash of the scans and their simulations."""
+        simulations = [[*key, [list(case) for case in cases]] for key, cases in self.files.items()]
+        return content_hash(REVISION, simulations)
 
     @property
     def content(self) -> str:
-        """A hash of the files' sizes and times of change."""
+        """A hash of the sizes and modification times of the files."""
         stats = [file.stat() for cases in self.files.values() for file in cases.values()]
         return content_hash([[stat.st_size, stat.st_mtime_ns] for stat in stats])
 
     def reductions(self, scan: Scan) -> Iterator[tuple[str, float, Volume]]:
-        """Name of the test set, severity, and reduction map 1 - x'/x, (X, Y, Z) float32, of a healthy scan on the grid.
+        """Compute the reduction maps of the altered versions of a healthy scan.
+
+        Args:
+            scan: The healthy scan x, on the grid.
+
+        Yields:
+            The name of the test set, the severity, and the reduction map 1 - x'/x, (X, Y, Z) float32.
 
         Raises:
-            InputError: For a file that cannot be used, or that is not an altered version of the scan.
+            InputError: If a file cannot be used, or is not an altered version of the scan.
         """
         for (anomaly, severity), file in self.files.get(scan.key, {}).items():
             image = read_volume(file, self.nan)
@@ -140,8 +176,8 @@ class AlteredScans:
             if untouched < LEAST_UNTOUCHED or (abs(middle - 1) > SAME and not self.rescaled):
                 raise InputError(
                     f"{file}: has {middle:.2f} times the uptake of {'_'.join(scan.key)} in the cohort (median in the "
-                    f"brain), exactly so in {untouched:.0%} of it; so it is no altered version of that scan; simulate "
-                    "from the cohort's own files"
+                    f"brain), and this ratio in {untouched:.0%} of the brain, so it is not an altered "
+                    "version of that scan; simulate from the files of the cohort"
                 )
             if self.rescaled:
                 ratio /= np.float32(middle)

@@ -1,4 +1,4 @@
-"""A table of NIfTI files as a cohort: one row a scan, any column names, any orientation and voxel size."""
+"""The cohort plugin `table`: a TSV or CSV table of NIfTI files with one row per scan."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 import pandas as pd
 
 from uadbench.cohorts.base import is_id
-from uadbench.cohorts.file_cohort import FileCohort, tell_another
-from uadbench.cohorts.findings import Finding, tell
+from uadbench.cohorts.file_cohort import FileCohort, warn_about_label
+from uadbench.cohorts.findings import Finding, report
 from uadbench.cohorts.io.clinical_tables import columns_of, no_diagnoses
 from uadbench.cohorts.io.sessions import BASELINE, canonical
 from uadbench.cohorts.io.text_tables import column, read_table, rows_of
-from uadbench.cohorts.io.visits import Key, Records, count_scans, tell_spellings
+from uadbench.cohorts.io.visits import Key, Records, count_scans, report_spellings
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 
@@ -23,20 +23,31 @@ _ROUNDED = re.compile(r"\d(\.\d+)?E\+\d+", re.IGNORECASE)
 
 @register_cohort("table")
 class Table(FileCohort):
-    """Scans that a TSV or CSV file lists, in MNI space.
+    """Scans in MNI space, listed in a TSV or CSV table.
 
-    A scan whose visit has no diagnosis is neither a healthy scan nor a patient's.
+    The files may have any orientation and voxel size. A scan without a diagnosis at its visit is neither a healthy scan
+    nor a scan of a patient.
 
     Args:
         path: The table.
-        image: The column with the scans' files, relative to the table's folder.
-        participant, session: The columns with their ids; a table without sessions holds baseline scans.
-        diagnosis, age, sex, site, scanner, amyloid, mmse: The columns of these, where they are not called so.
-        name, nan, suvr, space: See `FileCohort`.
+        image: The column of image files, relative to the folder of the table.
+        participant: The column of participant identifiers.
+        session: The column of session identifiers; without it, all scans are baseline scans.
+        diagnosis: The column of diagnoses, if it is not called "diagnosis", "group" or "dx".
+        age: The column of ages, if it has another name.
+        sex: The column of sex, if it has another name.
+        site: The column of sites, if it has another name.
+        scanner: The column of scanners, if it has another name.
+        amyloid: The column of amyloid status, if it has another name.
+        mmse: The column of MMSE scores, if it has another name.
+        name: The name of the cohort in results; see `FileCohort`.
+        nan: What to do with NaN or infinite voxels; see `FileCohort`.
+        suvr: How to convert values to SUVR; see `FileCohort`.
+        space: Whether to check that scans are in MNI space; see `FileCohort`.
 
     Raises:
-        InputError: For a table that is unreadable, lacks a column, names a scan or a file twice, has a row without a
-            participant or an image, or has no diagnosis at all.
+        InputError: If the table cannot be read, lacks a column, lists a scan or a file twice, has a row without a
+            participant or an image, or has no diagnoses.
     """
 
     def __init__(
@@ -67,10 +78,10 @@ class Table(FileCohort):
 def _read(
     file: Path, image: str, participant: str, session: str, chosen: dict[str, str]
 ) -> tuple[dict[Key, Path], pd.DataFrame, pd.DataFrame]:
-    """(participant, session) -> file, the cohort's table, both sorted, and all diagnoses of visits."""
+    """The file of each (participant, session) and the cohort's table, both sorted, and all diagnoses of visits."""
     table = read_table(file)
     if table.empty:
-        raise InputError(f"{file}: has no rows; write one a scan")
+        raise InputError(f"{file}: has no rows; write one row per scan")
     images, people = column(file, table, image, "image"), column(file, table, participant, "participant")
     has_sessions = session.lower() in {name.lower() for name in table.columns} or session != "session_id"
     visits = column(file, table, session, "session") if has_sessions else ""
@@ -83,28 +94,28 @@ def _read(
         key = row[people], canonical(row[visits]) if visits else BASELINE
         where = file.parent / home(row[images])
         if problem := _problem(row, key, files, people, images):
-            tell(Finding("table", str(file), f"line {line}: {problem}", "correct or remove the line"))
+            report(Finding("table", str(file), f"line {line}: {problem}", "correct or remove the line"))
             continue
         if (other := listed.setdefault(where, key)) != key:
             value = f"line {line}: {' '.join(key)} has the same file as {' '.join(other)} ({where.name})"
-            tell(Finding("table", str(file), value, "correct or remove the line"))
+            report(Finding("table", str(file), value, "correct or remove the line"))
             continue
-        tell_another(where, key)
+        warn_about_label(where, key)
         files[key] = where
         records.add(file, line, key, row, columns)
-    tell_spellings(file, records.people)
+    report_spellings(file, records.people)
     order = sorted(files)
-    found = records.resolved(order)
-    without = found[found["group"] == ""]
+    described = records.resolved(order)
+    without = described[described["group"] == ""]
     if len(without):
-        value = f"{count_scans(without, found)} have no diagnosis at their visit"
+        value = f"{count_scans(without, described)} have no diagnosis at their visit"
         advice = "give each visit its own diagnosis to use its scan"
-        tell(Finding("no diagnosis", str(file), value, advice, fatal=len(without) == len(found)))
-    return {key: files[key] for key in order}, found, records.diagnoses()
+        report(Finding("no diagnosis", str(file), value, advice, fatal=len(without) == len(described)))
+    return {key: files[key] for key in order}, described, records.diagnoses()
 
 
 def _problem(row: dict[str, str], key: Key, files: dict[Key, Path], people: str, images: str) -> str:
-    """What makes a row unusable; "" where nothing does."""
+    """The reason why a row cannot be used; "" if it can."""
     if not key[0] or not row[images]:
         return f"has no {people if not key[0] else images}"
     for text in key:
@@ -113,12 +124,19 @@ def _problem(row: dict[str, str], key: Key, files: dict[Key, Path], people: str,
     if _ROUNDED.fullmatch(key[0]):
         return f"has the id {key[0]}, a number that a spreadsheet has rounded"
     if not row[images].isprintable():
-        return f"has the {images} {row[images][:80]!r}, which is none"
+        return f"has the {images} {row[images][:80]!r}, which is not a valid path"
     return f"{' '.join(key)} has two rows" if key in files else ""
 
 
 def home(text: str) -> Path:
-    """A path with ~ filled in, where that is somebody's home."""
+    """Expand ~ in a path.
+
+    Args:
+        text: The path.
+
+    Returns:
+        The expanded path; unchanged if ~ is not the home folder of a user.
+    """
     path = Path(text)
     try:
         return path.expanduser()

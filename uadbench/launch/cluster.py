@@ -25,7 +25,7 @@ from uadbench.runtime.claims import Claimed
 from uadbench.runtime.files import cache_folder
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.progress import Progress, Task
-from uadbench.runtime.timeouts import told
+from uadbench.runtime.timeouts import duration_text
 from uadbench.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class _Watch:
         for job in [job for job in self.running.values() if now - job.begun > self.limit_s]:
             self._drop(job)
             self._stop([job])
-            self._fail(job, f"took longer than the {told(self.limit_s)} that --time-limit grants")
+            self._fail(job, f"took longer than the {duration_text(self.limit_s)} that --time-limit grants")
         workers = self._workers()
         if workers:
             self.lonely = math.inf

@@ -22,7 +22,7 @@ from uadbench.runtime.claims import Claimed
 from uadbench.runtime.memory import keep_freed_memory
 from uadbench.runtime.profiling import phase
 from uadbench.runtime.progress import Progress
-from uadbench.runtime.timeouts import time_limit, told
+from uadbench.runtime.timeouts import duration_text, time_limit
 from uadbench.tracking import Tracker
 
 DAY_S = 86400.0
@@ -127,6 +127,7 @@ def run_here(
 
 def _tell_stuck(run: Run, output: Path, limit_s: float) -> None:
     """The last words of a process that a model does not give back to Python."""
-    error = f"does not end, nor let itself be interrupted, after {told(limit_s)}; '--launcher dask' can end such a run"
+    limit = duration_text(limit_s)
+    error = f"does not end, nor let itself be interrupted, after {limit}; '--launcher dask' can end such a run"
     failures.record(run.folder(output), error)
     print(f"error: {label_of(run)}: {error}", file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""Pure functions that score images and maps; nothing here knows a model or a cohort."""
+"""Metrics: pure functions that score reconstructions and anomaly maps, and the catalogue that describes them."""

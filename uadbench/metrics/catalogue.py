@@ -1,4 +1,4 @@
-"""The catalogue of every number that uadbench scores or shows: tables, pages, checks and the schema use it."""
+"""The metric catalogue: name, meaning, unit and range of every number, used by tables, pages, checks and the schema."""
 
 from __future__ import annotations
 
@@ -9,43 +9,55 @@ from uadbench.metrics.result_numbers import BOARD, COST, DETECTION, HEADLINE
 from uadbench.metrics.score_columns import SCORES
 
 METRICS = SCORES + HEADLINE + DETECTION + COST + BOARD
-"""Everything in the catalogue."""
+"""All metrics of the catalogue."""
 
 
 @cache
 def metric_of(name: str) -> Metric:
-    """What is known of one number.
+    """Look up a metric.
 
     Args:
-        name: A column of scores (`ap.standard`, `dice.fpr0.01`, `restoration.whole.mse`), or a path in a result
-            without places in lists (`headline.ap_standard`, `detection.testsets.auroc`).
+        name: A column of the scores (`ap.standard`, `dice.fpr0.01`, `restoration.whole.mse`), or a path in a result
+            without list indices (`headline.ap_standard`, `detection.testsets.auroc`).
 
     Returns:
-        The entry, with the placeholders of a family filled in.
+        The entry; the placeholders of a family of metrics are replaced.
 
     Raises:
-        KeyError: The catalogue has no such number.
+        KeyError: If the catalogue has no such metric.
     """
     for metric in METRICS:
-        found = metric.matched(name)
-        if found is not None:
-            return found
+        match = metric.matched(name)
+        if match is not None:
+            return match
     raise KeyError(f"{name} is not in uadbench.metrics.catalogue")
 
 
 def heading_of(name: str) -> str:
-    """What a number is called at the head of a column.
+    """The column heading of a metric.
+
+    Args:
+        name: As in `metric_of`.
+
+    Returns:
+        The heading.
 
     Raises:
-        KeyError: As `metric_of` does.
+        KeyError: If the catalogue has no such metric.
     """
     return metric_of(name).heading
 
 
 def explained(*names: str) -> str:
-    """Labels with their meanings, for a note below a table.
+    """Labels with explanations, for a note below a table.
+
+    Args:
+        *names: As in `metric_of`.
+
+    Returns:
+        The explanations, each a sentence.
 
     Raises:
-        KeyError: As `metric_of` does.
+        KeyError: If the catalogue has no such metric.
     """
     return " ".join(metric_of(name).explained for name in names)

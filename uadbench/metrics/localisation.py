@@ -1,4 +1,4 @@
-"""How well an anomaly map tells anomalous voxels from healthy ones: average precision, AUROC, recall and Dice."""
+"""Voxelwise localisation metrics of anomaly maps: average precision, AUROC, recall, Dice, and correlation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import torch
 from torch import Tensor
 
 REVISION = 3
-"""Raise it whenever the same maps get other numbers."""
+"""Increase this number whenever the results for the same maps change."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Scores of N cases, each (N,) float64, or (N, T) for T thresholds.
+    """Localisation scores of N cases; NaN where a score is undefined.
 
-    `prevalence` is the share of positive voxels among those that count: the average precision of a map that tells
-    nothing. `recall` and `dice` are those of the voxels above each threshold; `oracle_dice` is the best Dice of any
-    threshold, which only who knows the truth can choose. What the truth leaves undefined is NaN.
+    Attributes:
+        average_precision: (N,) float64.
+        auroc: (N,) float64, the area under the voxelwise ROC curve.
+        prevalence: (N,) float64, the share of positive voxels among all voxels that are not ignored, which is the
+            average precision of an uninformative map.
+        oracle_dice: (N,) float64, the Dice at the best threshold, which can be chosen only if the truth is known.
+        recall: (N, T) float64, the recall at each of T thresholds.
+        dice: (N, T) float64, the Dice at each threshold.
     """
 
     average_precision: Tensor
@@ -35,19 +40,19 @@ def rank(scores: Tensor, truth: Tensor, thresholds: Sequence[float] = ()) -> Ran
 
     Average precision is the sum over distinct thresholds of (R_n - R_(n-1)) P_n, without interpolation; AUROC is
     the Mann-Whitney statistic, in which a tie counts half. Both are scikit-learn's definitions
-    (`average_precision_score`, `roc_auc_score`). A case's scores do not depend on the others in the batch. On a CPU
-    this is compiled code (`compiled.ranking`), elsewhere torch, with equal results.
+    (`average_precision_score`, `roc_auc_score`). The scores of a case do not depend on other cases in the batch. The
+    computation uses compiled code on a CPU (`compiled.ranking`) and torch on other devices, with equal results.
 
     Args:
-        scores: (N, V) float32, higher = more suspicious.
-        truth: (V,), or (N, V) where cases differ; int8: 1 positive, 0 negative, -1 ignored (its score may be anything).
-        thresholds: A voxel is found where its score lies above.
+        scores: (N, V) float32, higher = more anomalous.
+        truth: (V,) int8, or (N, V) if cases differ: 1 = positive, 0 = negative, -1 = ignored (any score is allowed).
+        thresholds: Voxels with scores above a threshold are detected.
 
     Returns:
-        All but the prevalence are NaN without positives, AUROC also without negatives.
+        The scores. Without positives, all except the prevalence are NaN; without negatives, the AUROC is NaN.
 
     Raises:
-        ValueError: Where shapes do not fit, or a voxel that counts scores NaN.
+        ValueError: If the shapes do not match, or the score of a voxel that is not ignored is NaN.
     """
     if scores.dim() != 2 or truth.shape not in (scores.shape, scores.shape[1:]):
         raise ValueError(f"truth {tuple(truth.shape)} does not fit scores {tuple(scores.shape)}; expected (N, V)")
@@ -69,17 +74,18 @@ def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
     """Pearson correlation of anomaly maps with the true reduction.
 
     Args:
-        scores, reduction: (N, V) float32, voxels of the brain.
+        scores: (N, V) float32, the maps in the voxels of the brain.
+        reduction: (N, V) float32, the true reduction in these voxels.
 
     Returns:
-        (N,) float64; NaN where the map or the reduction is constant.
+        (N,) float64; NaN if the map or the reduction is constant.
     """
     if scores.device.type == "cpu":
         from uadbench.metrics.compiled import sums
 
         rows = zip(scores.float().contiguous(), reduction.float().contiguous(), strict=True)
-        found = [sums.correlation(one.numpy(), other.numpy()) for one, other in rows]
-        return torch.tensor(found, dtype=torch.float64)
+        correlations = [sums.correlation(one.numpy(), other.numpy()) for one, other in rows]
+        return torch.tensor(correlations, dtype=torch.float64)
     a, b = scores.double(), reduction.double()
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
     scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
@@ -87,12 +93,28 @@ def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
 
 
 def mean_inside(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of values (N, V) over the voxels `where` (V,) bool, (N,) float64; NaN where there are none."""
+    """The mean of values over a mask.
+
+    Args:
+        values: (N, V) float32.
+        where: (V,) bool, the mask.
+
+    Returns:
+        (N,) float64; NaN if the mask is empty.
+    """
     return sum_where(values, where) / where.sum()
 
 
 def sum_where(values: Tensor, where: Tensor) -> Tensor:
-    """Sums of values (N, V) float32 over the voxels `where` (V,) bool, (N,) float64."""
+    """The sum of values over a mask.
+
+    Args:
+        values: (N, V) float32.
+        where: (V,) bool, the mask.
+
+    Returns:
+        (N,) float64.
+    """
     if values.device.type == "cpu":
         from uadbench.metrics.compiled import sums
 
@@ -102,7 +124,7 @@ def sum_where(values: Tensor, where: Tensor) -> Tensor:
 
 
 def _positives_and_negatives(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the voxels that count; both are in the truth's order."""
+    """The indices of positive and of negative voxels, both in ascending order."""
     return (truth == 1).nonzero().squeeze(1), (truth == 0).nonzero().squeeze(1)
 
 
@@ -113,7 +135,18 @@ def _refuse_nan(scores: Tensor, truth: Tensor) -> None:
 
 
 def compiled_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
-    """The row of a case on a CPU, from (V,) scores: four numbers, recall and Dice at each level."""
+    """The scores of one case, on a CPU by compiled code.
+
+    Args:
+        scores: (V,) float32.
+        positives: (P,) the indices of positive voxels.
+        negatives: (M,) the indices of negative voxels.
+        levels: (T,) the thresholds.
+
+    Returns:
+        Average precision, AUROC, prevalence, oracle Dice, the recall at each threshold, and the Dice at each
+        threshold. The first is NaN if the score of one of these voxels is NaN.
+    """
     from uadbench.metrics.compiled.ranking import rank_case
 
     if len(positives) == 0:
@@ -124,27 +157,37 @@ def compiled_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: T
 
 
 def plain_row(scores: Tensor, positives: Tensor, negatives: Tensor, levels: Tensor) -> list[float]:
-    """The same in torch, on any device. Rows begin with NaN where a score that counts is NaN."""
+    """The scores of one case, on any device by torch.
+
+    Args:
+        scores: (V,) float32.
+        positives: (P,) the indices of positive voxels.
+        negatives: (M,) the indices of negative voxels.
+        levels: (T,) the thresholds.
+
+    Returns:
+        The same values as `compiled_row`.
+    """
     if len(positives) == 0:
         return _without_positives(len(negatives), len(levels))
     high, low = scores[positives].sort().values, scores[negatives].sort().values
     p, n = len(high), len(low)
     if high[-1].isnan() or (n and low[-1].isnan()):  # NaN sorts last
         return [math.nan] * (4 + 2 * len(levels))
-    below = torch.searchsorted(low, high)  # negatives that score less, per positive
-    hits = p - torch.searchsorted(high, high)  # positives that score as much or more
+    below = torch.searchsorted(low, high)  # for each positive, the number of negatives with a lower score
+    hits = p - torch.searchsorted(high, high)  # the number of positives with an equal or higher score
     precision = hits.double() / (hits + n - below)
-    # a mean of differences: equal precisions then give exactly that precision
+    # the mean of differences, so that equal precisions give exactly that precision
     average_precision = float(precision[0] + (precision - precision[0]).mean())
     oracle_dice = float((2 * hits.double() / (hits + n - below + p)).max())
     auroc = math.nan
     if n:
         ties_and_below = torch.searchsorted(low, high, right=True)
         auroc = int((below + ties_and_below).sum()) / (2 * p * n)
-    found = p - torch.searchsorted(high, levels, right=True)
+    detected = p - torch.searchsorted(high, levels, right=True)
     false = n - torch.searchsorted(low, levels, right=True)
-    dice = 2 * found.double() / (found + false + p)
-    return [average_precision, auroc, p / (p + n), oracle_dice, *(found.double() / p).tolist(), *dice.tolist()]
+    dice = 2 * detected.double() / (detected + false + p)
+    return [average_precision, auroc, p / (p + n), oracle_dice, *(detected.double() / p).tolist(), *dice.tolist()]
 
 
 def _without_positives(negatives: int, levels: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""The description of one metric: label, unit, direction, range, meaning and source."""
+"""The class `Metric`, which describes a number: its label, unit, direction, range, meaning and source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ Interval = Literal["own", "ranking", ""]
 
 @dataclass(frozen=True)
 class Value:
-    """What a placeholder stands for, in a label and in a sentence."""
+    """The replacement of a placeholder.
+
+    Attributes:
+        label: Its text in a label.
+        meaning: Its text in a sentence.
+    """
 
     label: str
     meaning: str
@@ -26,7 +31,7 @@ class Value:
 PLACEHOLDERS: Mapping[str, Mapping[str, Value]] = {
     "map": {
         "standard": Value("", "the standard map"),
-        "native": Value("native", "the map as the model gives it"),
+        "native": Value("native", "the map as the model returns it"),
     },
     "region": {
         "whole": Value("", "the whole volume"),
@@ -42,7 +47,7 @@ PLACEHOLDERS: Mapping[str, Mapping[str, Value]] = {
     },
     "rate": {},
 }
-"""Placeholders in names and the words that replace them; `rate` is a number, a share of healthy validation voxels."""
+"""Placeholders in names, and the values that replace them; `rate` is a number, a share of healthy validation voxels."""
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _RATE = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -50,21 +55,21 @@ _RATE = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 @dataclass(frozen=True)
 class Metric:
-    """One number, or a family of numbers whose name, texts and labels hold the same placeholders.
+    """The description of a number, or of a family of numbers with placeholders in their names and texts.
 
     Attributes:
         name: The column of the scores, or the path in a result: `ap.<map>`, `headline.ap_standard`.
-        label: What it is called where it stands alone.
-        help: What it is: a noun phrase without a full stop.
+        label: The full label.
+        help: The meaning: a noun phrase without a full stop.
         computed: The function that computes it, `module:function`.
         better: Which direction is better.
-        unit: "" for a pure number.
+        unit: The unit; "" for a dimensionless number.
         low: The lowest possible value.
         high: The highest possible value.
-        source: The paper or definition that it follows; "" for one of our own.
-        heading: What it is called at the head of a column, beside others; by default the label.
-        interval: Which interval over participants sets its tolerance where `uadbench check` watches it: its own, or
-            that of the ranking AP, of which it is a part; "" for what is never watched.
+        source: The paper or definition that it follows; "" if it was defined for uadbench.
+        heading: The short label for the heading of a table column; by default the label.
+        interval: The interval over participants that sets the tolerance of `uadbench check`: the metric's own ("own"),
+            or that of the ranking AP, of which it is a part ("ranking"); "" if `uadbench check` does not use it.
     """
 
     name: str
@@ -85,18 +90,18 @@ class Metric:
 
     @property
     def sentence(self) -> str:
-        """Its help as a sentence."""
+        """The meaning as a sentence."""
         return f"{_capitalised(self.help)}."
 
     @property
     def description(self) -> str:
-        """Help, direction, range and unit in sentences."""
+        """The meaning, direction, range and unit in sentences."""
         unit = f", in {self.unit}" if self.unit else ""
         return f"{self.sentence} {_capitalised(self.direction)}; {self.range}{unit}."
 
     @property
     def explained(self) -> str:
-        """Its label and its help, as in a note below a table."""
+        """The label and the meaning, for a note below a table."""
         return f"{_capitalised(self.label)}: {self.help}."
 
     @property
@@ -113,22 +118,22 @@ class Metric:
 
     @property
     def placeholders(self) -> list[str]:
-        """The placeholders in its name."""
+        """The placeholders in the name."""
         return _PLACEHOLDER.findall(self.name)
 
     def matched(self, column: str) -> Metric | None:
-        """The number of a name without placeholders, if this is it or a family that has it.
+        """The metric with this name, if it is this metric or a member of this family.
 
         Args:
-            column: A name, such as `dice.fpr0.01`.
+            column: A name without placeholders, such as `dice.fpr0.01`.
 
         Returns:
-            The metric with the placeholders filled in everywhere, or None.
+            The metric, with the placeholders replaced in all texts; None if the name does not match.
         """
-        found = re.fullmatch(_PLACEHOLDER.sub(_group, re.escape(self.name)), column)
-        if found is None:
+        match = re.fullmatch(_PLACEHOLDER.sub(_group, re.escape(self.name)), column)
+        if match is None:
             return None
-        values = {key: PLACEHOLDERS[key].get(text, Value(text, text)) for key, text in found.groupdict().items()}
+        values = {key: PLACEHOLDERS[key].get(text, Value(text, text)) for key, text in match.groupdict().items()}
         labels = {key: value.label for key, value in values.items()}
         meanings = {key: value.meaning for key, value in values.items()}
         return replace(
@@ -140,7 +145,7 @@ class Metric:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All attributes for JSON, with None for an infinite limit, and the meaning of the placeholders."""
+        """All attributes and the meanings of the placeholders, for JSON; None for an infinite limit."""
         ends = {"low": self.low, "high": self.high}
         finite = {name: float(value) if math.isfinite(value) else None for name, value in ends.items()}
         meanings = {key: {word: v.meaning for word, v in PLACEHOLDERS[key].items()} for key in self.placeholders}
@@ -148,21 +153,21 @@ class Metric:
 
 
 def placeholder_rows() -> Iterator[tuple[str, str]]:
-    """Every placeholder and the words that it stands for, for a reader."""
+    """Yield each placeholder with the values that may replace it, as text."""
     for name, words in PLACEHOLDERS.items():
         listed = ", ".join(f"{word} ({value.meaning})" for word, value in words.items())
         yield f"<{name}>", listed or "a share of healthy validation voxels, such as 0.01"
 
 
-def _group(found: re.Match[str]) -> str:
-    """A placeholder as a group of a regular expression."""
-    words = PLACEHOLDERS[found[1]]
-    return f"(?P<{found[1]}>{'|'.join(map(re.escape, words)) or _RATE})"
+def _group(match: re.Match[str]) -> str:
+    """The regular-expression group that matches the values of a placeholder."""
+    words = PLACEHOLDERS[match[1]]
+    return f"(?P<{match[1]}>{'|'.join(map(re.escape, words)) or _RATE})"
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    """A text with its placeholders replaced, without the blanks that empty ones leave."""
-    return " ".join(_PLACEHOLDER.sub(lambda found: values[found[1]], text).split())
+    """A text with its placeholders replaced, and without the double spaces that empty values leave."""
+    return " ".join(_PLACEHOLDER.sub(lambda match: values[match[1]], text).split())
 
 
 def _capitalised(text: str) -> str:

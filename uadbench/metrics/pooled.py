@@ -1,7 +1,7 @@
-"""Average precision and AUROC of the voxels of many scans thrown together, from counts, with proven bounds.
+"""Average precision and AUROC of the pooled voxels of many scans, with exact bounds, for comparison with other papers.
 
-Papers often pool voxels. Here cases are what is averaged, since large anomalies would outvote small ones and one scan's
-scale another's; this is for those who want to compare with such a paper.
+Papers often pool the voxels of all scans. uadbench averages scores over cases instead, because in pooled voxels large
+anomalies dominate small ones, and differences in scale between scans affect the ranking.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ Counts = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bounded:
-    """A number that is not known exactly, and between what it lies for certain."""
+    """An approximate number with exact bounds.
+
+    Attributes:
+        value: The approximation.
+        low: The lower bound of the exact value.
+        high: The upper bound of the exact value.
+    """
 
     value: float
     low: float
@@ -27,7 +33,13 @@ class Bounded:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Scores of pooled voxels; `prevalence` is the average precision of chance. NaN where a class is missing."""
+    """Scores of pooled voxels; NaN if a class has no voxels.
+
+    Attributes:
+        average_precision: The average precision.
+        auroc: The area under the ROC curve.
+        prevalence: The share of positives, which is the average precision of an uninformative map.
+    """
 
     average_precision: Bounded
     auroc: Bounded
@@ -35,30 +47,35 @@ class Pooled:
 
 
 class PooledRanking:
-    """Counts positives and negatives in 2^21 buckets of scores, in one pass over the voxels and 32 MB of memory.
+    """Computes scores of pooled voxels in one pass, from a histogram with 2^21 bins that takes 32 MB.
 
-    A bucket holds the scores that agree in sign, exponent and twelve bits of the mantissa, 0.02 % apart. Within it the
-    order is unknown: all positives first, tied, is the best that it can be, all negatives first the worst. Between
-    these two lie the exact scores (scikit-learn's definitions); the value given takes every bucket as well mixed.
+    A bin contains the scores that agree in sign, exponent and the first twelve bits of the mantissa, which differ by at
+    most 0.02 %. The order within a bin is unknown. The upper bound assumes that all positives of a bin come first and
+    are tied, the lower bound that all negatives come first; the exact score (scikit-learn's definition) lies between
+    the bounds. The approximation assumes that positives and negatives are mixed evenly within each bin.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros((2, BUCKETS), np.int64)
 
     def add(self, scores: npt.NDArray[np.float32], truth: npt.NDArray[np.int8]) -> None:
-        """Count voxels; both arrays are of one shape, truth is 1 positive, 0 negative, -1 ignored.
+        """Add voxels to the histogram.
+
+        Args:
+            scores: float32 of any shape.
+            truth: int8 of the same shape: 1 = positive, 0 = negative, -1 = ignored.
 
         Raises:
-            ValueError: Where shapes differ, or a voxel that counts scores NaN.
+            ValueError: If the shapes differ, or the score of a voxel that is not ignored is NaN.
         """
         if scores.shape != truth.shape:
             raise ValueError(f"scores {scores.shape} and truth {truth.shape} differ in shape")
         flat = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1)
         if not count_in_buckets(flat, np.ascontiguousarray(truth, dtype=np.int8).reshape(-1), self.counts):
-            raise ValueError("a voxel that counts scores NaN")
+            raise ValueError("a voxel that is not ignored has the score NaN")
 
     def result(self) -> Pooled:
-        """What all voxels counted so far give."""
+        """The scores of all voxels added so far."""
         used = self.counts.any(axis=0)
         positive, negative = self.counts[:, used][:, ::-1].astype(np.float64)  # from the highest score down
         p, n = float(positive.sum()), float(negative.sum())
@@ -69,7 +86,7 @@ class PooledRanking:
         above, false = np.cumsum(positive) - positive, np.cumsum(negative) - negative
         low, value = (float(_precisions(positive, above, false + share * negative).sum() / p) for share in (1.0, 0.5))
         reached = above + positive
-        # tied positives all have the precision of the last, which is the highest; 1 where only negatives came so far
+        # tied positives all have the precision of the last one, which is the highest
         high = float((positive * reached / np.maximum(reached + false, 1)).sum() / p)
         precision = Bounded(value, low, high)
         if n == 0:

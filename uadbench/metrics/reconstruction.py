@@ -1,4 +1,4 @@
-"""How alike two images are: MSE, MAE, PSNR and SSIM over regions of a volume."""
+"""Image similarity metrics: MSE, MAE, PSNR and SSIM over regions of a volume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from uadbench.space.gaussian import gaussian_matrix, gaussian_taps
 
 REVISION = 2
-"""Raise it whenever the same images get other numbers."""
+"""Increase this number whenever the results for the same images change."""
 
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
 """The Gaussian window of Wang 2004, 11 voxels wide."""
@@ -24,25 +24,25 @@ C1, C2 = 0.01**2, 0.03**2
 def compare(
     images: Mapping[str, Tensor], pairs: Mapping[str, tuple[str, str]], regions: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Score pairs of images over regions.
+    """Compute the similarity of pairs of images over regions.
 
-    Each case is computed from its own voxels alone, one after the other: its scores are bit-equal whatever stands
-    beside it in the batch, and memory does not grow with the batch. On a CPU this is compiled code
-    (`compiled.similarity`), elsewhere torch; the two agree to 1e-6 where images have texture.
+    Cases are computed one after the other and independently: the scores of a case are bit-identical in any batch, and
+    the memory does not grow with the batch. The computation uses compiled code on a CPU (`compiled.similarity`) and
+    torch on other devices; the two agree to 1e-6 unless images are flat.
 
     Args:
-        images: Name -> (N, X, Y, Z) float32 in normalised units (data range 1), or (1, X, Y, Z) where all cases share
-            it.
-        pairs: Name -> the names of its two images; the metrics are symmetric in them.
-        regions: Name -> (N, X, Y, Z) or (1, X, Y, Z) bool, on the images' device.
+        images: Images by name, each (N, X, Y, Z) float32 in normalised units (data range 1), or (1, X, Y, Z) if all
+            cases share the image.
+        pairs: The names of two images by the name of the pair; the metrics are symmetric.
+        regions: Masks by name, each (N, X, Y, Z) or (1, X, Y, Z) bool, on the device of the images.
 
     Returns:
-        `"<pair>.<region>.<metric>"` -> (N,) float64. The metrics are `mse` and `mae` (mean over the region's voxels),
-        `psnr` (dB, -10 log10 mse; +inf where mse is 0) and `ssim` (mean over the region of the whole volume's
-        `ssim_map`). An empty region gives NaN.
+        (N,) float64 for each name `"<pair>.<region>.<metric>"`. The metrics are `mse` and `mae` (means over the voxels
+        of the region), `psnr` (dB, -10 log10 mse; +inf if mse is 0) and `ssim` (mean over the region of the `ssim_map`
+        of the whole volume). They are NaN for an empty region.
 
     Raises:
-        ValueError: Where shapes do not fit, a region is not bool, or an image has a voxel that is not finite.
+        ValueError: If shapes do not match, a region is not bool, or an image contains a value that is not finite.
     """
     _check(images, regions)
     if not pairs or not regions:
@@ -51,8 +51,8 @@ def compare(
     means = (compiled_means if on_cpu else plain_means)(images, pairs, regions)
     scores: dict[str, Tensor] = {}
     for index, pair in enumerate(pairs):
-        for place, region_name in enumerate(regions):
-            mse, mae, ssim = means[:, index, place].unbind(dim=1)
+        for position, region_name in enumerate(regions):
+            mse, mae, ssim = means[:, index, position].unbind(dim=1)
             metrics = {"mse": mse, "mae": mae, "psnr": -10 * torch.log10(mse), "ssim": ssim}
             scores |= {f"{pair}.{region_name}.{metric}": values for metric, values in metrics.items()}
     return scores
@@ -63,16 +63,25 @@ def compiled_means(
     pairs: Mapping[str, tuple[str, str]],
     regions: Mapping[str, Tensor],
 ) -> Tensor:
-    """Means over regions of squared error, absolute error and SSIM, (cases, pairs, regions, 3) float64, on a CPU."""
+    """Means of squared error, absolute error and SSIM over regions, on a CPU by compiled code.
+
+    Args:
+        images: As in `compare`.
+        pairs: As in `compare`.
+        regions: As in `compare`.
+
+    Returns:
+        (cases, pairs, regions, 3) float64.
+    """
     from uadbench.metrics.compiled.similarity import padded, region_sums, window
 
     cases = _count(images, regions)
     taps = gaussian_taps(SSIM_SIGMA, SSIM_RADIUS).astype(np.float32)
     used = sorted({name for pair in pairs.values() for name in pair})
     arrays = {name: images[name].float().contiguous().numpy() for name in used}
-    known = np.array([len(arrays[name]) == 1 and cases > 1 for name in used])
+    shared = np.array([len(arrays[name]) == 1 and cases > 1 for name in used])
     none = np.empty((0, 0), dtype=np.float32)
-    windows = [window(arrays[name][0], taps) if k else (none, none) for name, k in zip(used, known, strict=True)]
+    windows = [window(arrays[name][0], taps) if k else (none, none) for name, k in zip(used, shared, strict=True)]
     means, variances = zip(*windows, strict=True)
     which = np.array([sorted((used.index(a), used.index(b))) for a, b in pairs.values()])  # symmetric to the bit
     result = torch.empty(cases, len(pairs), len(regions), 3, dtype=torch.float64)
@@ -83,7 +92,7 @@ def compiled_means(
             weights = padded(masks)
             voxels = torch.tensor([np.count_nonzero(mask) for mask in masks], dtype=torch.float64)
         volumes = tuple(stack[case if len(stack) > 1 else 0] for stack in arrays.values())
-        sums = region_sums(volumes, known, means, variances, which, weights, taps, C1, C2)
+        sums = region_sums(volumes, shared, means, variances, which, weights, taps, C1, C2)
         result[case] = torch.from_numpy(sums) / voxels[:, None]
     return result
 
@@ -93,7 +102,16 @@ def plain_means(
     pairs: Mapping[str, tuple[str, str]],
     regions: Mapping[str, Tensor],
 ) -> Tensor:
-    """The same in torch, on any device: `compiled_means` agrees to 1e-6."""
+    """Means of squared error, absolute error and SSIM over regions, on any device by torch.
+
+    Args:
+        images: As in `compare`.
+        pairs: As in `compare`.
+        regions: As in `compare`.
+
+    Returns:
+        (cases, pairs, regions, 3) float64, equal to those of `compiled_means` to 1e-6.
+    """
     cases = _count(images, regions)
     used = sorted({name for pair in pairs.values() for name in pair})
     shape, device = images[used[0]].shape[1:], images[used[0]].device
@@ -116,15 +134,19 @@ def plain_means(
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of every voxel: Gaussian window, zero padding, biased variance, data range 1.
+    """Structural similarity of each voxel: Gaussian window, zero padding, biased variance, data range 1.
 
-    Wang et al. 2004, IEEE Trans. Image Process. 13:600, equation 13, in three dimensions.
+    From Wang et al. 2004, IEEE Trans. Image Process. 13:600, equation 13, in three dimensions.
 
-    `a` and `b` are (..., X, Y, Z) float32 in normalised units; the result has their shape in float64, and is exactly
-    1 where they are equal throughout the window.
+    Args:
+        a: (..., X, Y, Z) float32, normalised.
+        b: The same shape, normalised.
+
+    Returns:
+        (..., X, Y, Z) float64; exactly 1 where the images are equal throughout the window.
 
     Raises:
-        ValueError: Where their shapes differ.
+        ValueError: If the shapes differ.
     """
     if a.shape != b.shape:
         raise ValueError(f"images of different shapes: {tuple(a.shape)} and {tuple(b.shape)}")
@@ -135,13 +157,14 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def separable(images: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Multiply each of the last three axes by its own square matrix.
+    """Multiply each of the last three axes by a square matrix.
 
-    At these sizes a product with a dense matrix, though mostly zeros, takes a tenth of the time of a convolution.
+    At these sizes, multiplication by a dense matrix, even if most of its elements are 0, takes a tenth of the time of a
+    convolution.
 
     Args:
-        images: (..., X, Y, Z) float. Each volume is computed by itself, so that it does not depend on the others.
-        matrices: (X, X), (Y, Y) and (Z, Z); their dtype is that of the computation and the result.
+        images: (..., X, Y, Z) float. Each volume is computed separately, so that it does not depend on the others.
+        matrices: (X, X), (Y, Y) and (Z, Z), in the dtype of the computation and the result.
 
     Returns:
         (..., X, Y, Z).
@@ -155,11 +178,11 @@ def separable(images: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 def _ssim_matrices(shape: Sequence[int], device: torch.device) -> list[Tensor]:
-    """The window of SSIM along X, Y and Z, in the precision that the filters compute in.
+    """The SSIM window as matrices along X, Y and Z, in the precision of the computation.
 
-    Against float64, filters in float32 move the mean SSIM over a brain by less than 1e-6 (up to 4e-5 where both
-    images are flat, at the top of the data range) and take 0.6 of the time. Other devices, and a lowered matmul
-    precision, may round float32 products to 10 bits; there the filters compute in float64, which has no such mode.
+    Compared with float64, float32 changes the mean SSIM over a brain by less than 1e-6 (up to 4e-5 if both images are
+    flat, at the top of the data range) and takes 0.6 of the time. Other devices, and a reduced matmul precision, may
+    round float32 products to 10 bits; float64, which is never rounded in this way, is used there.
     """
     exact = device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if exact else torch.float64
@@ -168,7 +191,7 @@ def _ssim_matrices(shape: Sequence[int], device: torch.device) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """An image, and what the SSIM window sees of it alone; each (X, Y, Z)."""
+    """An image with its local mean and variance in the SSIM window, each (X, Y, Z)."""
 
     image: Tensor
     mean: Tensor
@@ -184,10 +207,10 @@ def _seen(image: Tensor, matrices: Sequence[Tensor]) -> _Seen:
 
 
 def _ssim(a: _Seen, b: _Seen, matrices: Sequence[Tensor]) -> Tensor:
-    """SSIM through the difference d = a - b: (L - md^2) (S - vd) / (L S), L = ma^2 + mb^2 + C1, S = va + vb + C2.
+    """SSIM from the difference d = a - b: (L - md^2) (S - vd) / (L S), L = ma^2 + mb^2 + C1, S = va + vb + C2.
 
-    This is Wang's product, since 2 ma mb = ma^2 + mb^2 - md^2 and 2 cov = va + vb - vd. But vd does not come out as
-    a small difference of large variances, which in float32 costs up to 1e-4 where images are flat.
+    This equals Wang's formula, because 2 ma mb = ma^2 + mb^2 - md^2 and 2 cov = va + vb - vd. It avoids computing vd as
+    a small difference of large variances, which in float32 causes errors of up to 1e-4 where images are flat.
     """
     squared = (a.mean - b.mean).square_()
     variance = separable((a.image - b.image).square_(), matrices).sub_(squared)
@@ -198,7 +221,7 @@ def _ssim(a: _Seen, b: _Seen, matrices: Sequence[Tensor]) -> Tensor:
 
 
 def _error_maps(a: _Seen, b: _Seen, matrices: Sequence[Tensor]) -> Tensor:
-    """Squared error, absolute error and SSIM of every voxel: (3, X Y Z) float64."""
+    """The squared error, absolute error and SSIM of each voxel: (3, X * Y * Z) float64."""
     maps = torch.empty(3, *a.image.shape, dtype=torch.float64, device=a.image.device)
     difference = maps[1].copy_(a.image - b.image)
     torch.square(difference, out=maps[0])
@@ -213,13 +236,13 @@ def _count(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> int:
 
 
 def _check(images: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
-    """ValueError where the inputs do not fit together."""
+    """Raise ValueError if the inputs do not match."""
     stacks = [(f"image {name}", stack) for name, stack in images.items()]
     stacks += [(f"region {name}", stack) for name, stack in regions.items()]
     cases, shape = _count(images, regions), stacks[0][1].shape[1:]
     for label, stack in stacks:
         if len(shape) != 3 or stack.shape[1:] != shape or len(stack) not in (1, cases):
-            raise ValueError(f"{label} is {tuple(stack.shape)}; expected ({cases} or 1, X, Y, Z) as the others")
+            raise ValueError(f"{label} is {tuple(stack.shape)}; expected ({cases} or 1, X, Y, Z) as for the others")
     for name, region in regions.items():
         if region.dtype != torch.bool:
             raise ValueError(f"region {name} is {region.dtype}; expected torch.bool")

@@ -1,4 +1,4 @@
-"""Metrics of results and leaderboards: aggregates of scores, detection, cost; data only."""
+"""Catalogue entries for the numbers of results and leaderboards: aggregated scores, detection, cost, ranking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ HEADLINE = (
     Metric(
         "headline.ap_standard",
         "ranking AP",
-        "average precision of the standard map over the ranking severities, half dementias, half unseen blobs",
+        "mean average precision of the standard map over the ranking severities, half from dementias and half from "
+        "unseen blobs",
         f"{_ANALYSIS}:headline",
         better="higher",
         high=1,
@@ -31,7 +32,7 @@ HEADLINE = (
     Metric(
         "headline.ap_dementias",
         "ranking AP, dementias",
-        "mean of the ranking AP over dementias, one half of it",
+        "the half of the ranking AP that comes from dementias",
         f"{_ANALYSIS}:headline",
         better="higher",
         high=1,
@@ -41,7 +42,7 @@ HEADLINE = (
     Metric(
         "headline.ap_unseen",
         "ranking AP, unseen",
-        "the ranking AP on unseen blobs, the other half of it",
+        "the half of the ranking AP that comes from unseen blobs",
         f"{_ANALYSIS}:headline",
         better="higher",
         high=1,
@@ -51,7 +52,7 @@ HEADLINE = (
     Metric(
         "headline.ap_native",
         "ranking AP, native",
-        "the ranking AP of the map as the model gives it, without the common post-processing",
+        "the ranking AP of the map as the model returns it, without the standard post-processing",
         f"{_ANALYSIS}:headline",
         better="higher",
         high=1,
@@ -61,7 +62,7 @@ HEADLINE = (
     Metric(
         "headline.ceiling",
         "ceiling",
-        "the ranking AP that the true reduction itself gets after the smoothing of the standard map",
+        "the ranking AP of the true reduction itself, after the smoothing of the standard map",
         f"{_ANALYSIS}:headline",
         high=1,
     ),
@@ -91,13 +92,13 @@ HEADLINE = (
         unit="intensity²",
     ),
 )
-"""The numbers that a table shows first: `headline` of a result."""
+"""The main numbers of a result: its field `headline`."""
 
 DETECTION = (
     Metric(
         "detection.voxel_thresholds.value",
         "voxel threshold",
-        "value of the standard map that the given share of healthy validation voxels exceeds",
+        "value of the standard map that a given share of healthy validation voxels exceeds",
         f"{_SUBJECT}:voxel_threshold",
         unit="SD",
         low=-inf,
@@ -105,8 +106,8 @@ DETECTION = (
     Metric(
         "detection.threshold",
         "scan threshold",
-        "scan score that a new healthy scan stays below with the protocol's specificity; n/a if there are too few "
-        "validation scans",
+        "scan score that a new healthy scan does not exceed with the protocol's specificity as probability; n/a if "
+        "there are too few validation scans",
         f"{_SUBJECT}:subject_threshold",
         unit="SD",
         low=-inf,
@@ -115,7 +116,7 @@ DETECTION = (
     Metric(
         "detection.specificity_bounds",
         "true specificity",
-        "bounds of the true specificity of the scan threshold, with 95 % confidence",
+        "95 % interval of the true specificity of the scan threshold",
         f"{_SUBJECT}:subject_threshold",
         high=1,
     ),
@@ -130,7 +131,8 @@ DETECTION = (
     Metric(
         "detection.testsets.auroc",
         "AUROC",
-        "area under the ROC curve of the scan scores of a test set against those of other people's healthy test scans",
+        "area under the ROC curve of the scan scores of a test set versus those of healthy test scans of other "
+        "participants",
         f"{_PROPORTIONS}:auroc_among",
         better="higher",
         high=1,
@@ -147,7 +149,8 @@ DETECTION = (
     Metric(
         "detection.severities.minimum_detectable",
         "minimum detectable severity",
-        "lowest severity from which on at least half of the altered scans (lower bound) are above the scan threshold",
+        "lowest severity at and above which at least half of the altered scans (lower bound of the interval) are above "
+        "the scan threshold",
         f"{_ANALYSIS}:detection",
         better="lower",
         high=1,
@@ -156,7 +159,7 @@ DETECTION = (
     Metric(
         "detection.severities.monotonicity",
         "monotonicity",
-        "Spearman correlation of scan score and severity within a participant, mean over participants",
+        "Spearman correlation between scan score and severity within each participant, averaged over participants",
         f"{_ANALYSIS}:monotonicity",
         better="higher",
         low=-1,
@@ -165,14 +168,14 @@ DETECTION = (
     Metric(
         "detection.severities.paper.ratio",
         "MSE / healthy MSE",
-        "MSE(x̂', x') of altered scans over the mean MSE(x̂, x) of healthy scans",
+        "MSE(x̂', x') of altered scans divided by the mean MSE(x̂, x) of healthy scans",
         f"{_ANALYSIS}:paper_tests",
         source=f"{PAPER}, Figure 1",
     ),
     Metric(
         "detection.severities.paper.p_unpaired",
         "p, unpaired",
-        "p-value of an unpaired t-test between the two, not adjusted",
+        "unadjusted p-value of an unpaired t-test between MSE(x̂', x') of altered scans and MSE(x̂, x) of healthy scans",
         f"{_ANALYSIS}:paper_tests",
         high=1,
         source=f"{PAPER}, Figure 1",
@@ -180,7 +183,7 @@ DETECTION = (
     Metric(
         "detection.severities.paper.p_paired",
         "p, paired",
-        "p-value of a paired t-test between the two, not adjusted",
+        "unadjusted p-value of a paired t-test between MSE(x̂', x') of altered scans and MSE(x̂, x) of healthy scans",
         f"{_ANALYSIS}:paper_tests",
         high=1,
         source=f"{PAPER}, Figure 1",
@@ -188,7 +191,7 @@ DETECTION = (
     Metric(
         "detection.clinical",
         "correlation with MMSE",
-        "Spearman correlation of the patients' scan scores with their Mini-Mental State Examination",
+        "Spearman correlation of the patients' scan scores with their Mini-Mental State Examination scores",
         f"{_PROPORTIONS}:rank_correlation",
         better="lower",
         low=-1,
@@ -196,7 +199,7 @@ DETECTION = (
         heading="MMSE",
     ),
 )
-"""Numbers about whole scans and thresholds: `detection` of a result."""
+"""Numbers about the detection of scans, and thresholds: the field `detection` of a result."""
 
 COST = (
     Metric(
@@ -205,35 +208,36 @@ COST = (
     Metric(
         "cost.inference_seconds_per_scan",
         "inference time per scan",
-        "inference time per scan; tables show milliseconds",
+        "inference time per scan; tables show it in milliseconds",
         _RUN,
         "lower",
         "s",
         heading="ms a scan",
     ),
-    Metric("cost.evaluation_seconds", "evaluation time", "time that the evaluation took", _RUN, "lower", "s"),
-    Metric("cost.peak_memory_mib", "peak memory", "most memory in use at a time", _RUN, "lower", "MiB"),
-    Metric("cost.parameters", "parameters", "numbers that the model has learnt or holds", _RUN, "lower"),
+    Metric("cost.evaluation_seconds", "evaluation time", "wall-clock time of the evaluation", _RUN, "lower", "s"),
+    Metric("cost.peak_memory_mib", "peak memory", "largest amount of memory in use", _RUN, "lower", "MiB"),
+    Metric("cost.parameters", "parameters", "number of learnt and stored values of the model", _RUN, "lower"),
     Metric(
         "cost.cpu_minutes",
         "processor time",
-        "processor time of training and evaluation, all cores together",
+        "processor time of training and evaluation, summed over all cores",
         _RUN,
         "lower",
         "min",
         heading="CPU min",
     ),
     Metric(
-        "cost.budget_minutes", "processor budget", "processor time that the protocol grants a run", _RUN, unit="min"
+        "cost.budget_minutes", "processor budget", "processor time that the protocol allows a run", _RUN, unit="min"
     ),
 )
-"""What a result cost on the machine that made it: `cost` of a result."""
+"""The computational cost of a run on its machine: the field `cost` of a result."""
 
 BOARD = (
     Metric(
         "board.group",
         "group",
-        "no model in a group can be told apart from the best of it (paired tests over participants, Holm-adjusted)",
+        "models that do not differ significantly from the best model of their group (paired tests over participants, "
+        "Holm-adjusted)",
         "uadbench.stats.paired:tie_groups",
         "lower",
         low=1,
@@ -241,7 +245,7 @@ BOARD = (
     Metric(
         "board.rank",
         "rank",
-        "interval (95 %) of the rank when participants, and seeds, are resampled",
+        "95 % interval of the rank under resampling of participants and seeds",
         "uadbench.stats.paired:rank_intervals",
         "lower",
         low=1,
@@ -249,7 +253,7 @@ BOARD = (
     Metric(
         "board.healthiness",
         "healthiness x̂' : x",
-        "healthiness of the reconstruction x̂' over that of the same person's healthy scan; 1 is right",
+        "healthiness of the reconstruction x̂' divided by that of the same participant's healthy scan; 1 is ideal",
         "uadbench.metrics.restoration:healthiness",
         low=-inf,
         source=MELBA,
@@ -257,9 +261,9 @@ BOARD = (
     Metric(
         "board.trainings",
         "seeds x folds",
-        "how many seeds and folds the model was trained with",
+        "number of seeds and folds that the model was trained with",
         "uadbench.leaderboard.boards:boards",
         low=1,
     ),
 )
-"""What only a leaderboard has."""
+"""Numbers that appear only on a leaderboard."""

@@ -1,4 +1,4 @@
-"""From a map to a scan's score, and from healthy validation scans to the thresholds of voxels and scans."""
+"""The score of a scan from its anomaly map, and voxel and scan thresholds set on healthy validation scans."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from uadbench.stats.bootstrap import LEVEL, effective_observations, share_interval
 
 REVISION = 2
-"""Raise it whenever the same maps get other numbers."""
+"""Increase this number whenever the results for the same maps change."""
 
 
 def top_mean(maps: Tensor, share: float) -> Tensor:
-    """The score of a scan: the mean of the highest `share` of its voxels (at least one).
+    """The score of a scan: the mean of the highest values of its anomaly map.
 
     Args:
-        maps: (N, V) brain voxels, higher = more suspicious.
-        share: In 0..1: 0.01 takes the top 1 %.
+        maps: (N, V) the maps in the voxels of the brain, higher = more anomalous.
+        share: The share of voxels to average, 0 to 1; 0.01 is the top 1 %. At least one voxel is used.
 
     Returns:
-        (N,) float64; NaN where there are no voxels.
+        (N,) float64; NaN if there are no voxels.
     """
     count = max(1, math.ceil(share * maps.shape[1] - 1e-9))
     if maps.shape[1] == 0:
@@ -39,7 +39,13 @@ def top_mean(maps: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A value that a share of healthy voxels exceeds, and between which values it lies with 95 % confidence."""
+    """A value that a given share of healthy voxels exceeds.
+
+    Attributes:
+        value: The threshold.
+        low: The lower bound of its 95 % interval.
+        high: The upper bound.
+    """
 
     value: float
     low: float
@@ -47,16 +53,19 @@ class Threshold:
 
 
 def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
-    """The smallest value that at most `rate` of the voxels of healthy scans exceed.
+    """The smallest value that at most a given share of the voxels of healthy scans exceed.
 
-    Its interval is binomial. Voxels of one scan are far from independent, so the number of observations is the
-    effective one, which the spread of the exceeding share between scans tells (Korn and Graubard 1998, Survey
-    Methodology 24:193); the bounds of the share are those of Clopper and Pearson. Where scans differ from each other
-    about as much as their voxels do, what exceeds comes from few scans, and the interval is too short.
+    The interval is a Clopper-Pearson interval for this share. Because voxels of a scan are not independent, it uses the
+    effective number of observations, estimated from the variance of the share between scans (Korn and Graubard 1998,
+    Survey Methodology 24:193). If scans differ about as much as voxels within a scan do, the exceeding voxels come from
+    few scans, and the interval is too narrow.
 
     Args:
-        maps: (S, V) brain voxels of S healthy scans.
-        rate: False positive rate, 0..1.
+        maps: (S, V) the maps of S healthy scans in the voxels of the brain.
+        rate: The false positive rate, 0 to 1.
+
+    Returns:
+        The threshold with its interval.
     """
     scans, voxels = maps.shape
     flat = maps.detach().cpu().reshape(-1).numpy()
@@ -77,25 +86,34 @@ def voxel_threshold(maps: Tensor, rate: float) -> Threshold:
 
 @dataclass(frozen=True)
 class SubjectThreshold:
-    """A score above which a scan counts as ill, and between which values its true specificity lies (95 %).
+    """A score above which a scan is classified as abnormal.
 
-    It is the `place`-th lowest of the validation scores.
+    Attributes:
+        value: The threshold.
+        rank: The rank of the threshold among the validation scores, from 1 = lowest.
+        specificity_low: The lower bound of the 95 % interval of the true specificity.
+        specificity_high: The upper bound.
     """
 
     value: float
-    place: int
+    rank: int
     specificity_low: float
     specificity_high: float
 
 
 def subject_threshold(scores: npt.ArrayLike, specificity: float) -> SubjectThreshold | None:
-    """The threshold that a new healthy scan stays below with probability `specificity` or more.
+    """The threshold that a new healthy scan does not exceed, with at least a given probability.
 
-    It is the k-th of n validation scores, k = ceil((n + 1) specificity) (split conformal prediction: Vovk et al. 2005,
-    Algorithmic Learning in a Random World). The true specificity of that order statistic is distributed as
-    Beta(k, n - k + 1), whatever the scores' distribution.
+    It is the k-th lowest of n validation scores, with k = ceil((n + 1) specificity) (split conformal prediction: Vovk
+    et al. 2005, Algorithmic Learning in a Random World). The true specificity of this order statistic follows
+    Beta(k, n - k + 1) for any continuous distribution of scores.
 
-    Returns None where n is too small for that specificity (below 19 for 95 %), or a score is not finite.
+    Args:
+        scores: (n,) the scores of healthy validation scans.
+        specificity: The probability, 0 to 1.
+
+    Returns:
+        The threshold; None if n is too small for this specificity (below 19 for 95 %), or a score is not finite.
     """
     from scipy import stats
 

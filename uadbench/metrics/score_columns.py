@@ -1,4 +1,4 @@
-"""Metrics of single cases, the columns of `scores.parquet`; data only."""
+"""Catalogue entries for the scores of single cases: the columns of `scores.parquet`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCALISATION = (
     Metric(
         "ap.<map>",
         "AP <map>",
-        "voxelwise average precision of <map>, case by case",
+        "voxelwise average precision of <map> in each case",
         f"{_LOCALISATION}:rank",
         better="higher",
         high=1,
@@ -26,21 +26,21 @@ LOCALISATION = (
     Metric(
         "ap.ceiling",
         "ceiling",
-        "average precision that the true reduction itself gets after the smoothing of the standard map",
+        "average precision of the true reduction itself, after the smoothing of the standard map",
         f"{_LOCALISATION}:rank",
         high=1,
     ),
     Metric(
         "prevalence",
         "chance",
-        "share of the truth among the voxels that count: the average precision of an uninformative map",
+        "share of the truth among all voxels that are not ignored: the average precision of an uninformative map",
         f"{_LOCALISATION}:rank",
         high=1,
     ),
     Metric(
         "auroc.<map>",
         "voxel AUROC <map>",
-        "area under the ROC curve of the voxels of <map>, case by case",
+        "area under the ROC curve of the voxels of <map> in each case",
         f"{_LOCALISATION}:rank",
         better="higher",
         high=1,
@@ -68,7 +68,7 @@ LOCALISATION = (
         "dice.fpr<rate>",
         "Dice at FPR <rate>",
         "Dice of the voxels in which the standard map is above the value that a share <rate> of healthy validation "
-        "voxels exceeds",
+        "voxels exceed",
         f"{_LOCALISATION}:rank",
         better="higher",
         high=1,
@@ -77,7 +77,7 @@ LOCALISATION = (
         "recall.fpr<rate>",
         "recall at FPR <rate>",
         "share of the truth in which the standard map is above the value that a share <rate> of healthy validation "
-        "voxels exceeds",
+        "voxels exceed",
         f"{_LOCALISATION}:rank",
         better="higher",
         high=1,
@@ -86,14 +86,14 @@ LOCALISATION = (
         "exceeding.fpr<rate>",
         "voxels above FPR <rate>",
         "share of an unaltered scan in which the standard map is above the value that a share <rate> of healthy "
-        "validation voxels exceeds; <rate> is expected of a healthy scan",
+        "validation voxels exceed; in healthy scans <rate> is expected",
         f"{_SUBJECT}:voxel_threshold",
         high=1,
     ),
     Metric(
         "effective_reduction",
         "effective reduction",
-        "share of the uptake that the anomaly takes inside the truth, which smoothing makes less than the severity",
+        "share of the uptake inside the truth that the anomaly removes; smoothing makes it smaller than the severity",
         f"{_LOCALISATION}:mean_inside",
         low=-inf,
         high=1,
@@ -101,19 +101,19 @@ LOCALISATION = (
     Metric(
         "subject.score",
         "scan score",
-        "mean of the highest voxels of a scan's standard map, in SDs of healthy scans",
+        "mean of the highest values of a scan's standard map, in SDs of healthy scans",
         f"{_SUBJECT}:top_mean",
         unit="SD",
         low=-inf,
     ),
 )
-"""Columns about anomaly maps."""
+"""Columns that score anomaly maps."""
 
 RESTORATION = (
     Metric(
         "recovered",
         "recovered",
-        "share of the uptake taken inside the truth that the reconstruction x̂' gives back; 1 is all of it, more is too "
+        "share of the uptake removed inside the truth that the reconstruction x̂' recovers; 1 is all of it, more is too "
         "much",
         f"{_RESTORATION}:recovered_fraction",
         better="higher",
@@ -124,7 +124,7 @@ RESTORATION = (
     Metric(
         "damage",
         "damage",
-        "squared error of the reconstruction x̂' outside the truth, in variances between healthy people",
+        "squared error of the reconstruction x̂' outside the truth, relative to the variance between healthy scans",
         f"{_RESTORATION}:damage",
         better="lower",
         source="sum (x̂' - x)² / sum of the variance",
@@ -133,7 +133,7 @@ RESTORATION = (
     Metric(
         "identified",
         "identified",
-        "how often the reconstruction x̂' is nearer to its own healthy scan x than to any other test participant's",
+        "how often the reconstruction x̂' is closer to its own healthy scan x than to those of other test participants",
         f"{_RESTORATION}:ReferenceScans.identified",
         better="higher",
         high=1,
@@ -142,13 +142,13 @@ RESTORATION = (
     Metric(
         "healthiness.<image>",
         "healthiness <image>",
-        "mean uptake inside the mask over that in the rest of the brain, of <image>; that of x is right",
+        "mean uptake of <image> inside the mask, divided by that in the rest of the brain; the value of x is ideal",
         f"{_RESTORATION}:healthiness",
         low=-inf,
         source=MELBA,
     ),
 )
-"""Columns about what a reconstruction gives back, what it spoils, and whose brain it shows."""
+"""Columns that score reconstructions: recovered uptake, damage, identity of the subject, and healthiness."""
 
 _SIMILARITIES: tuple[tuple[str, str, str, str, float, float, Better], ...] = (
     ("mse", "MSE", "mean squared error", "intensity²", 0, inf, "lower"),
@@ -168,11 +168,12 @@ def _similarity(
     pair: str, metric: str, short: str, what: str, unit: str, low: float, high: float, better: Better
 ) -> Metric:
     images, between = _PAIRS[pair]
-    unclear = pair == "residual"  # a model that sees the anomaly has a large one on altered scans
+    unclear = pair == "residual"  # on altered scans, a large residual may be due to a detected anomaly
     return Metric(
         f"{pair}.<region>.{metric}",
         f"{short}{images} <region>",
-        f"{what} {between}, over <region>" + ("; of an altered scan a small error is no merit" if unclear else ""),
+        f"{what} {between}, over <region>"
+        + ("; for altered scans, a small error is not necessarily better" if unclear else ""),
         "uadbench.metrics.reconstruction:compare",
         better="neither" if unclear else better,
         unit=unit,
@@ -185,7 +186,8 @@ def _similarity(
 
 
 SIMILARITY = tuple(_similarity(pair, *metric) for pair in _PAIRS for metric in _SIMILARITIES)
-"""Columns about how alike two images are; `residual` is (x̂, x) in a scan in which nothing is simulated."""
+"""Columns that measure the similarity of two images; for scans without an anomaly, `residual` is (x̂, x)."""
 
 SCORES = LOCALISATION + RESTORATION + SIMILARITY
-"""Every column of scores: one row a case in `scores.parquet`, means over a test set in `scores` of a result."""
+"""All score columns: one row per case in `scores.parquet`, and means over a test set in the field `scores` of a
+result."""

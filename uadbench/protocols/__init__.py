@@ -1,1 +1,1 @@
-"""The frozen protocols, and the schema that each of them keeps."""
+"""Protocols: the frozen TOML files (smoke, quick, paper, paper-cv), and their schema."""

@@ -1,4 +1,4 @@
-"""A protocol: the frozen TOML file that fixes everything a score depends on besides the model."""
+"""The schema of protocols, which fix everything except the model that a score depends on, and their loading."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 FOLDER = Path(__file__).parent
 STORED = "protocol.json"
 LARGEST = 1 << 20
-"""Bytes of a protocol's file; those that ship have 2000."""
+"""The largest size of a protocol file, in bytes; the built-in ones have 2000."""
 MOST_VOXELS = 100_000_000
-"""Of a grid. A brain at 0.5 mm has 70 million."""
+"""The largest number of voxels of a grid; a brain at 0.5 mm has 70 million."""
 
 
 class _Section(BaseModel):
@@ -31,7 +31,13 @@ class _Section(BaseModel):
 
 
 class GridSection(_Section):
-    """The lattice that models see; `origin` is the MNI coordinate of voxel (0, 0, 0), mm."""
+    """The voxel grid of the images that models see.
+
+    Attributes:
+        shape: The number of voxels along X, Y and Z.
+        voxel_mm: The edge length of the isotropic voxels, in mm.
+        origin: The MNI coordinate of the centre of voxel (0, 0, 0), in mm.
+    """
 
     shape: tuple[Count, Count, Count]
     voxel_mm: Annotated[float, Field(gt=0)]
@@ -45,10 +51,12 @@ class GridSection(_Section):
 
 
 class IntensitySection(_Section):
-    """How SUVR becomes the models' unit.
+    """The conversion of SUVR to normalised units.
 
-    `suvr`: division by the fixed `scale`. `minmax`: each healthy scan's own smallest and largest
-    value at full resolution become 0 and 1, and its altered versions use the same two numbers.
+    Attributes:
+        kind: "suvr" divides by `scale`. "minmax" maps the smallest and largest value of each healthy scan at full
+            resolution to 0 and 1, and its altered versions by the same two values.
+        scale: The divisor of "suvr".
     """
 
     kind: Literal["suvr", "minmax"]
@@ -56,10 +64,18 @@ class IntensitySection(_Section):
 
 
 class SplitSection(_Section):
-    """How healthy participants are divided; `sessions` says which scans of the training participants are used.
+    """The division of participants into training, validation and test sets.
 
-    `patients` is the group whose first scans are the test set of that name, at most `most_patients` of them; a cohort
-    may have none.
+    Attributes:
+        healthy: The diagnosis of healthy participants.
+        patients: The diagnosis of patients, whose first scans form the test set `patients`; a cohort may have none.
+        most_patients: The largest number of patients to use.
+        train: The number of training participants.
+        validation: The number of validation participants.
+        test: The number of test participants.
+        folds: The number of folds.
+        sessions: The sessions of training participants to use: the first ("baseline"), or "all".
+        seed: The seed of the division.
     """
 
     healthy: str
@@ -74,7 +90,7 @@ class SplitSection(_Section):
 
 
 class Range(_Section):
-    """From `low` to `high`."""
+    """A range of positive values, from `low` to `high`."""
 
     low: Annotated[float, Field(gt=0)]
     high: Annotated[float, Field(gt=0)]
@@ -87,9 +103,13 @@ class Range(_Section):
 
 
 class UnseenSection(_Section):
-    """Blobs, one a participant, at every severity of the test sets (see `simulation.blobs`).
+    """The test set `unseen`: one random blob per participant, at each severity of the test sets.
 
-    The logarithm of the volume is uniform. `most_overlap` is the largest share of a blob in any one dementia's mask.
+    See `uadbench.simulation.blobs`.
+
+    Attributes:
+        volume_cm3: The range of the volume, whose logarithm is uniformly distributed.
+        most_overlap: The largest share of a blob that may lie in the mask of any dementia.
     """
 
     volume_cm3: Range
@@ -97,7 +117,16 @@ class UnseenSection(_Section):
 
 
 class VariedSection(_Section):
-    """Dementias as they vary, `draws` a participant (see `simulation.varied`); ranges are uniform."""
+    """The test set `varied`: dementias of varying shape and severity.
+
+    See `uadbench.simulation.varied`. Values are uniformly distributed over their ranges.
+
+    Attributes:
+        draws: The number of cases per participant.
+        severity: The range of the severity.
+        sigma_mm: The range of the SD of the smoothing, in mm.
+        warp_mm: The SD of the random smooth displacement along each axis, in mm.
+    """
 
     draws: Count
     severity: Range
@@ -106,15 +135,30 @@ class VariedSection(_Section):
 
 
 class HyperSection(_Section):
-    """The participant's blob with its uptake raised instead of lowered."""
+    """The test set `hyper`: the blob of each participant in `unseen`, with increased instead of reduced uptake.
+
+    Attributes:
+        severity: The relative increase.
+    """
 
     severity: Fraction
 
 
 class TestSetSection(_Section):
-    """Which anomalies are simulated, how strongly, and what counts as truth (see `simulation.hypometabolism`).
+    """The simulated anomalies, their severities, and the ground truth.
 
-    `seed` and the participant decide what is drawn for `unseen`, `varied` and `hyper`.
+    See `uadbench.simulation.hypometabolism`.
+
+    Attributes:
+        seed: The seed of the random anomalies, which also depend on the participant.
+        unseen: The settings of the test set `unseen`.
+        varied: The settings of the test set `varied`.
+        hyper: The settings of the test set `hyper`.
+        anomalies: The dementias to simulate.
+        severities: The reductions of uptake before smoothing, 0 to 1, in ascending order.
+        sigma_mm: The SD of the smoothing of the reduction map, in mm.
+        positive: The value of the smoothed mask (0 to 1) above which a voxel belongs to the ground truth.
+        ignored: The value of the smoothed mask above which other voxels are ignored.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -131,7 +175,7 @@ class TestSetSection(_Section):
     @model_validator(mode="after")
     def _each_once(self) -> TestSetSection:
         if len(set(self.anomalies)) != len(self.anomalies) or list(self.severities) != sorted(set(self.severities)):
-            raise ValueError("anomalies must differ, and severities must rise")
+            raise ValueError("anomalies must be unique, and severities must be in ascending order")
         if self.ignored > self.positive:
             raise ValueError("ignored must not be above positive")
         if self.varied.severity.high > 1:
@@ -140,24 +184,35 @@ class TestSetSection(_Section):
 
 
 class StandardMapSection(_Section):
-    """The post-processing that every model's map gets before it is ranked (see `metrics.postprocessing`)."""
+    """The post-processing of the maps of all models before they are ranked (see `uadbench.metrics.postprocessing`).
+
+    Attributes:
+        fwhm_mm: The full width at half maximum of the smoothing, in mm.
+        sd_floor: The lower limit of the voxelwise SD, as a fraction of its median in the brain.
+    """
 
     fwhm_mm: Annotated[float, Field(gt=0)]
     sd_floor: Fraction
 
 
 class RankingSection(_Section):
-    """Severities over which the ranking average precision is averaged: half dementias, half `unseen`."""
+    """The ranking of models by average precision, half from dementias and half from the test set `unseen`.
+
+    Attributes:
+        severities: The severities over which the average precision is averaged.
+    """
 
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
 
 
 class DetectionSection(_Section):
-    """What turns maps into findings and scans into cases.
+    """The detection of anomalous voxels and scans, with thresholds set on healthy validation scans.
 
-    `false_positive_rates`: of voxels, at which thresholds are set on healthy validation scans. `top`: a scan's
-    score is the mean of this share of its brain's voxels, the highest of the standard map. `specificity` of that
-    score, set on validation scans, of which there must be `least_validation` for it to mean anything.
+    Attributes:
+        false_positive_rates: The false positive rates of the voxel thresholds.
+        top: The share of brain voxels with the highest values of the standard map, whose mean is the score of a scan.
+        specificity: The specificity of the scan threshold.
+        least_validation: The smallest number of validation scans for which a scan threshold is set.
     """
 
     false_positive_rates: Annotated[tuple[Fraction, ...], Field(min_length=1)]
@@ -167,11 +222,15 @@ class DetectionSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The budget that all models share; a model owns only its recipe (optimiser, rate).
+    """The training budget, which is the same for all models.
 
-    `recipe` names which of a model's recipes suits this budget. `patience`: stop after so many epochs
-    without a better validation error; 0 never stops early. `precision`: "bf16" is mixed precision where the processor
-    has it, else float32; "float32" is that everywhere.
+    Attributes:
+        recipe: The name of the hyperparameters (optimiser, learning rate) of each model that suit this budget.
+        epochs: The number of epochs.
+        batch_size: The number of scans in a batch.
+        patience: The number of epochs without a lower validation error after which training stops; 0 disables early
+            stopping.
+        precision: "bf16" for mixed precision if the processor supports it, otherwise "float32".
     """
 
     recipe: str
@@ -182,9 +241,13 @@ class TrainingSection(_Section):
 
 
 class RunsSection(_Section):
-    """Which folds and seeds a sweep under this protocol consists of, and what each run should cost at most.
+    """The folds and seeds of a sweep under this protocol, and the budget of each run.
 
-    A run that takes more than `cpu_minutes` on processors, all cores together, is finished, and marked.
+    Attributes:
+        folds: The folds.
+        seeds: The seeds.
+        cpu_minutes: The budget of processor time for a run, in minutes, summed over all cores. A run that exceeds it is
+            completed, but marked.
     """
 
     folds: tuple[Annotated[int, Field(ge=0)], ...]
@@ -193,7 +256,23 @@ class RunsSection(_Section):
 
 
 class Protocol(_Section):
-    """A whole protocol; equal content has an equal `hash`."""
+    """A complete protocol.
+
+    Attributes:
+        name: The name.
+        version: The version number.
+        about: A short description.
+        cohort: The default cohort.
+        grid: The voxel grid.
+        intensity: The intensity scale.
+        split: The division of participants.
+        testsets: The test sets.
+        standard_map: The post-processing of anomaly maps.
+        ranking: The ranking of models.
+        detection: The detection of anomalous voxels and scans.
+        training: The training budget.
+        runs: The folds and seeds of a sweep, and the budget of a run.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     version: Count
@@ -212,7 +291,7 @@ class Protocol(_Section):
     @model_validator(mode="before")
     @classmethod
     def _renamed(cls, content: Any) -> Any:
-        """Runs were called cells in protocols that earlier versions stored."""
+        """Accept stored protocols of earlier versions, in which the section `runs` was called `cells`."""
         if isinstance(content, dict) and "cells" in content and "runs" not in content:
             return {("runs" if key == "cells" else key): section for key, section in content.items()}
         return content
@@ -222,24 +301,31 @@ class Protocol(_Section):
         if not set(self.ranking.severities) <= set(self.testsets.severities):
             raise ValueError("ranking.severities must be among testsets.severities")
         if not all(fold < self.split.folds for fold in self.runs.folds):
-            raise ValueError("cells.folds must be below split.folds")
+            raise ValueError("runs.folds must be below split.folds")
         return self
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that can change a score; its name, prose, default cohort and runs are left out.
+        """The SHA-256 of all settings that can change a score: all except name, description, default cohort and runs.
 
-        So a run of `paper` and the same run of `paper-cv` are one and the same.
+        Therefore, a run of `paper` and the same run of `paper-cv` are identical.
         """
         return content_hash(self.model_dump(mode="json", exclude={"name", "about", "cohort", "runs"}))
 
     @property
     def lattice(self) -> Grid:
-        """The grid as it travels."""
+        """The voxel grid as a `Grid`."""
         return Grid(self.grid.shape, self.grid.voxel_mm, self.grid.origin)
 
     def intensity_of(self, extent: tuple[float, float]) -> Intensity:
-        """The intensity scale of a healthy scan whose SUVR at full resolution spans `extent`."""
+        """The intensity scale of a healthy scan.
+
+        Args:
+            extent: The smallest and largest SUVR of the scan at full resolution.
+
+        Returns:
+            The scale.
+        """
         if self.intensity.kind == "suvr":
             return Intensity(0.0, self.intensity.scale)
         low, high = extent
@@ -247,7 +333,7 @@ class Protocol(_Section):
 
 
 def protocol_names() -> list[str]:
-    """The protocols that ship with uadbench, from the shortest to the longest."""
+    """The names of the built-in protocols, from the fastest to the slowest."""
     order = ["smoke", "quick", "paper", "paper-cv"]
     return sorted(
         (file.stem for file in FOLDER.glob("*.toml")), key=lambda n: (n not in order, n in order and order.index(n))
@@ -255,15 +341,18 @@ def protocol_names() -> list[str]:
 
 
 def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) -> Protocol:
-    """Read a protocol by name or from a TOML file.
+    """Load a protocol by name or from a TOML file.
 
     Args:
-        reference: `quick`, or `path/to/mine.toml`.
-        overrides: Dotted keys to TOML values, such as {"training.epochs": "3"}; a protocol that was changed this way
-            has another hash, so that its results are never ranked with the original's.
+        reference: The name of a built-in protocol such as `quick`, or `path/to/mine.toml`.
+        overrides: TOML values by dotted keys, such as {"training.epochs": "3"}. An overridden protocol has a different
+            hash, so that its results are not ranked with those of the original.
+
+    Returns:
+        The protocol.
 
     Raises:
-        InputError: For an unknown protocol or key, or a value that does not fit.
+        InputError: For an unknown protocol or key, or an invalid value.
     """
     file = protocol_file(reference)
     content = _read_toml(file)
@@ -276,10 +365,16 @@ def load_protocol(reference: str, overrides: Mapping[str, str] | None = None) ->
 
 
 def protocol_file(reference: str) -> Path:
-    """Where a protocol is written.
+    """The TOML file of a protocol.
+
+    Args:
+        reference: As in `load_protocol`.
+
+    Returns:
+        The path; one that the user gave may not exist.
 
     Raises:
-        InputError: For a name that none has.
+        InputError: If no built-in protocol has this name.
     """
     if reference.endswith(".toml"):
         return Path(reference)
@@ -298,21 +393,37 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def store_protocol(protocol: Protocol, folder: Path) -> None:
-    """Write a protocol into a run folder, whole, as it was after `--set`."""
+    """Write the complete protocol, after overrides, into a run folder.
+
+    Args:
+        protocol: The protocol.
+        folder: The run folder.
+
+    Raises:
+        Unwritable: If it cannot be written.
+    """
     write_json(folder / STORED, protocol.model_dump(mode="json"))
 
 
 def stored_protocol(folder: Path, name: str) -> Protocol:
-    """The protocol that a run folder holds; one of before it was stored, by its name.
+    """Read the protocol of a run folder.
+
+    Args:
+        folder: The run folder.
+        name: The name of the built-in protocol to use if the folder was written by an early version, which did not
+            store the protocol.
+
+    Returns:
+        The protocol.
 
     Raises:
-        InputError: For a file that is damaged.
+        InputError: If the file is corrupted, or is missing and no built-in protocol has this name.
     """
     file = folder / STORED
     try:
         return Protocol.model_validate_json(read_document(file, LARGEST))
     except FileNotFoundError:
-        if name not in protocol_names():  # it is what a result says, which is not to choose a file
+        if name not in protocol_names():  # the name comes from a result, which must not select an arbitrary file
             raise InputError(f"{folder}: has no {STORED}, and no protocol is called '{name}'") from None
         return load_protocol(name)
     except ValidationError as error:
@@ -320,16 +431,30 @@ def stored_protocol(folder: Path, name: str) -> Protocol:
 
 
 FORMER: frozenset[str] = frozenset()
-"""Hashes of earlier versions of shipped protocols whose results may still stand on a board."""
+"""Hashes of earlier versions of built-in protocols whose results may remain on a leaderboard."""
 
 
 def has_shipped(protocol: Protocol) -> bool:
-    """Whether a protocol ships, or did once."""
+    """Whether a protocol is a current or an earlier version of a built-in protocol.
+
+    Args:
+        protocol: The protocol.
+
+    Returns:
+        True if its hash is that of such a version.
+    """
     return is_shipped(protocol) or protocol.hash in FORMER
 
 
 def is_shipped(protocol: Protocol) -> bool:
-    """Whether the protocol is, to the hash, one that ships with uadbench: only those are ranked."""
+    """Whether a protocol is identical to a built-in protocol; only results of such protocols are ranked.
+
+    Args:
+        protocol: The protocol.
+
+    Returns:
+        True if a built-in protocol has the same name and hash.
+    """
     return protocol.name in protocol_names() and load_protocol(protocol.name).hash == protocol.hash
 
 
@@ -338,8 +463,8 @@ def _override(content: dict[str, Any], key: str, text: str) -> None:
     section: Any = content
     for name in path:
         if not isinstance(section.get(name), dict):
-            known = [k for k, v in section.items() if isinstance(v, dict)]
-            raise InputError(f"protocol has no section '{name}' (in --set protocol.{key}); {did_you_mean(name, known)}")
+            names = [k for k, v in section.items() if isinstance(v, dict)]
+            raise InputError(f"protocol has no section '{name}' (in --set protocol.{key}); {did_you_mean(name, names)}")
         section = section[name]
     if last not in section:
         raise InputError(f"protocol has no key '{key}'; {did_you_mean(last, list(section))}")
@@ -350,11 +475,11 @@ def _override(content: dict[str, Any], key: str, text: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    place, message = first_fault(error)
-    where = ".".join(map(str, place))
+    location, message = first_fault(error)
+    where = ".".join(map(str, location))
     if message == FORBIDDEN:
         section: Any = Protocol
-        for name in place[:-1]:
+        for name in location[:-1]:
             section = section.model_fields[name].annotation
-        return f"unknown key '{where}'; {did_you_mean(str(place[-1]), list(section.model_fields))}"
+        return f"unknown key '{where}'; {did_you_mean(str(location[-1]), list(section.model_fields))}"
     return f"{where}: {message}" if where else message

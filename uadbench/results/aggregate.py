@@ -101,7 +101,7 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     validation = _scores(table, VALIDATION)
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
     limit = _limit(validation, protocol)
-    above = None if limit is None else cutoff(validation, limit.place)
+    above = None if limit is None else cutoff(validation, limit.rank)
     found = [
         _detected(anomaly, severity, rows, healthy, above)
         for (anomaly, severity), rows in by_testset(table)

@@ -1,1 +1,1 @@
-"""What any program needs: files, locks, memory, threads, profiling, timeouts, progress, text."""
+"""General-purpose modules: files, locks, memory, threads, profiling, timeouts, progress, and text."""

@@ -1,4 +1,4 @@
-"""One process at a time works on a run, however many sweeps share an output folder."""
+"""Exclusive access to a run folder, so that several sweeps can share an output folder."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from uadbench.runtime.locks import lock_at
 
 
 class Claimed(Unfinished):
-    """Another process works on the run."""
+    """Another process is working on the run."""
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Hold a run folder. The system lets go of it when the process ends, in whatever way.
+    """Lock a run folder; the operating system releases the lock when the process ends, even if it is killed.
 
-    The lock is a file beside the folder, which may be removed and made again inside. Where the file system has no locks
-    nothing is held.
+    The lock is a file beside the folder, so that the folder can be removed and created again within the context. On a
+    file system without locks, nothing is locked.
+
+    Args:
+        folder: The run folder.
 
     Raises:
-        Claimed: If another process holds it.
+        Claimed: If another process holds the lock.
     """
     from filelock import Timeout
 
@@ -31,8 +34,8 @@ def claim(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise Claimed(f"{folder}: another process works on it") from None
-    except (OSError, NotImplementedError):  # what else is wrong with the folder is told by whoever writes in it
+        raise Claimed(f"{folder}: another process is working on it") from None
+    except (OSError, NotImplementedError):  # other problems with the folder are reported when files are written
         pass
     try:
         yield

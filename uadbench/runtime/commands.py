@@ -1,4 +1,4 @@
-"""Commands that messages print: quoted for a shell, so that they work when they are pasted."""
+"""Command lines in messages, quoted so that they can be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Word = str | Path
 
 
 def command(*words: Word, **options: Word | int | Sequence[Word] | None) -> str:
-    """A command line.
+    """Format a command line.
 
     Args:
-        *words: The program, its subcommand and arguments; a Path is spelled as `spelled` does.
-        **options: `tracking_uri="x"` becomes `--tracking-uri x`; True is a flag, a sequence repeats the option,
-            and None or False leaves it out.
+        *words: The program, its subcommand and arguments; a Path is formatted by `spelled`.
+        **options: The options: `tracking_uri="x"` becomes `--tracking-uri x`, True is a flag, a sequence repeats the
+            option, and None or False leaves it out.
 
     Returns:
-        The words with blanks between them, each quoted where a shell would read it otherwise.
+        The words separated by spaces, each quoted if the shell requires it.
     """
     line = [_text(word) for word in words]
     for name, given in options.items():
@@ -35,7 +35,14 @@ def command(*words: Word, **options: Word | int | Sequence[Word] | None) -> str:
 
 
 def spelled(path: Path) -> str:
-    """A path that nobody can take for a name, an option or a home folder: `caps` is `./caps`."""
+    """Format a path so that it cannot be mistaken for a name, an option or a home folder: `caps` becomes `./caps`.
+
+    Args:
+        path: The path.
+
+    Returns:
+        The text.
+    """
     text = str(path)
     return text if path.is_absolute() or text.startswith(".") else f"./{text}"
 

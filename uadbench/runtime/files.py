@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, content hashes, and the cache folder."""
+"""File access: atomic writes, sealed JSON files, content hashes, the cache folder, and checks of output folders."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from uadbench.runtime.parts import PART, part_folder
 from uadbench.runtime.reading import read_json
 
 SEAL = "seal"
-"""What a hash of all the rest is called in a file that is sealed."""
+"""The key of a sealed JSON file that contains the hash of all other content."""
 LARGEST_SEALED = 16 << 20
-"""Bytes of a sealed file, at most."""
+"""The largest size of a sealed file, in bytes."""
 
 
 class Unwritable(Unfinished, OSError):
-    """A file could not be written: the disk is full, or may only be read."""
+    """A file could not be written, for example because the disk is full or read-only."""
 
 
 CACHE = "UADBENCH_CACHE"
-"""The environment variable that overrides where the cache is."""
+"""The environment variable that overrides the location of the cache."""
 
 
 def cache_folder() -> Path:
@@ -38,10 +38,17 @@ def cache_folder() -> Path:
 
 
 def own_folder(variable: str, usual: Callable[[], str]) -> Path:
-    """A folder of the user's own: what an environment variable says, or the usual one in the home folder.
+    """A folder of the user: the one in an environment variable, or a default folder in the home folder.
+
+    Args:
+        variable: The name of the environment variable.
+        usual: A function that returns the default folder.
+
+    Returns:
+        The folder, which may not exist.
 
     Raises:
-        InputError: Where this user has no home folder; the message names the variable.
+        InputError: If the user has no home folder; the message names the variable.
     """
     if chosen := os.environ.get(variable):
         return Path(chosen)
@@ -50,17 +57,23 @@ def own_folder(variable: str, usual: Callable[[], str]) -> Path:
     except RuntimeError:  # newer versions of platformdirs; older ones leave the `~`
         folder = Path("~")
     if not folder.is_absolute():
-        raise InputError(f"HOME is not set, and the system knows no home folder of this user; set {variable}")
+        raise InputError(f"HOME is not set, and this user has no home folder; set {variable}")
     return folder
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; move the file there if, and only if, the block succeeds.
+    """Write a file atomically: to a temporary path, which is renamed only if the block succeeds.
 
-    The name ends like the target's, for writers that look at the suffix. What is in the file is on the disk before it
-    gets its name, so that it is whole or absent even after a power failure. The folder itself is not flushed: the name
-    may be lost then, and code that reads several files checks their hashes.
+    The temporary file has the name of the target, for writers that check the suffix. Its content is flushed to the disk
+    before it is renamed, so that the target is complete or absent even after a power failure. The folder is not
+    flushed: the name may be lost in a power failure, so code that reads several files checks their hashes.
+
+    Args:
+        target: The file to write; its folder is created if needed.
+
+    Yields:
+        The temporary path.
 
     Raises:
         Unwritable: For any OSError; the message names the target.
@@ -75,17 +88,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
-    """Write several files of which the last one vouches for the others.
+    """Write a set of files; the presence of the last one shows that the set is complete.
 
-    First all files are written under temporary names. Then the old last file is removed, and the new files get their
-    names in order. A process that is killed in between leaves the last file missing, so that the others do not count,
-    and old and new files are never taken as one set. The same command then writes them again.
+    All files are first written to temporary paths. Then the old last file is removed, and the new files are renamed in
+    order. If the process is killed in between, the last file is missing, so that the set is incomplete and old and new
+    files are never mixed; rerunning the command writes them again.
 
     Args:
-        writers: What writes each file, to a temporary path that it is given.
+        writers: For each file, a function that writes it to a temporary path.
 
     Raises:
-        Unwritable: A file cannot be written; the message names it, and the old files are unchanged.
+        Unwritable: If a file cannot be written; the message names it, and the old files are unchanged.
     """
     with ExitStack() as stack:
         partials: dict[Path, Path] = {}
@@ -112,7 +125,7 @@ def _naming(target: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
-        advice = "once it can, the same command goes on from here"
+        advice = "once it can be written, rerun the same command to continue"
         raise Unwritable(f"{target}: cannot be written ({reason}); {advice}") from None
 
 
@@ -122,13 +135,29 @@ def _flush(file: Path) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+    """Write a text file atomically, in UTF-8.
+
+    Args:
+        target: The file.
+        text: The content.
+
+    Raises:
+        Unwritable: If it cannot be written.
+    """
     with atomic_path(target) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write a JSON file atomically, readable by people."""
+    """Write a JSON file atomically, with indentation.
+
+    Args:
+        target: The file.
+        value: The content.
+
+    Raises:
+        Unwritable: If it cannot be written.
+    """
     write_text(target, _as_json(value))
 
 
@@ -137,33 +166,66 @@ def _as_json(value: Any) -> str:
 
 
 def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object with a hash of its content, which reveals later changes."""
+    """Write a JSON object with a hash of its content, which reveals later changes.
+
+    Args:
+        target: The file.
+        value: The object.
+
+    Raises:
+        Unwritable: If it cannot be written.
+    """
     write_text(target, sealed(value))
 
 
 def sealed(value: Mapping[str, Any]) -> str:
-    """The JSON of an object with a hash of its content, which reveals later changes."""
+    """Format an object as JSON with a hash of its content, which reveals later changes.
+
+    Args:
+        value: The object.
+
+    Returns:
+        The JSON text.
+    """
     return _as_json({**value, SEAL: _seal(value)})
 
 
 def read_sealed(file: Path) -> dict[str, Any]:
-    """Read a JSON object that `write_sealed` wrote; raises OSError, and ValueError as `unsealed` does."""
+    """Read a JSON object that `write_sealed` wrote.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The object without its seal.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the content does not match its seal.
+    """
     return unsealed(read_json(file, LARGEST_SEALED))
 
 
 def unsealed(content: Any, required: bool = False) -> dict[str, Any]:
-    """A JSON object without its seal; one that has none is taken as it is unless a seal is required.
+    """Verify and remove the seal of a JSON object.
+
+    Args:
+        content: The parsed JSON.
+        required: Whether an object without a seal is refused.
+
+    Returns:
+        The object without its seal.
 
     Raises:
-        ValueError: Where it is not what was sealed, or no object.
+        ValueError: If it is not an object, or does not match its seal.
     """
     if not isinstance(content, dict):
-        raise ValueError("holds no JSON object")
+        raise ValueError("is not a JSON object")
     plain = {key: value for key, value in content.items() if key != SEAL}
     if required and content.get(SEAL) is None:
-        raise ValueError("has no seal: it was changed since it was written")
+        raise ValueError("has no seal: it was changed after it was written")
     if content.get(SEAL) not in (None, _seal(plain)):
-        raise ValueError("is not what was written: it is damaged, or was changed")
+        raise ValueError("does not match its seal: it is corrupted, or was changed after it was written")
     return plain
 
 
@@ -172,18 +234,39 @@ def _seal(value: Mapping[str, Any]) -> str:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 (hex) of a file, as sha256sum tells it."""
+    """The SHA-256 of a file, as printed by sha256sum.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The hash, in hexadecimal.
+    """
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def canonical(value: Any) -> str:
-    """The one JSON spelling of a value: sorted keys, no spaces, no NaN."""
+    """Format a value as canonical JSON: sorted keys, no spaces, no NaN.
+
+    Args:
+        value: The value.
+
+    Returns:
+        The JSON text.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def content_hash(*values: Any) -> str:
-    """SHA-256 (hex) of values: bytes as they are, anything else in its canonical JSON."""
+    """The SHA-256 of several values.
+
+    Args:
+        *values: The values; bytes are hashed directly, other values as canonical JSON.
+
+    Returns:
+        The hash, in hexadecimal.
+    """
     digest = hashlib.sha256()
     for value in values:
         raw = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else canonical(value).encode()
@@ -193,50 +276,74 @@ def content_hash(*values: Any) -> str:
 
 
 def keyed_seed(*key: Any) -> int:
-    """A 63-bit seed that is a pure function of its key, such as (protocol seed, participant, anomaly)."""
+    """A random seed that is a pure function of its key.
+
+    Args:
+        *key: The key, such as (protocol seed, participant, anomaly).
+
+    Returns:
+        An integer of 63 bits.
+    """
     return int(content_hash(list(key))[:16], 16) >> 1
 
 
 def file_name(text: str) -> str:
-    """A name that any file system takes: what is no letter, digit, '-', '_' or '.' becomes '-'."""
+    """Convert a text to a valid file name.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The text, in which characters other than letters, digits, '-', '_' and '.' are replaced by '-'.
+    """
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
 def require_inside(folder: Path, *files: Path) -> None:
-    """Make sure that writing these files writes into a folder that may have come from anybody, links and all.
+    """Ensure that files to be written lie in a folder, which may contain links from an untrusted source.
+
+    Args:
+        folder: The folder.
+        *files: The files to be written.
 
     Raises:
-        InputError: If a file would lie elsewhere; the message names the link's place.
+        InputError: If a link leads out of the folder; the message names it.
     """
     home = Path(os.path.realpath(folder))
-    for place in dict.fromkeys(file.parent for file in files):
-        there = Path(os.path.realpath(place))
-        if not there.is_relative_to(home):
-            raise InputError(f"{place}: leads out of {folder}, to {there}; nothing is written there: remove the link")
+    for parent in dict.fromkeys(file.parent for file in files):
+        target = Path(os.path.realpath(parent))
+        if not target.is_relative_to(home):
+            raise InputError(f"{parent}: leads out of {folder} to {target}; nothing is written there; remove the link")
 
 
 def require_place(target: Path) -> None:
-    """Prove that a folder or file can be made here, and leave nothing behind.
+    """Verify that a folder or file can be created; nothing is left behind.
+
+    Args:
+        target: The folder or file.
 
     Raises:
-        InputError: Where it cannot; the message names the place.
+        InputError: If it cannot be created; the message names it.
     """
     try:
-        there = next(place for place in (target, *target.absolute().parents) if place.exists())
-        place = there.parent if there == target and there.is_file() else there
-        if not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
-        with tempfile.TemporaryFile(prefix=PART, dir=place):
+        existing = next(path for path in (target, *target.absolute().parents) if path.exists())
+        folder = existing.parent if existing == target and existing.is_file() else existing
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file")
+        with tempfile.TemporaryFile(prefix=PART, dir=folder):
             pass
     except OSError as error:
         raise InputError(f"{target}: cannot write here ({error.strerror or error}); choose another folder") from None
 
 
 def require_folder(folder: Path) -> None:
-    """The same for a folder, which may not be a file.
+    """Verify that a folder can be created or written to; nothing is left behind.
+
+    Args:
+        folder: The folder.
 
     Raises:
-        InputError: Where it cannot be made or written in; the message names the folder.
+        InputError: If it is a file, or cannot be created or written to; the message names it.
     """
     require_place(folder)
     if folder.is_file():
@@ -244,40 +351,61 @@ def require_folder(folder: Path) -> None:
 
 
 def require_apart(source: Path, output: Path) -> None:
-    """Make sure that what is written into `output` cannot be part of `source`, nor the other way round.
+    """Ensure that an output folder and a source folder do not overlap, after resolving links.
+
+    Args:
+        source: The folder to read.
+        output: The folder to write.
 
     Raises:
-        InputError: Where one of the two is the other or lies in it, links and all; the message names both.
+        InputError: If they are the same or one lies in the other; the message names both.
     """
     one, other = (Path(os.path.realpath(path)) for path in (source, output))
     if one.is_relative_to(other) or other.is_relative_to(one):
-        raise InputError(f"{output}: is {source}, or one lies in the other; give a folder apart from it")
+        raise InputError(f"{output}: is the same as {source}, or one lies in the other; give a separate folder")
 
 
 def require_not_read(file: Path, *sources: Path) -> None:
-    """Make sure that a file to be written is none of those that are read, nor one in a folder of them, links and all.
+    """Ensure that a file to be written is not one of the input files, after resolving links.
+
+    Args:
+        file: The file to be written.
+        *sources: The input files and folders.
 
     Raises:
-        InputError: Naming both.
+        InputError: If it is an input, or an existing file in an input folder; the message names both.
     """
-    there = Path(os.path.realpath(file))
+    target = Path(os.path.realpath(file))
     for source in (Path(os.path.realpath(source.expanduser())) for source in sources):
-        if there == source or (there.is_relative_to(source) and there.exists()):
-            raise InputError(f"{file}: is part of {source}, which is read; give another output")
+        if target == source or (target.is_relative_to(source) and target.exists()):
+            raise InputError(f"{file}: is part of the input {source}; give another output")
 
 
 def make_folder(folder: Path, *, private: bool = False) -> None:
-    """Make a folder; one that is `private` only its owner may enter, even if it was there before."""
+    """Create a folder if it does not exist.
+
+    Args:
+        folder: The folder.
+        private: Whether to restrict access to the owner, even if the folder exists already.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
     folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     if private and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
 
 
 def require_writable(folder: Path, *, private: bool = False, advice: str = "choose another folder") -> None:
-    """Make `folder`, see `make_folder`, and prove that a file can be written in it.
+    """Create a folder and verify that files can be written in it.
+
+    Args:
+        folder: The folder.
+        private: Whether to restrict access to the owner.
+        advice: The end of the error message.
 
     Raises:
-        InputError: Where it cannot; the message names the folder.
+        InputError: If it cannot be created or written to; the message names it.
     """
     try:
         make_folder(folder, private=private)

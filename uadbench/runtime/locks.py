@@ -1,4 +1,4 @@
-"""Locks on files that the system lets go of when their process ends, in whatever way."""
+"""File locks that the operating system releases when the process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-"""What file systems without locks answer."""
+"""Error numbers of file systems without locks."""
 
 
 def lock_at(file: Path, mode: int = 0o644) -> BaseFileLock:
-    """A lock that is not held yet.
+    """Make a file lock, which is not yet acquired.
 
-    Where the file system has no locks, acquiring it raises NotImplementedError or OSError: there is no fallback to a
-    marker, which would stay where its process was killed and block everybody for good.
+    On a file system without locks, acquiring it raises NotImplementedError or OSError. There is no fallback to a marker
+    file, which would remain after a process was killed and block all others permanently.
 
     Args:
-        file: The file that is locked; it is made where there is none, and may stay.
+        file: The file to lock; it is created if it does not exist, and may remain.
         mode: The permissions of the file.
 
     Returns:
@@ -33,5 +33,12 @@ def lock_at(file: Path, mode: int = 0o644) -> BaseFileLock:
 
 
 def cannot_lock(error: OSError | NotImplementedError) -> bool:
-    """Whether an error of acquiring a lock says that the file system has no locks."""
+    """Whether acquiring a lock failed because the file system has no locks.
+
+    Args:
+        error: The error.
+
+    Returns:
+        True if the file system has no locks.
+    """
     return isinstance(error, NotImplementedError) or error.errno in WITHOUT_LOCKS

@@ -1,6 +1,6 @@
-"""Memory: freed blocks are kept for the next step, pages of mapped files are handed back after use.
+"""Memory management: reuse of freed blocks during training, and release of the pages of memory-mapped files.
 
-Written here because neither torch nor NumPy gives access to `mallopt` and `madvise`.
+Neither torch nor NumPy provides access to `mallopt` and `madvise`, which are used here.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _PAD_BYTES = 64 << 20
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to reuse large blocks instead of mapping fresh, zeroed pages at every training step.
+    """Make glibc reuse large blocks of memory instead of mapping new, zeroed pages at each training step.
 
-    A 3D training step frees and asks for the same hundreds of megabytes again and again; by default
-    each is a system call and a page fault per 4 KiB. Does nothing where the C library is not glibc.
+    A 3D training step repeatedly frees and allocates the same hundreds of megabytes; by default, each allocation
+    requires a system call and a page fault per 4 KiB. If the C library is not glibc, nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -49,10 +49,13 @@ def peak_resident_bytes() -> int:
 
 
 def release_pages(array: npt.NDArray[np.float32]) -> None:
-    """Hand back the memory of an array that is a part of a mapped file, which is read again where it is used again.
+    """Release the memory of an array in a memory-mapped file; the file is read again at the next access.
 
-    Without this a process holds whatever it has ever looked at. Does nothing for other arrays, and none that may have
-    been written to.
+    Without this, the memory of the process grows with all data that it has read. Writeable arrays and arrays that are
+    not memory-mapped are left alone.
+
+    Args:
+        array: Part of a memory-mapped file.
     """
     if array.flags.writeable:
         return

@@ -1,4 +1,4 @@
-"""Where the source of a module lies, found without importing it or a package around it."""
+"""Location of a module's source file, found without importing the module or its packages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from pathlib import Path
 
 
 def module_file(name: str) -> Path | None:
-    """The `.py` file of a module, by its dotted name; None where there is none."""
+    """Find the source file of a module.
+
+    Args:
+        name: The dotted name of the module.
+
+    Returns:
+        The `.py` file; None if there is none.
+    """
     top, *inner = name.split(".")
     try:
         spec = find_spec(top)
-    except (ImportError, ValueError):  # a finder of somebody else's, and modules without a spec such as __main__
+    except (ImportError, ValueError):  # a third-party finder failed, or a module without a spec such as __main__
         return None
     for part in inner:
         if spec is None or spec.submodule_search_locations is None:
@@ -25,6 +32,14 @@ def module_file(name: str) -> Path | None:
 
 
 def imported_from(node: ast.ImportFrom, package: str) -> str:
-    """The whole name of the module in `from ... import ...`, written in a module of `package`."""
+    """The full name of the module in a statement `from ... import ...`.
+
+    Args:
+        node: The statement.
+        package: The package of the module that contains the statement, which relative imports refer to.
+
+    Returns:
+        The dotted name.
+    """
     above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
     return ".".join([*above, *([node.module] if node.module else [])])

@@ -1,4 +1,4 @@
-"""Temporary folders for writes: locked while a process uses them, removed later if that process was killed."""
+"""Temporary folders for writing files, which are locked while in use and removed later if the process was killed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from functools import cache
 from pathlib import Path
 
 PART = ".part-"
-"""How the names of temporary folders begin."""
+"""The prefix of the names of temporary folders."""
 _NAME = re.compile(re.escape(PART) + "[a-z0-9_]{8}")
-"""As `tempfile` makes them: nothing else is removed."""
+"""The names that `tempfile` generates; folders with other names are never removed."""
 
 DAY_S = 86_400.0
-"""Age in seconds from which a temporary folder is a leftover on a file system without locks."""
+"""The age, in seconds, above which a temporary folder is considered abandoned on a file system without locks."""
 
 
 @contextmanager
 def part_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder in `place` and remove it afterwards; if this process is killed, a later one removes it.
+    """Create a temporary folder and remove it afterwards; if the process is killed, a later process removes it.
 
     Args:
-        place: An existing folder. The first call for it in a process sweeps it.
+        place: The existing parent folder. The first call for it in a process also removes abandoned folders there.
+
+    Yields:
+        The temporary folder.
 
     Raises:
-        OSError: If no folder can be made there.
+        OSError: If no folder can be created there.
     """
     _sweep_once(place.absolute())
     folder, lock = _locked_folder(place)
@@ -42,38 +45,60 @@ def part_folder(place: Path) -> Iterator[Path]:
 
 
 def is_part(file: Path) -> bool:
-    """Whether a path lies in a temporary folder of a write that is running or was killed."""
+    """Whether a path lies in a temporary folder.
+
+    Args:
+        file: The path.
+
+    Returns:
+        True if a component of the path has the prefix of temporary folders.
+    """
     return any(part.startswith(PART) for part in file.parts)
 
 
 def is_bare(folder: Path) -> bool:
-    """Whether a folder is empty apart from temporary folders."""
+    """Whether a folder is empty except for temporary folders.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        True if it contains nothing else.
+    """
     return all(is_part(Path(file.name)) for file in folder.iterdir())
 
 
 def sweep(folder: Path) -> None:
-    """Remove the leftovers of killed writes directly in a folder; folders that are in use stay."""
+    """Remove abandoned temporary folders directly in a folder; those in use remain.
+
+    Args:
+        folder: The folder.
+    """
     for leftover in folder.glob(f"{PART}*"):
         _remove_unless_in_use(leftover)
 
 
 def sweep_tree(folder: Path) -> None:
-    """Remove the leftovers of killed writes in a folder and all folders below it."""
+    """Remove abandoned temporary folders in a folder and all its subfolders; those in use remain.
+
+    Args:
+        folder: The folder.
+    """
     for leftover in list(folder.rglob(f"{PART}*")):
         _remove_unless_in_use(leftover)
 
 
 @cache
 def _sweep_once(folder: Path) -> None:
-    """Sweep a folder once per process: listing it for every file written would take quadratic time."""
+    """Sweep a folder once per process, because listing it for every written file would take quadratic time."""
     sweep(folder)
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:
-    """Make a folder; return it with the descriptor that locks it."""
+    """Create a temporary folder; return it with the file descriptor that holds its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PART, dir=place))
-        with suppress(FileNotFoundError):  # swept before it was locked; take another
+        with suppress(FileNotFoundError):  # another process removed it before it was locked; create another
             lock = _opened(folder)
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -87,7 +112,7 @@ def _remove_unless_in_use(folder: Path) -> None:
         return
     try:
         lock = _opened(folder)
-    except OSError:  # a link, a file, somebody else's, or gone by now
+    except OSError:  # a link, a file, another user's folder, or already removed
         return
     try:
         if _is_left(lock):

@@ -1,4 +1,4 @@
-"""Where the time goes: named phases of the main thread, each counted without the phases inside it."""
+"""Profiling of the main thread by named phases, each measured without its nested phases."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MODEL = ("training steps", "validation passes", "test passes")
-"""The phases in which a model computes; all else is what the harness costs."""
+"""The phases in which a model computes; all other phases are overhead of uadbench."""
 
 
 class Clock:
-    """Seconds by phase, in the order in which phases first began."""
+    """Measures the time spent in each phase.
+
+    Attributes:
+        seconds: The time by phase, in seconds, in the order in which the phases first started.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -20,7 +24,11 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside as `name`, until a phase within it begins."""
+        """Measure the time within the context, except in nested phases.
+
+        Args:
+            name: The name of the phase.
+        """
         self._count()
         self.seconds.setdefault(name, 0.0)
         self._open.append(name)
@@ -38,12 +46,19 @@ class Clock:
 
 
 clock = Clock()
-"""That of this process. Only the main thread may open phases."""
+"""The clock of this process; only the main thread may start phases."""
 
 phase = clock.phase
 
 
 def share_in_model(seconds: dict[str, float]) -> float:
-    """What part of the time a model computed."""
+    """The share of time in which a model computed.
+
+    Args:
+        seconds: The time by phase.
+
+    Returns:
+        The share, 0 to 1; 0 if no time was measured.
+    """
     total = sum(seconds.values())
     return sum(seconds.get(name, 0.0) for name in MODEL) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""How lower layers tell of long work without knowing who listens."""
+"""The progress interface by which lower layers report long tasks and warnings, independent of the display."""
 
 from __future__ import annotations
 
@@ -8,40 +8,77 @@ from typing import Protocol
 
 
 class Task(Protocol):
-    """One piece of work under way."""
+    """A task in progress."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Report that `steps` more are done; `note` is a short word beside the bar."""
+        """Report completed steps.
+
+        Args:
+            steps: The number of steps completed since the last call.
+            note: A short text to show beside the progress bar.
+        """
 
 
 class Progress(Protocol):
-    """Where progress and notices go: a rich display, plain lines, or nowhere."""
+    """A display of progress and messages: a rich display, plain lines, or none."""
 
     def task(self, label: str, total: int) -> AbstractContextManager[Task]:
-        """Open a piece of work of `total` steps, as a context manager."""
+        """Start a task.
+
+        Args:
+            label: The description of the task.
+            total: The number of steps.
+
+        Returns:
+            A context manager that yields the task.
+        """
 
     def notice(self, text: str) -> None:
-        """One line that the user should see (nothing is wrong)."""
+        """Show a line of information.
+
+        Args:
+            text: The line.
+        """
 
     def warning(self, text: str) -> None:
-        """One line about something that went wrong without spoiling the work."""
+        """Show a line about a problem that does not stop the work.
+
+        Args:
+            text: The line.
+        """
 
 
 class _SilentTask:
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """A progress display that shows nothing."""
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
-        """A task that tells nobody."""
+        """Start a task without a display.
+
+        Args:
+            label: The description of the task, which is not shown.
+            total: The number of steps.
+
+        Yields:
+            The task.
+        """
         yield _SilentTask()
 
     def notice(self, text: str) -> None:
-        """Nobody is told."""
+        """Show nothing.
+
+        Args:
+            text: The line.
+        """
 
     def warning(self, text: str) -> None:
-        """Nobody is told."""
+        """Show nothing.
+
+        Args:
+            text: The line.
+        """

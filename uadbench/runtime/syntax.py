@@ -1,4 +1,4 @@
-"""Python source reduced to what it computes."""
+"""Hashes of Python source that do not depend on formatting, comments, docstrings or the names of modules."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Import = tuple[str, str]
 
 @dataclass(frozen=True)
 class Reduced:
-    """Source without what changes no computation.
+    """Source reduced to the parts that affect computation.
 
     Attributes:
-        digest: The hash of its syntax tree, in which an import shows no more than the names that it binds.
-        imports: What these names stand for, in an order that does not depend on the names of modules.
+        digest: The hash of the syntax tree, in which an import is represented only by the names that it binds.
+        imports: The imports of these names, in an order that does not depend on the names of modules.
     """
 
     digest: str
@@ -31,14 +31,17 @@ class Reduced:
 
 @functools.lru_cache(maxsize=1024)
 def reduced(code: bytes, package: str) -> Reduced:
-    """Reduce a module, or the lines of a function, which may be indented.
+    """Reduce the source of a module, or the lines of a function, which may be indented.
 
-    Left out are formatting, comments, docstrings, `pass` and other statements that are a constant, and the order of
-    adjacent imports. Type annotations count.
+    Formatting, comments, docstrings, `pass`, other statements that consist of a constant, and the order of adjacent
+    imports have no effect. Type annotations have an effect.
 
     Args:
-        code: The source. If it cannot be parsed, as with compiled code or part of a statement, its bytes count.
-        package: The package of its module, in which relative imports begin.
+        code: The source. If it cannot be parsed (compiled code, part of a statement), its bytes are hashed.
+        package: The package of the module, which relative imports refer to.
+
+    Returns:
+        The reduced source.
     """
     imports: list[Import] = []
     try:
@@ -57,10 +60,10 @@ def _parsed(code: bytes) -> list[ast.stmt]:
 
 
 def _words(body: list[ast.stmt], package: str, imports: list[Import]) -> Iterator[str]:
-    """Yield the tree as words, and add its imports to `imports`.
+    """Yield the syntax tree as words, and add its imports to `imports`.
 
-    Unlike `ast.dump`, it gives the same for all versions of Python: fields without content are left out, since later
-    versions have more of them. It does not call itself, so no nesting is too deep.
+    Unlike `ast.dump`, the result is the same in all versions of Python: empty fields are left out, because later
+    versions have more of them. The function is not recursive, so that it can handle any nesting depth.
     """
     left: list[Any] = [body]
     while left:
@@ -79,16 +82,16 @@ def _words(body: list[ast.stmt], package: str, imports: list[Import]) -> Iterato
 
 
 def _items(nodes: list[Any], package: str, imports: list[Import]) -> list[Any]:
-    """A list of the tree: of statements, those that compute something, and the names that adjacent imports bind."""
-    found: list[Any] = []
+    """The nodes of a list without statements that compute nothing; imports are replaced by the names that they bind."""
+    items: list[Any] = []
     for are_imports, group in groupby(filter(_computes, nodes), lambda node: isinstance(node, _IMPORTS)):
         if are_imports:
             bound = dict(name for node in group for name in _bound(node, package))
-            found += ["import:", *(name for name, _ in sorted(bound))]
+            items += ["import:", *(name for name, _ in sorted(bound))]
             imports += [bound[name] for name in sorted(bound)]
         else:
-            found += group
-    return found
+            items += group
+    return items
 
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -99,7 +102,7 @@ def _computes(node: Any) -> bool:
 
 
 def _bound(node: Any, package: str) -> Iterator[tuple[tuple[str, str], Import]]:
-    """Each name that an import binds, and what it stands for; several `*` are told apart by their modules."""
+    """Yield each name that an import binds, and its import; several `*` are distinguished by their modules."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             yield (alias.asname or alias.name, ""), (alias.name, "")

@@ -1,4 +1,4 @@
-"""Text from somebody's file, made harmless for where it is shown: a terminal, a page, a table in Markdown or CSV."""
+"""Sanitisation of untrusted text for display in a terminal, on a page, or in a Markdown or CSV table."""
 
 from __future__ import annotations
 
@@ -8,27 +8,34 @@ import re
 _STEERING = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control characters, what orders text from right to left, what has no width, and halves of surrogate pairs."""
+"""Control characters, characters that change the text direction or have no width, and halves of surrogate pairs."""
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 _NUMBER = re.compile(r"-?[\d.,]+(e[-+]?\d+)?( ?%)?( \[[-+]?[\d.,]+, [-+]?[\d.,]+\])?")
 
 
 def steers(text: str) -> bool:
-    """Whether a text holds characters that steer a terminal or reorder what is read."""
+    """Whether a text contains characters that control a terminal or change the order of the displayed text.
+
+    Args:
+        text: The text.
+
+    Returns:
+        True if it contains such a character.
+    """
     return _STEERING.search(text) is not None
 
 
 def plain(text: str, keep: str = "") -> str:
-    """A text without characters that steer: white space becomes a blank, anything else a question mark.
+    """Replace control characters: white space by a space, others by a question mark.
 
     Args:
         text: The text.
-        keep: Characters to leave, such as line breaks.
+        keep: Characters to keep, such as line breaks.
 
     Returns:
-        The text, as long as it was.
+        The text, with the same length.
     """
-    return _STEERING.sub(lambda found: _harmless(found[0], keep), text)
+    return _STEERING.sub(lambda match: _harmless(match[0], keep), text)
 
 
 def _harmless(sign: str, keep: str) -> str:
@@ -36,7 +43,14 @@ def _harmless(sign: str, keep: str) -> str:
 
 
 def in_csv(value: object) -> object:
-    """A cell of a CSV file: text in one line that no spreadsheet computes; numbers as they are."""
+    """Sanitise a cell of a CSV file, so that spreadsheets do not evaluate it as a formula.
+
+    Args:
+        value: The value.
+
+    Returns:
+        Text as one line; other values unchanged.
+    """
     if not isinstance(value, str):
         return value
     line = " ".join(plain(value).split())
@@ -44,13 +58,27 @@ def in_csv(value: object) -> object:
 
 
 def in_markdown(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
+    """Escape text for Markdown, so that it is displayed literally.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The escaped text, in one line.
+    """
     line = html.escape(" ".join(plain(text).split()))
     marked = "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~" else c for c in line)
-    # or GitHub makes links of them
+    # otherwise GitHub turns them into links
     return marked.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def on_page(value: object) -> object:
-    """What a template shows, before it is escaped (Jinja's `finalize`); markup of our own stays."""
+    """Sanitise a value in a template before it is escaped (Jinja's `finalize`).
+
+    Args:
+        value: The value.
+
+    Returns:
+        Plain text without control characters other than line breaks; markup and other values unchanged.
+    """
     return plain(value, keep="\n") if type(value) is str else value

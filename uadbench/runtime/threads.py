@@ -1,4 +1,4 @@
-"""Many small computations side by side, each on one thread."""
+"""Parallel computation of many small tasks, each on one thread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Answer = TypeVar("Answer")
 
 @contextmanager
 def numpy_on_one_thread() -> Iterator[None]:
-    """NumPy's matrix products on one thread inside.
+    """Run NumPy's matrix products on one thread within the context.
 
-    NumPy and torch have each their own pool of threads. Those of NumPy's OpenBLAS wait for more work in a busy loop,
-    on cores that torch computes on: the forward pass after a small product takes half as long again.
+    NumPy and torch have separate thread pools. The threads of NumPy's OpenBLAS wait for work in a busy loop and compete
+    with torch for cores, which makes a forward pass after a small matrix product 1.5 times as slow.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -27,11 +27,11 @@ def numpy_on_one_thread() -> Iterator[None]:
 
 
 class SideBySide:
-    """As many threads as torch has, this one among them, each of which computes alone.
+    """A thread pool with as many threads as torch uses, including the current one; each task runs on one thread.
 
-    Scoring a case is a long chain of short operations. Splitting each of them over the cores costs a
-    rendezvous every time, which takes milliseconds as soon as anything else runs on the machine. Whole
-    chains side by side meet once; and what one thread computes cannot depend on how many there are.
+    Scoring a case is a long sequence of short operations. Parallelising each operation would require synchronisation
+    every time, which takes milliseconds if other programs run on the machine. Running whole sequences in parallel
+    requires synchronisation only once, and the result does not depend on the number of threads.
     """
 
     def __init__(self) -> None:
@@ -39,22 +39,30 @@ class SideBySide:
         self._others = ThreadPoolExecutor(max(1, self.threads - 1), initializer=torch.set_num_threads, initargs=(1,))
 
     def map(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-        """The answers, in the order of the items. The first error is raised."""
-        waiting = iter(enumerate(items))  # handed out one by one: `next` on it is atomic
+        """Apply a function to items in parallel.
+
+        Args:
+            function: A function of one item.
+            items: The items.
+
+        Returns:
+            The results, in the order of the items. If calls fail, the first error is raised.
+        """
+        waiting = iter(enumerate(items))  # shared by the threads, because `next` is atomic
         answers: dict[int, Answer] = {}
 
         def work() -> None:
-            for place, item in waiting:
-                answers[place] = function(item)
+            for index, item in waiting:
+                answers[index] = function(item)
 
-        # the matrix library has one number of threads for the whole process, so it is lowered meanwhile
+        # the number of threads of the matrix library applies to the whole process, so it is reduced temporarily
         torch.set_num_threads(1)
         try:
             others = [self._others.submit(work) for _ in range(self.threads - 1)]
             try:
                 work()
             except BaseException:
-                for _ in waiting:  # nobody begins another item
+                for _ in waiting:  # so that the other threads do not start another item
                     pass
                 raise
             finally:
@@ -62,9 +70,17 @@ class SideBySide:
                     other.result()
         finally:
             torch.set_num_threads(self.threads)
-        return [answers[place] for place in range(len(items))]
+        return [answers[index] for index in range(len(items))]
 
     def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-        """The answers one by one, in the order of the items; no more than one round is held in memory."""
+        """Apply a function to items in parallel, with at most one result per thread in memory.
+
+        Args:
+            function: A function of one item.
+            items: The items.
+
+        Yields:
+            The results, in the order of the items.
+        """
         for start in range(0, len(items), self.threads):
             yield from self.map(function, items[start : start + self.threads])

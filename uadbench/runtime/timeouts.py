@@ -1,4 +1,4 @@
-"""An end for work that does not end by itself."""
+"""Time limits for work in the main thread, and durations as text."""
 
 from __future__ import annotations
 
@@ -13,38 +13,52 @@ from types import FrameType
 from uadbench.errors import InputError, Unfinished
 
 AGAIN_S = 5.0
-"""Between two attempts to interrupt code that goes on after the first."""
+"""Seconds between attempts to interrupt code that continues after the first."""
 
 GRACE_S = 60.0
-"""How long code may stay outside of Python, where it cannot be interrupted, beyond the limit."""
+"""Seconds beyond the limit after which a process is ended if it executes non-Python code that cannot be interrupted."""
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class _TimeIsUp(BaseException):
-    """Passes through whatever catches errors."""
+    """Raised at the time limit; not an Exception, so that code that catches errors does not catch it."""
 
 
 def seconds_of(option: str, text: str) -> float:
-    """`90s`, `30m`, `4h` or `2d` in seconds.
+    """Parse a duration.
+
+    Args:
+        option: The option that the text comes from, for the error message.
+        text: The duration, such as `90s`, `30m`, `4h` or `2d`.
+
+    Returns:
+        The duration in seconds.
 
     Raises:
-        InputError: For anything else.
+        InputError: For any other text.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    if found is None or float(found[1]) <= 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    if match is None or float(match[1]) <= 0:
         raise InputError(f"{option} {text}: give a time such as 90s, 30m, 4h or 2d")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def interruptible() -> bool:
-    """Whether work can be interrupted here: in the main thread alone, and where there are timers."""
+    """Whether work can be interrupted: only in the main thread, on systems with timers."""
     return threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
 
 
 @contextmanager
 def interrupted(seconds: float, error: Callable[[], BaseException]) -> Iterator[None]:
-    """Raise `error()` inside of what takes longer, and again every `AGAIN_S`; does nothing where it cannot."""
+    """Raise an error in work that exceeds a time limit, and again every `AGAIN_S` seconds.
+
+    If work cannot be interrupted (see `interruptible`), there is no limit.
+
+    Args:
+        seconds: The limit.
+        error: A function that makes the error.
+    """
     if not interruptible():
         yield
         return
@@ -63,13 +77,16 @@ def interrupted(seconds: float, error: Callable[[], BaseException]) -> Iterator[
 
 @contextmanager
 def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Interrupt what takes longer; only in the main thread, where there are signals.
+    """Interrupt work that exceeds a time limit; only in the main thread, which receives signals.
 
-    Code that does not return to Python for another minute cannot be interrupted: `stuck` is called, and the process
-    ends with exit code 3.
+    If non-Python code does not return within another minute, `stuck` is called and the process exits with code 3.
+
+    Args:
+        seconds: The limit.
+        stuck: A function to call before the process exits.
 
     Raises:
-        Unfinished: At the limit.
+        Unfinished: If the work exceeds the limit.
     """
     if not interruptible():
         yield
@@ -88,13 +105,20 @@ def time_limit(seconds: float, stuck: Callable[[], None] = lambda: None) -> Iter
         with interrupted(seconds, _TimeIsUp):
             yield
     except _TimeIsUp:
-        raise Unfinished(f"took longer than the {told(seconds)} that --time-limit grants") from None
+        raise Unfinished(f"took longer than the {duration_text(seconds)} that --time-limit grants") from None
     finally:
         watchdog.cancel()
 
 
-def told(seconds: float) -> str:
-    """A time in the unit that suits it: 45 s, 12 min, 3.5 h, 6 d."""
+def duration_text(seconds: float) -> str:
+    """Format a duration in a suitable unit.
+
+    Args:
+        seconds: The duration in seconds.
+
+    Returns:
+        Text such as 45 s, 12 min, 3.5 h or 6 d.
+    """
     for unit, size in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
         if seconds < {"s": 100, "min": 100 * 60, "h": 100 * 3600}[unit]:
             value = seconds / size

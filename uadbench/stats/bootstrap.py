@@ -1,8 +1,9 @@
-"""Intervals over subjects, and over seeds where a model was trained several times: the same everywhere.
+"""Bootstrap confidence intervals over subjects, and over training seeds if a model was trained several times.
 
-Resamples are fixed, and their sums exact, so that an interval is the same whoever computes it, in whatever order.
+Resamples are fixed and sums are exact, so that an interval is identical on every machine and in any order of
+computation.
 
-Written here because `scipy.stats.bootstrap` takes 12.8 times as long (`benchmarks/README.md`).
+`scipy.stats.bootstrap` is not used because it takes 12.8 times as long (`benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 
 
-@lru_cache(maxsize=4)  # asked for again for every test set
+@lru_cache(maxsize=4)  # reused for every test set
 def subject_resamples(subjects: int, resamples: int = RESAMPLES, seed: int = 0) -> Values:
-    """How often each resample draws each subject, (resamples, subjects); every row sums to `subjects`.
+    """How often each bootstrap resample draws each subject.
 
-    Read-only. The same arguments give the same resamples, so that all columns and models are resampled together.
+    The same arguments give the same resamples, so that all columns and models are resampled together.
+
+    Args:
+        subjects: The number of subjects.
+        resamples: The number of resamples.
+        seed: The seed of the random numbers.
+
+    Returns:
+        (resamples, subjects) counts, read-only; each row sums to `subjects`.
     """
     drawn = np.random.default_rng(seed).integers(0, subjects, (resamples, subjects))
     offsets = subjects * np.arange(resamples)[:, None]
@@ -35,29 +44,30 @@ def subject_resamples(subjects: int, resamples: int = RESAMPLES, seed: int = 0) 
 
 
 def resampled_means(values: Values, counts: Values) -> Values:
-    """The mean of every column in every resample: one matrix product.
+    """The mean of each column in each resample, by a matrix product.
 
-    Its sums are exact (see `_addable`), so that they are the same in whatever order a machine adds.
-
-    Returns (resamples, columns), column by column in memory; NaN where a resample holds no known value.
+    The sums are exact (see `_addable`), so that they do not depend on the order of summation.
 
     Args:
-        values: (subjects, columns); NaN is n/a for that subject.
-        counts: (resamples, subjects).
+        values: (subjects, columns) values; NaN if n/a for a subject.
+        counts: (resamples, subjects) counts, from `subject_resamples`.
+
+    Returns:
+        (resamples, columns) means in Fortran order; NaN if all values of a resample are n/a.
     """
-    known = np.isfinite(values)
-    means = _addable(np.where(known, values, 0.0)).T @ counts.T
-    whole = known.all(axis=0)
+    finite = np.isfinite(values)
+    means = _addable(np.where(finite, values, 0.0)).T @ counts.T
+    whole = finite.all(axis=0)
     with np.errstate(invalid="ignore"):
         means[whole] /= counts.sum(axis=1)
-        means[~whole] /= known.T[~whole].astype(np.float64) @ counts.T
+        means[~whole] /= finite.T[~whole].astype(np.float64) @ counts.T
     return np.asarray(means.T)
 
 
 def _addable(values: Values) -> Values:
-    """The values rounded, each column to a power of two of its own, so that sums over the rows are exact.
+    """The values, each column rounded to a multiple of a power of two, so that sums over the rows are exact.
 
-    With 100 rows this moves a value by less than 2e-14 of the column's largest.
+    With 100 rows this changes a value by less than 2e-14 of the column's largest value.
     """
     largest = np.abs(values).max(axis=0, initial=0.0)
     exponent = np.frexp(largest)[1] - (52 - int(np.ceil(np.log2(max(2, len(values))))))
@@ -65,15 +75,28 @@ def _addable(values: Values) -> Values:
 
 
 def mean_over_seeds(values: Values) -> Values:
-    """(seeds, subjects, columns) to (subjects, columns): the mean over those seeds that know a value, else NaN."""
-    known = np.isfinite(values)
+    """The mean over seeds, ignoring NaN.
+
+    Args:
+        values: (seeds, subjects, columns) values; NaN if n/a.
+
+    Returns:
+        (subjects, columns) means; NaN if a value is n/a for all seeds.
+    """
+    finite = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0))
+        return np.asarray(np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, or another estimate, with its confidence interval; None is n/a (as for fewer than two subjects)."""
+    """A mean or another estimate with its confidence interval.
+
+    Attributes:
+        mean: The estimate; None if n/a.
+        low: The lower bound; None if n/a, for example for fewer than two subjects.
+        high: The upper bound; None if n/a.
+    """
 
     mean: float | None
     low: float | None
@@ -82,35 +105,49 @@ class Interval:
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """How far the mean of so many trainings may lie from that of all there could be: a variance, and their number."""
+    """The uncertainty of a mean over a few training seeds.
+
+    Attributes:
+        variance: The variance of the mean due to the seeds.
+        seeds: The number of seeds.
+    """
 
     variance: float
     seeds: int
 
 
 def seed_noise(values: Values) -> SeedNoise:
-    """The variance of a mean over seeds that is due to the seeds.
+    """Estimate the variance of a mean over seeds that is due to the seeds.
 
-    `values` is (seeds, subjects), NaN is n/a; a single seed tells nothing of it, which counts as none.
+    Args:
+        values: (seeds, subjects) values; NaN if n/a.
+
+    Returns:
+        The variance; 0 for a single seed, from which it cannot be estimated.
     """
     if len(values) < 2:
         return SeedNoise(0.0, len(values))
     off = values - mean_over_seeds(values[..., None])[:, 0]
-    # sorted and in one memory order: in which order subjects stood must not show
+    # sorted and contiguous, so that the result does not depend on the order of subjects
     effects = np.nanmean(np.sort(np.ascontiguousarray(off), axis=1), axis=1)
     return SeedNoise(float(effects.var(ddof=1)) / len(values), len(values))
 
 
 def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None = None) -> list[Interval]:
-    """The mean of each column with its interval over subjects, and over seeds where there are several.
+    """The mean of each column with its interval over subjects, and over seeds if there are several.
 
-    Subjects are resampled: the expanded percentile interval (Hesterberg 2015, Am Stat 69:371), percentiles moved
-    outward as far as Student's t lies outside the normal, because the plain percentile interval is too short for few
-    subjects. Seeds are too few to be resampled; see `widened`.
+    Subjects are resampled, with the expanded percentile interval (Hesterberg 2015, Am Stat 69:371): the percentiles are
+    moved outward by the ratio of Student's t to the normal quantile, because the plain percentile interval is too
+    narrow for few subjects. Seeds are too few for resampling; see `widened`.
 
     Args:
-        values: (subjects, columns) or (seeds, subjects, columns); NaN is n/a.
-        counts: Resamples to use, so that several tables share them; by default `subject_resamples`.
+        values: (subjects, columns) or (seeds, subjects, columns) values; NaN if n/a.
+        level: The confidence level.
+        counts: (resamples, subjects) resamples to use, so that several tables share them; by default those of
+            `subject_resamples`.
+
+    Returns:
+        The interval of each column.
     """
     stacked = values if values.ndim == 3 else values[None]
     centre = mean_over_seeds(stacked)
@@ -121,41 +158,45 @@ def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None =
         alike = sizes == size
         bounds[:, alike] = _expanded(resampled_means(centre[:, alike], counts), int(size), level)
     intervals = []
-    for place, (column, (low, high)) in enumerate(zip(centre.T, bounds.T, strict=True)):
-        known = column[np.isfinite(column)]
-        if len(known) < 2:
-            intervals.append(Interval(float(known[0]) if len(known) else None, None, None))
+    for index, (column, (low, high)) in enumerate(zip(centre.T, bounds.T, strict=True)):
+        finite = column[np.isfinite(column)]
+        if len(finite) < 2:
+            intervals.append(Interval(float(finite[0]) if len(finite) else None, None, None))
             continue
-        mean = float(_addable(known[:, None]).sum() / len(known))
+        mean = float(_addable(finite[:, None]).sum() / len(finite))
         plain = Interval(mean, float(low), float(high))
-        noise = [seed_noise(stacked[..., place])] if len(stacked) > 1 else []
-        intervals.append(widened(plain, known, noise, level))
+        noise = [seed_noise(stacked[..., index])] if len(stacked) > 1 else []
+        intervals.append(widened(plain, finite, noise, level))
     return intervals
 
 
 def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], level: float = LEVEL) -> Interval:
-    """An interval over subjects, widened by what other seeds would have given.
+    """Widen an interval over subjects by the variability of training seeds.
 
-    Each half is stretched to Student's t of the effective degrees of freedom (Satterthwaite 1946, Biometrics 2:110) of
-    subjects and seeds together, and the seeds' share is added in quadrature. Resampling three seeds instead cannot
-    reach far enough: their mean never leaves the range of the three.
+    Each half is scaled to Student's t with the effective degrees of freedom (Satterthwaite 1946, Biometrics 2:110) of
+    subjects and seeds, and the contribution of the seeds is added in quadrature. Resampling, for example, three seeds
+    would give too narrow an interval, because the mean of a resample never leaves the range of the three.
 
     Args:
-        interval: Of a mean over `subjects`, as `mean_intervals` gives it for one seed.
-        subjects: (subjects,) the values that the mean is of, without NaN.
-        noise: Of each model that enters the mean.
+        interval: The interval of a mean over subjects, as `mean_intervals` computes it for one seed.
+        subjects: (subjects,) the values that are averaged, without NaN.
+        noise: The seed noise of each model that contributes to the mean.
+        level: The confidence level.
+
+    Returns:
+        The widened interval; the same interval if there is no seed noise.
     """
-    known = [each for each in noise if each.seeds > 1 and each.variance > 0]
-    if not known or interval.mean is None or interval.low is None or interval.high is None:
+    positive = [each for each in noise if each.seeds > 1 and each.variance > 0]
+    if not positive or interval.mean is None or interval.low is None or interval.high is None:
         return interval
     tail = (1 + level) / 2
     parts = [(float(np.sort(subjects).var(ddof=1)) / len(subjects), len(subjects) - 1)]
-    parts += [(each.variance, each.seeds - 1) for each in known]
+    parts += [(each.variance, each.seeds - 1) for each in positive]
     total = sum(variance for variance, _ in parts)
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     reach = float(stats.t.ppf(tail, freedom))
     stretch = reach / float(stats.t.ppf(tail, len(subjects) - 1))
-    added = reach**2 * sum(each.variance for each in known)
+    added = reach**2 * sum(each.variance for each in positive)
     below, above = (
         float(np.hypot(stretch * half, np.sqrt(added)))
         for half in (interval.mean - interval.low, interval.high - interval.mean)
@@ -164,15 +205,24 @@ def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], le
 
 
 def percentiles(drawn: Values, subjects: int, level: float = LEVEL) -> tuple[float, float]:
-    """The expanded percentile interval of an estimate, given its values in the resamples."""
+    """The expanded percentile interval of an estimate.
+
+    Args:
+        drawn: (resamples,) the estimate in each resample; NaN is ignored.
+        subjects: The number of subjects.
+        level: The confidence level.
+
+    Returns:
+        The lower and the upper bound.
+    """
     low, high = _expanded(drawn, subjects, level)
     return float(low), float(high)
 
 
 def _expanded(drawn: Values, subjects: int, level: float) -> Values:
-    """Those of (resamples,) or of every column of (resamples, columns): (2,) or (2, columns)."""
+    """The bounds for (resamples,) or for each column of (resamples, columns): (2,) or (2, columns)."""
     tail = _expanded_tail(subjects, level)
-    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # the former is slow
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # nanquantile is slow
     return np.asarray(quantile(drawn.T, [tail, 1 - tail], axis=-1))
 
 
@@ -183,20 +233,38 @@ def _expanded_tail(n: int, level: float) -> float:
 
 
 def share_interval(share: float, observations: float, level: float = LEVEL) -> Interval:
-    """A share with the interval of Clopper and Pearson (1934, Biometrika 26:404); all None for no observation."""
+    """A proportion with the interval of Clopper and Pearson (1934, Biometrika 26:404).
+
+    Args:
+        share: The proportion, 0 to 1.
+        observations: The number of observations, which need not be an integer.
+        level: The confidence level.
+
+    Returns:
+        The proportion with its interval; all values are None without observations.
+    """
     if observations <= 0:
         return Interval(None, None, None)
-    found = share * observations
+    successes = share * observations
     tails = (1 - level) / 2, (1 + level) / 2
-    low = float(stats.beta.ppf(tails[0], found, observations - found + 1)) if share > 0 else 0.0
-    high = float(stats.beta.ppf(tails[1], found + 1, observations - found)) if share < 1 else 1.0
+    low = float(stats.beta.ppf(tails[0], successes, observations - successes + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(tails[1], successes + 1, observations - successes)) if share < 1 else 1.0
     return Interval(share, low, high)
 
 
 def effective_observations(share: float, variance: float, units: int, level: float = LEVEL) -> float:
-    """How many independent observations give a share the variance that it has between so many units.
+    """The number of independent observations that would give a proportion the same variance.
 
-    Korn and Graubard (1998, Survey Methodology 24:193), with their correction for a variance that is itself estimated.
+    From Korn and Graubard (1998, Survey Methodology 24:193), with their correction for an estimated variance.
+
+    Args:
+        share: The proportion, 0 to 1.
+        variance: Its variance, estimated from `units`.
+        units: The number of units, such as subjects.
+        level: The confidence level.
+
+    Returns:
+        The effective number of observations.
     """
     tail = (1 + level) / 2
     narrower = (stats.norm.ppf(tail) / stats.t.ppf(tail, units - 1)) ** 2

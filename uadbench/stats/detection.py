@@ -1,4 +1,4 @@
-"""How well scans are told apart, with intervals: AUROC, shares above a threshold, rank correlation."""
+"""Detection statistics with confidence intervals: AUROC, share of scans above a threshold, rank correlation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ from uadbench.stats.bootstrap import (
 from uadbench.types import Values
 
 FEWEST = 5
-"""Subjects that an interval of an AUROC takes at least."""
+"""The smallest number of subjects for which the interval of an AUROC is computed."""
 
 
 def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: Values | None = None) -> Interval:
-    """How often an altered scan scores above the healthy scan of *another* subject; a tie counts half.
+    """The probability that an altered scan scores above the healthy scan of *another* subject; a tie counts half.
 
-    That is the AUROC without the pairs of a subject with himself, which any model orders and no reader is asked about.
-    Subjects are resampled with both of their scans; of that comes the variance, and the interval of `_auroc`.
-
-    All None for fewer than two subjects, and no interval for fewer than five.
+    This is the AUROC without the pairs formed by the two scans of one subject, which are easy to order and do not
+    occur in clinical practice. The variance comes from resampling subjects, each with both scans; for the interval see
+    `_auroc`.
 
     Args:
-        healthy: (subjects,) scores.
-        altered: (subjects,) or (subjects, draws), in the same order; NaN is not allowed.
+        healthy: (subjects,) scores, without NaN.
+        altered: (subjects,) or (subjects, draws) scores in the same order, without NaN.
+        level: The confidence level.
+        counts: (resamples, subjects) resamples to use; by default those of `subject_resamples`.
+
+    Returns:
+        The AUROC with its interval. All values are None for fewer than two subjects; the bounds are None for fewer
+        than five.
     """
     subjects = len(healthy)
     if subjects < 2:
@@ -40,17 +45,24 @@ def auroc_among(healthy: Values, altered: Values, level: float = LEVEL, counts: 
     altered = altered.reshape(subjects, -1)
     wins = _wins(healthy, altered)
     np.fill_diagonal(wins, 0)
-    most = 2 * altered.shape[1]  # that a pair can win
-    pairs = subjects**2 - np.einsum("ij,ij->i", counts, counts)  # of different subjects; where there is one, none
+    most = 2 * altered.shape[1]  # the largest possible value of `wins` for a pair
+    pairs = subjects**2 - np.einsum("ij,ij->i", counts, counts)  # pairs of different subjects in each resample
     with np.errstate(invalid="ignore"):
         drawn = _resampled_wins(wins, counts, counts) / (most * pairs)
     return _auroc(float(wins.sum() / (most * subjects * (subjects - 1))), drawn, subjects, level)
 
 
 def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interval:
-    """The AUROC of two groups of different people; either group is resampled by itself.
+    """The AUROC between two groups of different subjects; each group is resampled independently.
 
-    All None where a group has fewer than two, and no interval for fewer than five.
+    Args:
+        healthy: (subjects,) scores of the first group, without NaN.
+        ill: (patients,) scores of the second group, without NaN.
+        level: The confidence level.
+
+    Returns:
+        The AUROC with its interval. All values are None if a group has fewer than two subjects; the bounds are None
+        if it has fewer than five.
     """
     if min(len(healthy), len(ill)) < 2:
         return Interval(None, None, None)
@@ -61,7 +73,7 @@ def auroc_between(healthy: Values, ill: Values, level: float = LEVEL) -> Interva
 
 
 def _wins(healthy: Values, ill: Values) -> Values:
-    """(healthy, ill): 2 where the ill scan scores higher, 1 where equal; summed over the draws of `ill`."""
+    """(healthy, ill): 2 if the ill scan scores higher, 1 if the scores are equal; summed over the draws of `ill`."""
     above, equal = (compare(ill[None], healthy[:, None, None]) for compare in (np.greater, np.equal))
     return np.asarray((2.0 * above + equal).sum(axis=2))
 
@@ -69,7 +81,7 @@ def _wins(healthy: Values, ill: Values) -> Values:
 def _resampled_wins(wins: Values, of_healthy: Values, of_ill: Values) -> Values:
     """The sum of the wins over all pairs of each resample, (resamples,).
 
-    All are whole numbers, whose sums are exact: in float32, which takes half the time, up to 2^24.
+    The wins are integers, so their sums are exact; float32, which is twice as fast, is used for sums below 2^24.
     """
     kind = np.float32 if wins.max() * wins.size < 2**24 else np.float64
     by_ill = of_healthy.astype(kind) @ wins.astype(kind)
@@ -77,17 +89,17 @@ def _resampled_wins(wins: Values, of_healthy: Values, of_ill: Values) -> Values:
 
 
 def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval:
-    """An AUROC with Clopper and Pearson's bounds for as many observations as its variance is worth.
+    """An AUROC with Clopper-Pearson bounds for the effective number of observations that its variance implies.
 
-    Near 1 the resamples of a few misordered pairs, or of none, know too little; so no lower bound is above that of a
-    perfect AUROC, for which each subject counts as two observations: what the variance tends to there (Hanley and
-    McNeil 1982, Radiology 143:29). Near 0 likewise.
+    Near 1, where few or no pairs are misordered, the resamples underestimate the variance. The lower bound is therefore
+    at most that of a perfect AUROC, for which each subject counts as two observations, the limit of the variance
+    (Hanley and McNeil 1982, Radiology 143:29). The same applies near 0.
     """
-    if subjects < FEWEST:  # hardly a resample holds two different subjects
+    if subjects < FEWEST:  # few resamples contain two different subjects
         return Interval(value, None, None)
     perfect = share_interval(1.0, 2 * subjects, level).low or 0.0
     variance = float(np.nanvar(drawn)) * subjects / (subjects - 1)
-    if variance == 0:  # every pair is in order, or none, or all are ties
+    if variance == 0:  # all pairs are ordered correctly, all are misordered, or all are ties
         return Interval(value, min(value, perfect), max(value, 1 - perfect))
     plain = share_interval(value, effective_observations(value, variance, subjects, level), level)
     return Interval(value, min(plain.low or 0.0, perfect), max(plain.high or 0.0, 1 - perfect))
@@ -95,29 +107,46 @@ def _auroc(value: float, drawn: Values, subjects: int, level: float) -> Interval
 
 @dataclass(frozen=True)
 class Cutoff:
-    """A threshold that scores of other people have set, and what it would have been for resamples of them."""
+    """A threshold set on the scores of other subjects.
+
+    Attributes:
+        value: The threshold.
+        drawn: (resamples,) the threshold in each resample of these subjects.
+    """
 
     value: float
     drawn: Values
 
 
-def cutoff(scores: Values, place: int) -> Cutoff:
-    """The `place`-th lowest of the scores as a threshold, and that of each resample: (resamples,)."""
+def cutoff(scores: Values, rank: int) -> Cutoff:
+    """Use the score with a given rank as a threshold.
+
+    Args:
+        scores: (subjects,) scores.
+        rank: The rank of the threshold among the scores, from 1 = lowest.
+
+    Returns:
+        The threshold, for the subjects and for each resample of them.
+    """
     ordered = np.sort(scores)
-    counts = subject_resamples(len(scores), seed=4)  # as they are exchangeable, they may be taken as sorted
-    reached = np.cumsum(counts, axis=1) >= place
-    return Cutoff(float(ordered[place - 1]), ordered[reached.argmax(axis=1)])
+    counts = subject_resamples(len(scores), seed=4)  # subjects are exchangeable, so they may be sorted by score
+    reached = np.cumsum(counts, axis=1) >= rank
+    return Cutoff(float(ordered[rank - 1]), ordered[reached.argmax(axis=1)])
 
 
 def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval:
-    """The share of scans above a threshold that other people have set, which is uncertain itself.
+    """The share of scans above a threshold that was set on other subjects and is therefore uncertain.
 
-    People of both groups are resampled; the interval is never narrower than Clopper and Pearson's at this threshold,
-    because resamples of scores that all lie above it know nothing.
+    Both groups of subjects are resampled. The interval is at least as wide as the Clopper-Pearson interval at this
+    threshold, because resamples do not vary if all scores lie on one side of it.
 
     Args:
-        scores: (subjects,) or (subjects, draws).
-        limit: Of `cutoff`.
+        scores: (subjects,) or (subjects, draws) scores.
+        limit: The threshold, from `cutoff`.
+        level: The confidence level.
+
+    Returns:
+        The share with its interval.
     """
     subjects = len(scores)
     scores = scores.reshape(subjects, -1)
@@ -126,26 +155,29 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
     if subjects < 2 or plain.low is None or plain.high is None:
         return plain
     counts = subject_resamples(subjects)
-    values, place = np.unique(limit.drawn, return_inverse=True)
+    values, index = np.unique(limit.drawn, return_inverse=True)
     above = (scores[:, :, None] > values).sum(axis=1).astype(np.float64)  # (subjects, values)
-    drawn = (counts @ above)[np.arange(len(counts)), place] / scores.size
+    drawn = (counts @ above)[np.arange(len(counts)), index] / scores.size
     low, high = percentiles(drawn, subjects, level)
     return Interval(share, max(0.0, min(low, plain.low)), min(1.0, max(high, plain.high)))
 
 
 def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
-    """Spearman's correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
-
-    All None for fewer than ten subjects, or where one of the two does not vary.
+    """Spearman's rank correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
 
     Args:
-        a, b: (subjects,); a subject that is NaN in either is left out.
+        a: (subjects,) the first variable. Subjects with NaN in `a` or `b` are left out.
+        b: (subjects,) the second variable.
+        level: The confidence level.
+
+    Returns:
+        The correlation with its interval; all values are None for fewer than ten subjects or a constant variable.
     """
-    known = np.isfinite(a) & np.isfinite(b)
-    n = int(known.sum())
-    if n < 10 or np.ptp(a[known]) == 0 or np.ptp(b[known]) == 0:
+    finite = np.isfinite(a) & np.isfinite(b)
+    n = int(finite.sum())
+    if n < 10 or np.ptp(a[finite]) == 0 or np.ptp(b[finite]) == 0:
         return Interval(None, None, None)
-    r = float(stats.spearmanr(a[known], b[known]).statistic)
+    r = float(stats.spearmanr(a[finite], b[finite]).statistic)
     if abs(r) > 1 - 1e-9:
         return Interval(r, None, None)
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + r**2 / 2) / (n - 3))

@@ -80,7 +80,7 @@ def test_any_unit_will_do(small, monkeypatch):
 
 def test_what_cannot_be_measured_is_not_available(small):
     lacking = {figure.name: figure.note for figure in small.figures if figure.verdict == "n/a"}
-    assert "say --template FILE" in lacking.pop(figures.TEMPLATE)
+    assert "--template FILE" in lacking.pop(figures.TEMPLATE)
     assert len(lacking) >= 4 and all("needs" in note for note in lacking.values())
 
 

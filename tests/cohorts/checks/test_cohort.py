@@ -117,9 +117,9 @@ FAULTS: dict[str, tuple[Damage, set[tuple[str, bool]]]] = {
     "constant": (lambda f, d: save(f, np.full_like(d, 0.5)), {("constant", True)}),
     "negative": (negative, {("negative", True)}),
     "bright": (lambda f, d: save(f, 1.4 * d), {("intensity", False)}),
-    "cut": (lambda f, d: save(f, d[:, :, :-6]), {("other lattice", False)}),
-    "shifted": (lambda f, d: save(f, d, moved(z=0.5)), {("other lattice", False)}),
-    "far": (lambda f, d: save(f, d, moved(y=60)), {("not MNI", True), ("other lattice", False), ("intensity", False)}),
+    "cut": (lambda f, d: save(f, d[:, :, :-6]), {("other grid", False)}),
+    "shifted": (lambda f, d: save(f, d, moved(z=0.5)), {("other grid", False)}),
+    "far": (lambda f, d: save(f, d, moved(y=60)), {("not MNI", True), ("other grid", False), ("intensity", False)}),
     "upside": (lambda f, d: save(f, d[:, :, ::-1]), {("not MNI", True)}),
     "forms": (two_forms, {("left-right", False)}),
 }
@@ -361,7 +361,7 @@ def test_the_command_says_it_all(hurt, split, found, capsys):
 def test_nobody_healthy(whole, capsys):
     code, out, _ = call(capsys, str(whole), "--healthy", "HC,NC", "--json")
     (told,) = json.loads(out)["findings"]
-    assert code == 1 and told["kind"] == "nobody healthy" and told["fatal"] and "CN 3 participants" in told["value"]
+    assert code == 1 and told["kind"] == "no healthy scans" and told["fatal"] and "CN 3 participants" in told["value"]
     assert call(capsys, str(whole), "--healthy", "cn")[0] == 0
 
 
@@ -480,9 +480,9 @@ def test_a_tree_of_which_nothing_can_be_read(tmp_path):
     ("reference", "said"),
     [
         ("nowhere/tree", "no such folder"),
-        (".", "has no folder 'subjects'"),
+        (".", "no 'subjects' folder"),
         ("./none.csv", "no such file"),
-        ("phantom", "is not made of files"),
+        ("phantom", "does not consist of files"),
         ("phantm", "no cohort is called 'phantm'"),
     ],
 )

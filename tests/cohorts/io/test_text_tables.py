@@ -86,7 +86,7 @@ def test_short_rows_are_filled_and_columns_without_a_name_left_out(tmp_path):
         ("a.tsv", "id,dx\ns1,CN\n", r"commas.*name it \.csv"),
         ("a.tsv", "id dx\ns1 CN\n", "blanks"),
         ("a.tsv", "id\tdx\n".encode("utf-16"), "UTF-16"),
-        ("a.csv", "id,dx\nJosé,CN\n".encode("latin-1"), "line 2 holds the byte 0xe9.*UTF-8"),
+        ("a.csv", "id,dx\nJosé,CN\n".encode("latin-1"), "line 2 .*0xe9.*UTF-8"),
         ("a.tsv", b"PK\x03\x04rest", "spreadsheet"),
         ("a.tsv", b"\x1f\x8brest", "compressed"),
         ("a.tsv", "Age\tage\n1\t2\n", "'Age' and 'age'"),

@@ -143,7 +143,7 @@ def test_each_command_says_what_became_of_the_scans(tree_of_converters, tmp_path
     told = json.loads(out)
     assert code == 1 and "24 participants, 24 scans (not used)" in told["people"]
     kinds = {(finding["kind"], finding["fatal"]) for finding in told["findings"]}
-    assert kinds >= {("no diagnosis", True), ("nobody healthy", True), ("converts", False)}
+    assert kinds >= {("no diagnosis", True), ("no healthy scans", True), ("converts", False)}
     (line,) = told["left_out"]
     assert "24 scans of 24 participants" in line and "24 follow another diagnosis" in line
     converting = [f for f in told["findings"] if f["kind"] == "converts"]
@@ -299,7 +299,7 @@ def test_what_is_certain_and_what_is_not_are_two_reasons():
     first, *_ = ROLES.left_out(visits(("ses-M000", "AD"), ("ses-M012", "CN")))
     assert "after another diagnosis" in first
     first, *_ = ROLES.left_out(visits(("25032010", "AD"), ("01042012", "CN")))
-    assert "do not say" in first
+    assert "session ids do not show" in first
 
 
 def test_a_persons_diagnosis_is_that_at_baseline_where_visits_have_their_own(tmp_path):
@@ -415,7 +415,7 @@ def test_rows_of_one_visit_may_agree_but_not_differ(tmp_path):
 def test_sessions_that_the_tables_spell_otherwise_are_shown(tmp_path):
     scan(tmp_path, "sub-1", "ses-M000")
     tsv(tmp_path / "sessions.tsv", [("participant_id", "session_id", "diagnosis"), ("sub-1", "sc", "CN")])
-    with pytest.raises(InputError, match="known of sub-1: CN at sc"):
+    with pytest.raises(InputError, match="sub-1: CN at sc"):
         Caps(tmp_path)
 
 
@@ -430,7 +430,7 @@ def test_a_column_may_be_chosen(tmp_path):
 def test_an_empty_column_beside_a_full_one_of_the_same_is_refused(tmp_path):
     scan(tmp_path, "sub-1", "ses-M000")
     tsv(tmp_path / "participants.tsv", [("participant_id", "diagnosis", "dx"), ("sub-1", "n/a", "CN")])
-    with pytest.raises(InputError, match=r"'diagnosis' has no value and 'dx' has some.*PATH:diagnosis=dx"):
+    with pytest.raises(InputError, match=r"'diagnosis' has no value but 'dx' has some.*PATH:diagnosis=dx"):
         Caps(tmp_path)
     assert list(open_cohort(f"{tmp_path}:diagnosis=dx").participants.group) == ["CN"]
 
@@ -443,7 +443,7 @@ def test_a_file_that_names_somebody_else_is_said(tmp_path):
         open_cohort(str(tmp_path / "t.tsv"))
     (finding,) = findings
     assert (finding.kind, Path(finding.where).name) == (
-        "another's file",
+        "label mismatch",
         "sub-02_pet.nii",
     ) and "sub-01" in finding.value
 
@@ -457,7 +457,7 @@ def test_a_scan_in_anothers_folder_is_said(who, session, said, tmp_path):
     (folder / scan_path(who, session).with_suffix("").name).unlink()
     tsv(tmp_path / "participants.tsv", [("participant_id", "diagnosis"), (who, "CN")])
     (finding,) = findings_of(tmp_path)
-    assert finding.kind == "another's file" and said in finding.value and not finding.fatal
+    assert finding.kind == "label mismatch" and said in finding.value and not finding.fatal
 
 
 def test_sessions_may_be_numbered_from_zero(tmp_path):

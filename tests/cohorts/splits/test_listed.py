@@ -233,7 +233,7 @@ def add(table: Path, participant: str, session: str = "ses-M060") -> None:
 )
 def test_a_leak_is_named(table, participant, said, split):
     add(split / table, participant)
-    with pytest.raises(InputError, match=f"{split}: {said}.*every person belongs to one part"):
+    with pytest.raises(InputError, match=f"{split}: {said}.*each participant belongs to one part"):
         read_split(split)
 
 
@@ -334,13 +334,16 @@ def test_a_manifest_with_anything_in_any_place_is_a_split_or_is_refused(tmp_path
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"", "no split .*not a readable JSON"),
-        (b"\xff\xfe\x00", "no split .*not a readable JSON"),
-        (b"{}", "no split .KeyError"),
+        (b"", "not a valid split .*not a readable JSON"),
+        (b"\xff\xfe\x00", "not a valid split .*not a readable JSON"),
+        (b"{}", "not a valid split .KeyError"),
         (b'{"uadbench_split": 2}', "is a split of version 2, not 1; update uadbench"),
-        (b'{"uadbench_split": 1, "test": [["a"]], "folds": []}', "no split .ValueError"),
-        (b'{"uadbench_split": 1, "test": [[1, "M0"]], "folds": []}', "no split .TypeError: 1, 'M0' are not ids"),
-        (b"[" * 100_000, "no split"),
+        (b'{"uadbench_split": 1, "test": [["a"]], "folds": []}', "not a valid split .ValueError"),
+        (
+            b'{"uadbench_split": 1, "test": [[1, "M0"]], "folds": []}',
+            "not a valid split .TypeError: 1, 'M0' are not ids",
+        ),
+        (b"[" * 100_000, "not a valid split"),
     ],
 )
 def test_no_manifest(raw, said, tmp_path):

@@ -160,9 +160,9 @@ def test_nobody_of_a_smaller_cohort_is_in_two_parts(seed: int, count: int, fold:
 
 
 def test_too_few_participants_or_no_such_fold() -> None:
-    with pytest.raises(InputError, match="35 healthy participants are too few for 8 folds, which take 36 at least"):
+    with pytest.raises(InputError, match=r"35 healthy participants .* 8 folds; at least 36"):
         split_participants(table(35), **PAPER, fold=0)
-    with pytest.raises(InputError, match="11 healthy participants are too few for 1 folds, which take 12 at least"):
+    with pytest.raises(InputError, match=r"11 healthy participants .* 1 folds; at least 12"):
         split_participants(table(11), **{**PAPER, "folds": 1}, fold=0)
     with pytest.raises(InputError, match="fold 8 does not exist"):
         split_participants(table(301), **PAPER, fold=8)

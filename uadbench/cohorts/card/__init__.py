@@ -1,1 +1,1 @@
-"""A cohort's card: what its scans measure like, beside published values."""
+"""Cohort summary: measurements of a cohort's scans compared with published values (`uadbench cohort info`)."""

@@ -1,6 +1,6 @@
-"""A cohort's card: what its scans measure like, beside what is published of healthy FDG PET.
+"""The cohort summary: measurements of a cohort's scans compared with published values of healthy FDG PET.
 
-The same figures for any cohort, the phantom or a lab's own, so that the two can be laid side by side.
+The same measurements are made for any cohort, such as the phantom or a lab's own data, so that cohorts can be compared.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from uadbench.space import atlas
 from uadbench.types import Volume
 
 REVISION = "1"
-"""Changes whenever the same scans would get another card."""
+"""Changes whenever the summary of the same scans would change."""
 
 RETESTED = 100
 SHOWN = 12
@@ -42,7 +42,15 @@ SHOWN = 12
 
 @dataclass
 class Portrait:
-    """What the picture of a cohort shows, on `norms.BASE`."""
+    """The images in the picture of a cohort, on the grid `norms.BASE`.
+
+    Attributes:
+        scans: Some healthy scans, each (X, Y, Z) float32, SUVR.
+        names: Their captions.
+        mean: The mean of all healthy scans, (X, Y, Z) float32, SUVR.
+        variation: The voxelwise coefficient of variation, (X, Y, Z) float32.
+        reference: The template to compare with, (X, Y, Z) float32; None without a template.
+    """
 
     scans: list[Volume] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -53,11 +61,15 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Card:
-    """A cohort's card.
+    """A cohort summary.
 
     Attributes:
-        counts: Participants, scans and what was measured.
-        figures: Every number with its band.
+        cohort: The name of the cohort.
+        version: The version of the cohort.
+        fingerprint: A hash of its scans.
+        counts: The numbers of participants and scans.
+        figures: The measurements, each with its reference range.
+        portrait: The images for the picture.
     """
 
     cohort: str
@@ -68,7 +80,7 @@ class Card:
     portrait: Portrait = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures."""
+        """All fields except the images, for JSON."""
         keys = ("name", "unit", "value", "low", "high", "verdict", "source", "note")
         figures = [{key: getattr(figure, key) for key in keys} for figure in self.figures]
         head = {"cohort": self.cohort, "version": self.version, "fingerprint": self.fingerprint}
@@ -84,17 +96,23 @@ def draw_card(
     participants: int | None = None,
     template: Path | None = None,
 ) -> Card:
-    """Measure a cohort, one scan in memory at a time.
+    """Measure a cohort, with one scan in memory at a time.
 
-    Scans are measured at 2 mm, divided by their mean over cerebellum and pons.
+    Scans are measured at 2 mm, after division by their mean over cerebellum and pons.
 
     Args:
-        healthy, patients: The `group` of each.
-        participants: At most so many healthy participants (by default all).
-        template: An average FDG PET in MNI space (NIfTI) to lay beside the cohort's mean.
+        cohort: The cohort.
+        progress: The display of progress.
+        healthy: The diagnosis of healthy participants.
+        patients: The diagnosis of patients.
+        participants: The largest number of healthy participants to measure; by default all.
+        template: An average FDG PET in MNI space (NIfTI) to compare with the cohort's mean.
+
+    Returns:
+        The summary.
 
     Raises:
-        InputError: For a cohort without two healthy participants, and for a scan that cannot be used.
+        InputError: If the cohort has fewer than two healthy participants, or a scan cannot be used.
     """
     table, roles = cohort.participants, Roles((healthy,), (patients,))
     well = roles.healthy_rows(table, visits_of(cohort))
@@ -102,32 +120,35 @@ def draw_card(
         progress.notice(f"{cohort.name}: {line}")
     people = baseline(well)[:participants]
     if len(people) < 2:
-        raise InputError(f"{cohort.name}: has {len(people)} participants of group '{healthy}'; say --healthy GROUP")
+        raise InputError(
+            f"{cohort.name}: has {len(people)} participants of group '{healthy}'; choose another with --healthy GROUP"
+        )
     ill = baseline(roles.patient_rows(table))
     again = _second_sessions(well, people)
     rows = {"healthy": people, "again": again, "patients": ill}
     portrait = Portrait(reference=None if template is None else _read_template(template))
-    crowds: dict[str, ReferenceScans] = {}
+    measured: dict[str, ReferenceScans] = {}
     with progress.task(
         f"{cohort.name}: measuring {sum(map(len, rows.values()))} scans", sum(map(len, rows.values()))
     ) as task:
         for part, some in rows.items():
-            crowd = crowds[part] = ReferenceScans()
+            measurements = measured[part] = ReferenceScans()
             for scan in cohort.scans(BASE, some.reset_index(drop=True)):
-                image = crowd.add(scan, coarse=part == "healthy")
+                image = measurements.add(scan, coarse=part == "healthy")
                 if part == "healthy" and len(portrait.scans) < SHOWN:
                     portrait.scans.append(image)
                     portrait.names.append(f"{scan.participant}\n{scan.sex} {scan.age:.0f}")
                 task.advance(1, scan.participant)
-    portrait.mean, portrait.variation = crowds["healthy"].moments()
-    first = crowds["healthy"].values[_positions(people, again), 2] if len(again) else np.empty((0, len(REGIONS)))
+    reference = measured["healthy"]
+    portrait.mean, portrait.variation = reference.moments()
+    first = reference.values[_positions(people, again), 2] if len(again) else np.empty((0, len(REGIONS)))
     figures = [
-        *regional_figures(crowds["healthy"]),
-        *symmetry_figures(crowds["healthy"]),
-        *voxel_figures(crowds["healthy"], portrait.variation),
-        reliability(first, crowds["again"]),
-        *age_figures(cohort, crowds["healthy"], progress),
-        *patient_figures(crowds["healthy"], crowds["patients"]),
+        *regional_figures(reference),
+        *symmetry_figures(reference),
+        *voxel_figures(reference, portrait.variation),
+        reliability(first, measured["again"]),
+        *age_figures(cohort, reference, progress),
+        *patient_figures(reference, measured["patients"]),
         template_figure(portrait.mean, portrait.reference),
     ]
     counts = {
@@ -141,9 +162,9 @@ def draw_card(
 
 
 def _second_sessions(healthy: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
-    """The second healthy session of the first participants who have one."""
-    known = healthy[healthy["participant_id"].isin(people["participant_id"])]
-    later = known.sort_values(["participant_id", "session_id"], kind="stable").groupby("participant_id").nth(1)
+    """The second healthy sessions, of at most RETESTED participants."""
+    sessions = healthy[healthy["participant_id"].isin(people["participant_id"])]
+    later = sessions.sort_values(["participant_id", "session_id"], kind="stable").groupby("participant_id").nth(1)
     return pd.DataFrame(later.iloc[:RETESTED])
 
 
@@ -160,5 +181,6 @@ def _read_template(file: Path) -> Volume:
     except ScanError as error:
         if error.finding.kind != "NaN":
             raise
-        raise ScanError(replace(error.finding, advice="give a template without them")) from None  # it has no options
+        # the usual advice names an option that templates do not have
+        raise ScanError(replace(error.finding, advice="give a template without them")) from None
     return atlas.resample(image.data, image.affine, BASE.affine, BASE.shape)

@@ -1,4 +1,4 @@
-"""The numbers of a cohort's card, each with its band and where the band comes from."""
+"""The measurements of the cohort summary, each with its reference range and the source of the range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uadbench.space import atlas
 from uadbench.types import Values, Volume
 
 COMPONENTS, COMPONENT_SCANS = 32, 237
-"""The principal components are those of so many scans: the paper's training participants."""
+"""The number of principal components, and of scans from which they are computed (the paper's training participants)."""
 
 AGE_PEOPLE = 3000
 TABLE = tuple(name for name, region in REGIONS.items() if region.published)
@@ -27,17 +27,31 @@ UNCHANGED = ("cerebellum", "pons", "lateral occipital", "pericalcarine")
 
 @runtime_checkable
 class KnowsRegions(Protocol):
-    """A cohort that can give regional values of any number of participants without images."""
+    """A cohort that can compute regional values of any number of participants without images."""
 
     def regional_values(self, count: int) -> Iterator[tuple[float, str, Sequence[float]]]:
-        """Age, sex and mean SUVR of each of `norms.REGIONS`."""
+        """Compute regional values.
+
+        Args:
+            count: The number of participants.
+
+        Yields:
+            The age, the sex, and the mean SUVR of each of `norms.REGIONS` of each participant.
+        """
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of the card.
+    """One measurement of the cohort summary.
 
-    `low` and `high` bound its band (None: open); `value` is None where it could not be measured, and `note` says why.
+    Attributes:
+        name: The name.
+        unit: The unit; "" for a dimensionless number.
+        value: The value; None if it could not be measured.
+        low: The lower end of the reference range; None if open.
+        high: The upper end of the reference range; None if open.
+        source: The source of the range.
+        note: A remark, such as why the value could not be measured.
     """
 
     name: str
@@ -50,24 +64,32 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """The figure lies in its band ("pass") or not ("fail"), or has none ("n/a")."""
+        """Whether the value is in its reference range ("pass") or not ("fail"), or is missing ("n/a")."""
         if self.value is None:
             return "n/a"
         above = self.low is None or self.value >= self.low
         return "pass" if above and (self.high is None or self.value <= self.high) else "fail"
 
 
-def regional_figures(crowd: ReferenceScans) -> Iterator[Figure]:
-    """Mean and SD of the table's regions, and how much of their variance is shared."""
-    values = crowd.values[:, 2]
+def regional_figures(scans: ReferenceScans) -> Iterator[Figure]:
+    """Measure the mean and SD of published regions, and the variance explained by their first principal component.
+
+    Args:
+        scans: The healthy scans.
+
+    Yields:
+        The measurements.
+    """
+    values = scans.values[:, 2]
     mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
     table = "537 healthy adults, published FreeSurfer table"
     for name in TABLE:
-        known = REGIONS[name].mean
-        yield Figure(f"mean SUVR, {name}", "SUVR", float(mean[ROWS[name]]), 0.96 * known, 1.04 * known, table)
+        published = REGIONS[name].mean
+        yield Figure(f"mean SUVR, {name}", "SUVR", float(mean[ROWS[name]]), 0.96 * published, 1.04 * published, table)
     for name in TABLE[:-1]:
-        known = REGIONS[name].sd
-        yield Figure(f"between-subject SD, {name}", "SUVR", float(sd[ROWS[name]]), 0.7 * known, 1.3 * known, table)
+        published = REGIONS[name].sd
+        between = float(sd[ROWS[name]])
+        yield Figure(f"between-subject SD, {name}", "SUVR", between, 0.7 * published, 1.3 * published, table)
     relative = (values / mean - 1)[:, [ROWS[name] for name in TABLE[:-1]]]
     power = np.linalg.svd(relative - relative.mean(axis=0), compute_uv=False) ** 2
     share = float(100 * power[0] / power.sum())
@@ -75,27 +97,42 @@ def regional_figures(crowd: ReferenceScans) -> Iterator[Figure]:
     yield Figure("first principal component of regional values", "% of variance", share, 40, 60, "published", note)
 
 
-def symmetry_figures(crowd: ReferenceScans) -> Iterator[Figure]:
-    """Left against right, over the table's regions."""
+def symmetry_figures(scans: ReferenceScans) -> Iterator[Figure]:
+    """Measure the correlation and the difference of left and right regions.
+
+    Args:
+        scans: The healthy scans.
+
+    Yields:
+        The measurements.
+    """
     rows = [ROWS[name] for name in TABLE[:-1]]
-    left, right = crowd.values[:, 0][:, rows], crowd.values[:, 1][:, rows]
+    left, right = scans.values[:, 0][:, rows], scans.values[:, 1][:, rows]
     together = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(left.T, right.T, strict=True)])
     uneven = (200 * (left - right) / (left + right)).std(axis=0, ddof=1)
-    for what, unit, found, low, high in (
+    for what, unit, values, low, high in (
         ("left-right correlation", "", together, 0.85, 0.98),
         ("asymmetry SD", "%", uneven, 2, 4),
     ):
         for word, position in (
-            ("lowest", np.argmin(found)),
-            ("median", np.argsort(found)[len(found) // 2]),
-            ("highest", np.argmax(found)),
+            ("lowest", np.argmin(values)),
+            ("median", np.argsort(values)[len(values) // 2]),
+            ("highest", np.argmax(values)),
         ):
             note = TABLE[int(position)]
-            yield Figure(f"{what}, {word} region", unit, float(found[position]), low, high, "published", note)
+            yield Figure(f"{what}, {word} region", unit, float(values[position]), low, high, "published", note)
 
 
-def voxel_figures(crowd: ReferenceScans, variation: Volume) -> Iterator[Figure]:
-    """Voxelwise variation (SD / mean, (X, Y, Z)), contrast, and what principal components leave."""
+def voxel_figures(scans: ReferenceScans, variation: Volume) -> Iterator[Figure]:
+    """Measure the voxelwise variation, the contrast of grey and white matter, and the principal components.
+
+    Args:
+        scans: The healthy scans.
+        variation: (X, Y, Z) float32, the voxelwise coefficient of variation.
+
+    Yields:
+        The measurements.
+    """
     low, middle, high = np.percentile(100 * variation[atlas.brain_mask(BASE)], [25, 50, 75])
     maps = "published SD / mean maps"
     yield Figure("voxelwise CV, lower quartile", "%", float(low), 8, None, maps)
@@ -103,39 +140,54 @@ def voxel_figures(crowd: ReferenceScans, variation: Volume) -> Iterator[Figure]:
     yield Figure("voxelwise CV, upper quartile", "%", float(high), None, 14, maps)
     templates = "real average templates"
     yield Figure(
-        "grey to white", "ratio", float(np.mean(crowd.contrast)), 1.6, 2.05, templates, "grey > 0.6; deep white"
+        "grey to white", "ratio", float(np.mean(scans.contrast)), 1.6, 2.05, templates, "grey > 0.6; deep white"
     )
-    yield _unexplained(crowd)
+    yield _unexplained(scans)
 
 
-def _unexplained(crowd: ReferenceScans) -> Figure:
-    """Variance of held-out scans that the principal components of others leave."""
+def _unexplained(scans: ReferenceScans) -> Figure:
+    """The variance of held-out scans that is not explained by the principal components of other scans."""
     name = f"variance beyond {COMPONENTS} components of {COMPONENT_SCANS} scans"
-    held_out = len(crowd.coarse) - COMPONENT_SCANS
+    held_out = len(scans.coarse) - COMPONENT_SCANS
     note = f"held-out scans after {SMOOTHING_MM:g} mm smoothing"
     if held_out < 20:
         return Figure(name, "%", None, 25, 50, "ours", f"needs {COMPONENT_SCANS + 20} healthy participants")
-    known, other = np.stack(crowd.coarse[:COMPONENT_SCANS]), np.stack(crowd.coarse[COMPONENT_SCANS:])
-    mean = known.mean(axis=0)
-    axes = np.linalg.svd(known - mean, full_matrices=False)[2][:COMPONENTS]
+    fitted, other = np.stack(scans.coarse[:COMPONENT_SCANS]), np.stack(scans.coarse[COMPONENT_SCANS:])
+    mean = fitted.mean(axis=0)
+    axes = np.linalg.svd(fitted - mean, full_matrices=False)[2][:COMPONENTS]
     off = other - mean
     left = off - (off @ axes.T) @ axes
     return Figure(name, "%", float(100 * np.square(left).sum() / np.square(off).sum()), 25, 50, "ours", note)
 
 
 def reliability(first: Values, again: ReferenceScans) -> Figure:
-    """ICC(2,1) of regional values over two sessions (Shrout and Fleiss 1979), the lowest of the table's regions."""
+    """Measure the reliability of regional values: ICC(2,1) of two sessions (Shrout and Fleiss 1979).
+
+    Args:
+        first: (participants, regions) SUVR in the first session.
+        again: The scans of the second session, in the same order.
+
+    Returns:
+        The lowest ICC of published regions.
+    """
     name = "ICC of regional values, two sessions, lowest region"
     if len(first) < 20:
         return Figure(name, "", None, 0.85, None, "published", "needs 20 participants with two sessions")
     second = again.values[:, 2]
-    found = [icc(np.stack([first[:, ROWS[n]], second[:, ROWS[n]]], axis=1)) for n in TABLE[:-1]]
-    note = f"{TABLE[int(np.argmin(found))]}; median {np.median(found):.3f}; {len(first)} participants"
-    return Figure(name, "", float(min(found)), 0.85, None, "published", note)
+    values = [icc(np.stack([first[:, ROWS[n]], second[:, ROWS[n]]], axis=1)) for n in TABLE[:-1]]
+    note = f"{TABLE[int(np.argmin(values))]}; median {np.median(values):.3f}; {len(first)} participants"
+    return Figure(name, "", float(min(values)), 0.85, None, "published", note)
 
 
 def icc(ratings: Values) -> float:
-    """ICC(2,1), absolute agreement of single measurements, of (subjects, occasions); Shrout and Fleiss 1979."""
+    """ICC(2,1), the absolute agreement of single measurements (Shrout and Fleiss 1979).
+
+    Args:
+        ratings: (subjects, occasions).
+
+    Returns:
+        The intraclass correlation.
+    """
     n, k = ratings.shape
     mean = ratings.mean()
     rows, columns = ratings.mean(axis=1) - mean, ratings.mean(axis=0) - mean
@@ -144,20 +196,29 @@ def icc(ratings: Values) -> float:
     return float((between - rest) / (between + (k - 1) * rest + k * (occasions - rest) / n))
 
 
-def age_figures(cohort: Cohort, crowd: ReferenceScans, progress: Progress) -> Iterator[Figure]:
-    """Per cent change per decade, from a regression on age and sex."""
+def age_figures(cohort: Cohort, scans: ReferenceScans, progress: Progress) -> Iterator[Figure]:
+    """Measure the change of regional values per decade, in per cent, by regression on age and sex.
+
+    Args:
+        cohort: The cohort.
+        scans: The healthy scans.
+        progress: The display of progress.
+
+    Yields:
+        The measurements.
+    """
     if isinstance(cohort, KnowsRegions):
         with progress.task(f"{cohort.name}: regional values of {AGE_PEOPLE} participants", AGE_PEOPLE) as task:
-            known = []
+            participants = []
             for one in cohort.regional_values(AGE_PEOPLE):
-                known.append(one)
+                participants.append(one)
                 task.advance(1)
-        ages, sexes = np.array([one[0] for one in known]), [one[1] for one in known]
-        values, note = np.array([one[2] for one in known]), f"{AGE_PEOPLE} participants, without images"
+        ages, sexes = np.array([one[0] for one in participants]), [one[1] for one in participants]
+        values, note = np.array([one[2] for one in participants]), f"{AGE_PEOPLE} participants, without images"
     else:
-        usable = np.isfinite(crowd.ages)
-        ages, values = np.array(crowd.ages)[usable], crowd.values[usable, 2]
-        sexes, note = list(np.array(crowd.sexes)[usable]), f"{usable.sum()} participants"
+        usable = np.isfinite(scans.ages)
+        ages, values = np.array(scans.ages)[usable], scans.values[usable, 2]
+        sexes, note = list(np.array(scans.sexes)[usable]), f"{usable.sum()} participants"
     source = "Loessner 1995, Shen 2012, Allocca 2021"
     enough = len(ages) >= 50 and np.std(ages) > 1
     if enough:
@@ -173,22 +234,38 @@ def age_figures(cohort: Cohort, crowd: ReferenceScans, progress: Progress) -> It
 
 
 def patient_figures(healthy: ReferenceScans, ill: ReferenceScans) -> Iterator[Figure]:
-    """Patients against healthy participants in the AD meta-region."""
+    """Compare patients with healthy participants in the AD meta-region.
+
+    Args:
+        healthy: The healthy scans.
+        ill: The scans of patients.
+
+    Yields:
+        The measurements.
+    """
     change = ratio = None
     note = f"{len(ill.meta)} patients; angular, posterior cingulate, inferior temporal"
     if len(ill.meta) >= 10:
         change = float(100 * (np.mean(ill.meta) / np.mean(healthy.meta) - 1))
         ratio = float(np.std(ill.meta, ddof=1) / np.std(healthy.meta, ddof=1))
     else:
-        note = "needs 10 patients; say --patients GROUP"
+        note = "needs 10 patients; choose another group with --patients GROUP"
     source = "Landau 2011"
     yield Figure("patients against controls, AD meta-region", "%", change, -28, -18, source, note)
     yield Figure("patients' SD to controls', AD meta-region", "ratio", ratio, 1, None, source, note)
 
 
 def template_figure(mean: Volume, template: Volume | None) -> Figure:
-    """The cohort's mean against a real average, both (X, Y, Z) on `norms.BASE`."""
+    """Compare the cohort's mean with a template.
+
+    Args:
+        mean: (X, Y, Z) float32, the mean of healthy scans on `norms.BASE`.
+        template: (X, Y, Z) float32, an average of real scans on `norms.BASE`; None without a template.
+
+    Returns:
+        The correlation in the brain.
+    """
     if template is None:
-        return Figure(TEMPLATE, "", None, 0.80, None, "template", "say --template FILE")
+        return Figure(TEMPLATE, "", None, 0.80, None, "template", "needs a template; give one with --template FILE")
     brain = atlas.brain_mask(BASE)
     return Figure(TEMPLATE, "", float(np.corrcoef(mean[brain], template[brain])[0, 1]), 0.80, None, "template")

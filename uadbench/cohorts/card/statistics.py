@@ -1,4 +1,4 @@
-"""What is kept of a cohort's scans as they pass one by one: regional values, voxelwise moments, coarse images."""
+"""Statistics of a cohort's scans, accumulated one scan at a time: regional values, voxelwise moments, coarse images."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from uadbench.space import atlas
 from uadbench.types import Scan, Values, Volume
 
 SMOOTHING_MM = 12.0
-"""FWHM of the smoothing of coarse images."""
+"""The FWHM of the smoothing of coarse images, in mm."""
 
 
 class ReferenceScans:
-    """What is kept of scans that pass one by one: regional values, voxelwise moments, coarse images."""
+    """Statistics of scans, accumulated one scan at a time.
+
+    Attributes:
+        regions: For each scan (3, regions) SUVR: left, right, and both sides.
+        meta: For each scan the mean SUVR in the AD meta-region.
+        contrast: For each scan the ratio of grey to white matter uptake.
+        unit: For each scan the mean over cerebellum and pons, in the unit of the cohort.
+        coarse: The smoothed brains at 4 mm, each (voxels,), of scans for which they were requested.
+        ages: The age of each scan, in years.
+        sexes: The sex of each scan.
+        sum: (X, Y, Z) the sum of SUVR.
+        squares: (X, Y, Z) the sum of squared SUVR.
+    """
 
     def __init__(self) -> None:
-        self.regions: list[Values] = []  # (left, right, both) x regions
+        self.regions: list[Values] = []
         self.meta: list[float] = []
         self.contrast: list[float] = []
         self.unit: list[float] = []
@@ -31,7 +43,18 @@ class ReferenceScans:
         self.squares = np.zeros(BASE.shape)
 
     def add(self, scan: Scan, coarse: bool) -> Volume:
-        """Measure one scan; returns it in SUVR."""
+        """Measure a scan.
+
+        Args:
+            scan: The scan on `norms.BASE`.
+            coarse: Whether to store the coarse image.
+
+        Returns:
+            The image, divided by its mean over cerebellum and pons.
+
+        Raises:
+            InputError: If that mean is not positive.
+        """
         unit = float(scan.data[norms.reference()].mean(dtype=np.float64))
         if unit <= 0:
             raise InputError(f"{'_'.join(scan.key)}: no uptake in cerebellum and pons; is it in MNI space?")
@@ -50,11 +73,15 @@ class ReferenceScans:
 
     @property
     def values(self) -> Values:
-        """(scans, sides (left, right, both), regions)."""
+        """Regional SUVR, (scans, 3, regions): left, right, and both sides."""
         return np.stack(self.regions)
 
     def moments(self) -> tuple[Volume, Volume]:
-        """Voxelwise mean and coefficient of variation (0 outside the brain), (X, Y, Z) float32."""
+        """Voxelwise statistics.
+
+        Returns:
+            The mean, and the coefficient of variation (0 outside the brain), each (X, Y, Z) float32.
+        """
         count, brain = len(self.unit), atlas.brain_mask(BASE)
         mean = self.sum / count
         variance = np.clip(self.squares - count * mean**2, 0, None) / max(count - 1, 1)
@@ -63,7 +90,7 @@ class ReferenceScans:
 
 
 def _regional_means(image: Volume) -> Values:
-    """(3, regions): mean of each region's measured voxels on the left, the right, and both."""
+    """The mean of the measured voxels of each region, (3, regions): left, right, and both sides."""
     inside, own = norms.measured(), norms.region_of_voxel()
     right = np.broadcast_to(norms.millimetres()[0] > 0, BASE.shape)[inside]
     index = own[inside] + len(REGIONS) * right
@@ -73,7 +100,7 @@ def _regional_means(image: Volume) -> Values:
 
 
 def _coarse(image: Volume) -> npt.NDArray[np.float32]:
-    """The brain at 4 mm (means of 2 x 2 x 2 voxels), smoothed; flat."""
+    """The smoothed brain at 4 mm (means of 2 x 2 x 2 voxels), (voxels,)."""
     x, y, z = (n // 2 for n in BASE.shape)
     halved = image[: 2 * x, : 2 * y, : 2 * z].reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5))
     smooth = ndimage.gaussian_filter(halved, SMOOTHING_MM / 2.3548 / (2 * BASE.voxel_mm))

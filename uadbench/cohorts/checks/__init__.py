@@ -1,1 +1,1 @@
-"""What is wrong with a cohort, found before anything is trained."""
+"""Checks of a cohort before training: problems of images, tables and splits (`uadbench cohort check`)."""

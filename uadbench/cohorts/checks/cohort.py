@@ -1,4 +1,4 @@
-"""A cohort's check-up: everything is read once, and every fault is named with what to do about it."""
+"""The check of a whole cohort, which reads everything once and lists all problems with advice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ from uadbench.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class CheckUp:
-    """What was looked at, and what was found; fatal findings first, then by kind and place."""
+    """The result of a check.
+
+    Attributes:
+        cohort: The name of the cohort.
+        participants: The number of participants.
+        scans: The number of scans.
+        people: A line with the number of participants and scans of each diagnosis.
+        left_out: A line for each reason why scans are left out.
+        findings: The problems: fatal ones first, then sorted by kind and location.
+    """
 
     cohort: str
     participants: int
@@ -37,32 +46,37 @@ class CheckUp:
 
     @property
     def fatal(self) -> int:
-        """How many findings spoil a run or its scores."""
+        """The number of findings that prevent a run or invalidate its scores."""
         return sum(finding.fatal for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for programs."""
+        """All fields and the number of fatal findings, for JSON."""
         return {**asdict(self), "fatal": self.fatal}
 
 
 def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path | None = None) -> CheckUp:
-    """Read every scan of a cohort once, side by side, and its tables; nothing is changed.
+    """Read all scans and tables of a cohort once, and list all problems; nothing is changed.
 
     Args:
-        reference: As after `--cohort`: a CAPS tree, or a table of scans.
-        split: ClinicaDL's split folder or a split's .json, to be checked for people in two parts.
+        reference: The value of `--cohort`: a CAPS tree, or a table of scans.
+        roles: The diagnoses of healthy participants and of patients.
+        progress: The display of progress.
+        split: A split folder of ClinicaDL, or a split in a .json file, to check as well.
+
+    Returns:
+        The result of the check.
 
     Raises:
-        InputError: Where there is no cohort to be checked: no tree, no table, no scan in it.
+        InputError: If there is no cohort to check: no CAPS tree, no table, or no scan in it.
     """
-    with collecting() as told:
+    with collecting() as table_findings:
         cohort = open_cohort(reference)
-        given = None if split is None else read_split(split)
+        listed = None if split is None else read_split(split)
     if not isinstance(cohort, FileCohort):
-        raise InputError(f"{reference}: is not made of files; give a CAPS tree or a table of scans")
+        raise InputError(f"{reference}: does not consist of files; give a CAPS tree or a table of scans")
     table = cohort.participants
     measured: dict[tuple[str, str], Measured] = {}
-    findings = list(told)
+    findings = list(table_findings)
     with progress.task(f"{cohort.name}: reading {len(table)} scans", len(table)) as task:
         for key, file, answer in _measured(cohort):
             if isinstance(answer, Measured):
@@ -74,8 +88,8 @@ def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path |
     files = dict(zip(measured, cohort.files(_rows(table, measured)), strict=True))
     findings += across_scans(measured, files)
     findings += people_findings(table, visits_of(cohort), roles)
-    if given is not None:
-        findings += _split_findings(table, given)
+    if listed is not None:
+        findings += _split_findings(table, listed)
     ordered = sorted(findings, key=lambda finding: (not finding.fatal, finding.kind, finding.where))
     people = int(table["participant_id"].nunique())
     left_out = tuple(roles.left_out(table, visits_of(cohort)))
@@ -83,7 +97,7 @@ def check_cohort(reference: str, roles: Roles, progress: Progress, split: Path |
 
 
 def _measured(cohort: FileCohort) -> Iterator[tuple[tuple[str, str], Path, Measured | Finding]]:
-    """What every file measures like, or why it cannot be read, in order, a few files in memory at a time."""
+    """Yield the measurements of each file, or the reason why it cannot be read; a few files are in memory at a time."""
     table = cohort.participants
     keys = list(zip(table["participant_id"], table["session_id"], strict=True))
     waiting: deque[Future[Measured | Finding]] = deque()
@@ -108,12 +122,13 @@ def _rows(table: pd.DataFrame, measured: dict[tuple[str, str], Measured]) -> pd.
     return table[np.array([key in measured for key in keys], dtype=bool)]
 
 
-def _split_findings(table: pd.DataFrame, given: GivenSplit) -> list[Finding]:
-    """Scans that the split lists and the cohort lacks."""
-    listed = {key for fold in given.folds for key in (*fold.train, *fold.validation)} | set(given.test)
-    _, lost = select(table, listed)
-    if not lost:
+def _split_findings(table: pd.DataFrame, split: GivenSplit) -> list[Finding]:
+    """Scans that are listed in the split but are not in the cohort."""
+    listed = {key for fold in split.folds for key in (*fold.train, *fold.validation)} | set(split.test)
+    _, missing = select(table, listed)
+    if not missing:
         return []
-    some = ", ".join("_".join(key) for key in lost[:3]) + (", ..." if len(lost) > 3 else "")
-    value = f"{len(lost)} of {len(listed)} listed scans are not in the cohort ({some})"
-    return [Finding("not in cohort", given.source, value, "they will be left out; add them or mend the split", False)]
+    some = ", ".join("_".join(key) for key in missing[:3]) + (", ..." if len(missing) > 3 else "")
+    value = f"{len(missing)} of {len(listed)} listed scans are not in the cohort ({some})"
+    advice = "they will be left out; add them or correct the split"
+    return [Finding("not in cohort", split.source, value, advice, False)]

@@ -1,4 +1,4 @@
-"""What is wrong with scans: each by itself, and beside the others."""
+"""Checks of images: each scan by itself (space, values), and compared with others (outliers, duplicates, mirroring)."""
 
 from __future__ import annotations
 
@@ -23,30 +23,34 @@ from uadbench.space import atlas
 from uadbench.types import Grid, Mask
 
 SYMMETRIC = Grid((80, 96, 80), 2.0, (-79.0, -111.0, -70.0))
-"""Scans are looked at here: voxel i on the left lies opposite voxel 79 - i on the right."""
+"""The grid of the checks, which is symmetric: voxel i on the left is opposite voxel 79 - i on the right."""
 
 BLOCK = 4
-"""Voxels a side of the blocks, 8 mm, in which a scan is compared with others."""
+"""The edge length, in voxels (8 mm), of the blocks in which scans are compared."""
 
 LIKENESS = 0.6
-"""The least correlation, over the brain and 8 mm around it, with MNI tissue. Scans of healthy phantoms and of average
-brains have .81 to .89, of severe atrophy .67; upside down .51, front to back .45."""
+"""The smallest correlation with MNI tissue, over the brain and 8 mm around it. It is .81 to .89 for healthy phantoms
+and average brains, .67 with severe atrophy, .51 upside down, and .45 with front and back exchanged."""
 
 NEGATIVE = 0.01
-"""The share of the brain's voxels that may be below 0: interpolation leaves some."""
+"""The largest share of brain voxels that may be negative, because interpolation causes some."""
 
 FAR = 6.0
-"""Robust standard deviations from the median beyond which a scan's uptake is an outlier, if it is also 15 % off."""
+"""The number of robust standard deviations from the median beyond which a scan's uptake is an outlier, if it also
+deviates by 15 %."""
 
 SUVR_RANGE = (0.5, 2.0)
-"""Where the mean over cerebellum and pons lies, if values are SUVR of whatever reference region."""
+"""The range of the mean over cerebellum and pons if values are SUVR, for any reference region."""
 
 COPY = 0.98
-"""Above this correlation of asymmetries one of two scans is a copy. Two sessions of a phantom have at most .88, a scan
-and its copy in integers, or moved by .01 mm, more than .999."""
+"""The correlation of asymmetries above which two scans are considered copies. It is at most .88 for two sessions of a
+phantom, and more than .999 for a scan and its copy in integers, or shifted by .01 mm."""
 
 MIRRORED = -0.3
-"""Below this correlation of asymmetries one of two scans is mirrored. Two sessions of a phantom: .39 or more."""
+"""The correlation of asymmetries below which one of two scans is considered mirrored. It is at least .39 for two
+sessions of a phantom."""
+
+_SAME_BRAIN = "find out which participant it belongs to; otherwise the same brain may be in training and test sets"
 
 Floats = npt.NDArray[np.float32]
 Key = tuple[str, str]
@@ -54,11 +58,20 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Measured:
-    """What is kept of a scan.
+    """The measurements of a scan.
 
-    `doubt` is a warning that sform and qform disagree; `negative` and `filled` are shares of the brain; `uptake` is its
-    mean, `reference` that of cerebellum and pons; `likeness` the correlation with MNI tissue; `asymmetry` (voxels,)
-    left minus right over `uptake`, in blocks.
+    Attributes:
+        shape: The shape of the volume.
+        affine: (4, 4) the affine of the file.
+        doubt: A warning that sform and qform disagree; None if they agree.
+        digest: A hash of the resampled image.
+        lowest: The smallest value.
+        negative: The share of brain voxels with negative values.
+        filled: The share of the brain mask that contains tissue.
+        uptake: The mean over the brain.
+        reference: The mean over cerebellum and pons.
+        likeness: The correlation with MNI tissue.
+        asymmetry: (blocks,) the difference between left and right, relative to `uptake`.
     """
 
     shape: tuple[int, ...]
@@ -75,10 +88,18 @@ class Measured:
 
 
 def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_reference: bool = False) -> Measured:
-    """Read a file as its cohort does, and measure it.
+    """Read and measure a scan.
+
+    Args:
+        file: The file.
+        nan: "refuse" a file with NaN or infinite voxels, or set these voxels to "zero".
+        in_units_of_reference: Whether to divide the scan by its mean over cerebellum and pons.
+
+    Returns:
+        The measurements.
 
     Raises:
-        ScanError: For one that cannot be used.
+        ScanError: If the file cannot be used.
     """
     image = read_volume(file, nan)
     data = atlas.resample(image.data, image.affine, SYMMETRIC.affine, SYMMETRIC.shape)
@@ -108,23 +129,41 @@ def measure(file: Path, nan: Literal["refuse", "zero"] = "refuse", in_units_of_r
 
 
 def of_scan(file: Path, scan: Measured, trusted: bool = False) -> Iterator[Finding]:
-    """What is wrong with one scan by itself; `trusted`: the user says that it lies in MNI space."""
+    """Find the problems of a single scan.
+
+    Args:
+        file: The file.
+        scan: Its measurements.
+        trusted: Whether the user trusts that the scan is in MNI space.
+
+    Yields:
+        The problems.
+    """
     where = str(file)
     if scan.filled < FILLED:
         yield not_in_mni(file, scan.filled, trusted)
     elif scan.likeness < LIKENESS:
-        value = f"it correlates {scan.likeness:.3f} with MNI tissue (at least {LIKENESS:.3f} is expected)"
-        advice = "look at it: turned, or registered wrongly? register it again"
+        value = f"its correlation with MNI tissue is {scan.likeness:.3f} (at least {LIKENESS:.3f} is expected)"
+        advice = "inspect it: its orientation or registration may be wrong; register it again"
         yield Finding("not MNI", where, value, advice, not trusted)
     if scan.negative > NEGATIVE:
         value = f"{scan.negative:.0%} of the brain's voxels are negative (lowest {scan.lowest:.3g})"
-        yield Finding("negative", where, value, "uptake cannot be: check scaling and offset of the file")
+        advice = "uptake cannot be negative; check the scaling and offset of the file"
+        yield Finding("negative", where, value, advice)
     if scan.doubt:
         yield scan.doubt
 
 
 def across_scans(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """What is seen when scans are laid side by side."""
+    """Find problems by comparing the scans of a cohort.
+
+    Args:
+        scans: The measurements by (participant, session).
+        files: The files by (participant, session).
+
+    Yields:
+        The problems.
+    """
     if scans:
         yield from _other_lattices(scans, files)
         yield from _outliers(scans, files)
@@ -133,14 +172,14 @@ def across_scans(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> It
 
 
 def _other_lattices(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """Scans whose shape or affine is not that of most; they are put on the grid like the others."""
-    told: dict[Key, str] = {key: _lattice(scan) for key, scan in scans.items()}
-    ((usual, count),) = Counter(told.values()).most_common(1)
-    for key, lattice in told.items():
+    """Scans whose shape or affine differs from that of most scans; they are resampled like the others."""
+    lattices: dict[Key, str] = {key: _lattice(scan) for key, scan in scans.items()}
+    ((usual, count),) = Counter(lattices.values()).most_common(1)
+    for key, lattice in lattices.items():
         if lattice != usual:
             value = f"{lattice}; {count} of {len(scans)} scans are {usual}"
-            advice = "it is sampled through its affine; make sure that it was processed like the others"
-            yield Finding("other lattice", str(files[key]), value, advice, False)
+            advice = "it is resampled by its affine; check that it was processed like the others"
+            yield Finding("other grid", str(files[key]), value, advice, False)
 
 
 def _lattice(scan: Measured) -> str:
@@ -155,12 +194,12 @@ def _lattice(scan: Measured) -> str:
 
 
 def _outliers(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """Uptake that is far from the others', or that is no SUVR at all."""
+    """Scans whose uptake differs much from the others, and values that are not SUVR."""
     references = np.array([scan.reference for scan in scans.values()])
     middle = float(np.median(references))
     if not SUVR_RANGE[0] <= middle <= SUVR_RANGE[1]:
         value = f"the scans' mean over cerebellum and pons is {middle:.3g} (median), so they are not SUVR"
-        advice = "divide them by it: PATH:suvr=cerebellum-pons"
+        advice = "divide them by this mean: PATH:suvr=cerebellum-pons"
         yield Finding("not SUVR", f"{len(scans)} scans", value, advice)
     uptakes = np.array([scan.uptake for scan in scans.values()])
     centre = float(np.median(uptakes))
@@ -172,36 +211,34 @@ def _outliers(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Itera
 
 
 def _duplicates(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """One image under several names."""
-    known: dict[str, Key] = {}
+    """Identical images in several files."""
+    by_digest: dict[str, Key] = {}
     for key, scan in scans.items():
-        first = known.setdefault(scan.digest, key)
+        first = by_digest.setdefault(scan.digest, key)
         if first != key:
             value = f"is the same image as {files[first]}"
-            advice = "keep one" if first[0] == key[0] else "find out whose it is: the same brain may train and test"
-            yield Finding("duplicate", str(files[key]), value, advice)
-    kept = sorted(known.values(), key=list(scans).index)
+            yield Finding("duplicate", str(files[key]), value, "keep one" if first[0] == key[0] else _SAME_BRAIN)
+    kept = sorted(by_digest.values(), key=list(scans).index)
     yield from _copies({key: scans[key] for key in kept}, files)
 
 
 def _copies(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """One image saved anew, in another type, unit or lattice: what left and right differ by is the same."""
+    """Copies of an image with another data type, unit or grid, which have the same asymmetry."""
     keys = list(scans)
     shapes = np.stack([scan.asymmetry for scan in scans.values()]).astype(np.float64)
     shapes -= shapes.mean(axis=1, keepdims=True)
     sizes = np.linalg.norm(shapes, axis=1)
     shapes /= np.where(sizes > 0, sizes, 1)[:, None]
-    for place, key in enumerate(keys[1:], start=1):
-        likeness = shapes[:place] @ shapes[place]
+    for index, key in enumerate(keys[1:], start=1):
+        likeness = shapes[:index] @ shapes[index]
         nearest = int(likeness.argmax())
-        if sizes[place] > 0 and likeness[nearest] > COPY:
-            value = f"looks like a copy of {files[keys[nearest]]} (its asymmetry correlates {likeness[nearest]:.4f})"
-            advice = "find out whose it is: the same brain may train and test"
-            yield Finding("copy", str(files[key]), value, advice, False)
+        if sizes[index] > 0 and likeness[nearest] > COPY:
+            value = f"seems to be a copy of {files[keys[nearest]]} (correlation of asymmetries {likeness[nearest]:.4f})"
+            yield Finding("copy", str(files[key]), value, _SAME_BRAIN, False)
 
 
 def _mirrored(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Iterator[Finding]:
-    """Scans whose left looks like the right of the same person's other sessions, or of everybody else."""
+    """Scans whose asymmetry is opposite to that of the participant's other sessions, or of all other participants."""
     by_person: dict[str, list[Key]] = {}
     for key in scans:
         by_person.setdefault(key[0], []).append(key)
@@ -211,20 +248,24 @@ def _mirrored(scans: Mapping[Key, Measured], files: Mapping[Key, Path]) -> Itera
         own = np.stack([scans[key].asymmetry for key in keys]).sum(axis=0, dtype=np.float64)
         for key in keys:
             others[key] = _correlation(scans[key].asymmetry, total - own)
-    # people's asymmetries must be alike before anybody stands out
+    # asymmetries must be similar across participants for one to stand out
     alike = len(by_person) >= 10 and float(np.median(list(others.values()))) > -MIRRORED
     for keys in by_person.values():
         for key in keys:
             rest = [scans[other].asymmetry for other in keys if other != key]
             within = _correlation(scans[key].asymmetry, np.mean(np.stack(rest), axis=0)) if rest else 0.0
-            # of two scans that contradict each other the second is named
+            # if two scans contradict each other, the second is reported
             contradicts = within < MIRRORED and (len(keys) > 2 or key == keys[1])
             if contradicts or (alike and others[key] < MIRRORED):
-                against = "the same person's other sessions" if contradicts else "everybody else"
+                against = "the participant's other sessions" if contradicts else "all other participants"
                 shown = within if contradicts else others[key]
-                value = f"left and right look exchanged: its asymmetry correlates {shown:.2f} with that of {against}"
-                doubt = " (or the first session is)" if contradicts and len(keys) == 2 else ""
-                yield Finding("left-right", str(files[key]), value, f"compare with the original; it is mirrored{doubt}")
+                value = (
+                    "left and right seem to be exchanged: its asymmetry has a correlation of "
+                    f"{shown:.2f} with that of {against}"
+                )
+                either = " (or the first session is)" if contradicts and len(keys) == 2 else ""
+                advice = f"compare it with the original; it is probably mirrored{either}"
+                yield Finding("left-right", str(files[key]), value, advice)
 
 
 def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
@@ -234,7 +275,7 @@ def _correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def _blocks(data: Floats) -> Floats:
-    """Means of blocks, (20, 24, 20)."""
+    """The means of blocks, (20, 24, 20) float32."""
     x, y, z = (count // BLOCK for count in SYMMETRIC.shape)
     blocks: Floats = data.reshape(x, BLOCK, y, BLOCK, z, BLOCK).mean(axis=(1, 3, 5))
     return blocks
@@ -242,7 +283,7 @@ def _blocks(data: Floats) -> Floats:
 
 @cache
 def _template() -> tuple[Mask, Mask, Floats]:
-    """Blocks inside the brain, those and their neighbours, and MNI tissue as FDG PET would show it, blurred to 8 mm."""
+    """Blocks in the brain, blocks in or next to it, and the expected FDG uptake of MNI tissue, blurred to 8 mm."""
     inside = _blocks(atlas.brain_mask(SYMMETRIC).astype(np.float32)) > 0.5
     uptake = ndimage.gaussian_filter(norms.tissue("grey") + 0.5 * norms.tissue("white"), 3.4 / norms.BASE.voxel_mm)
     tissue = atlas.resample(uptake, norms.BASE.affine, SYMMETRIC.affine, SYMMETRIC.shape)

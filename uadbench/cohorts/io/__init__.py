@@ -1,1 +1,1 @@
-"""Files of scans and tables of people: read, checked and written."""
+"""Input and output of cohorts: NIfTI files, tables of participants and visits, session ids, and CAPS export."""

@@ -1,4 +1,4 @@
-"""Who the people of a CAPS tree are: participants.tsv and sessions.tsv, laid over each other."""
+"""Reading of the tables of a CAPS tree: participants.tsv and sessions.tsv, combined in order of priority."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from uadbench.cohorts.findings import Finding, tell
+from uadbench.cohorts.findings import Finding, report
 from uadbench.cohorts.io.clinical_tables import Columns, columns_of, no_diagnoses
 from uadbench.cohorts.io.sessions import canonical
 from uadbench.cohorts.io.text_tables import read_table, rows_of
-from uadbench.cohorts.io.visits import ALWAYS, Key, Records, count_scans, tell_spellings
+from uadbench.cohorts.io.visits import ALWAYS, Key, Records, count_scans, report_spellings
 from uadbench.errors import InputError
 
 UNKNOWN = "n/a"
-"""Instead of an empty session id in a table of visits."""
+"""Replacement for an empty session id in a table of visits."""
 
 NEEDED = "the columns participant_id, session_id, diagnosis, age, sex"
 
@@ -23,73 +23,74 @@ NEEDED = "the columns participant_id, session_id, diagnosis, age, sex"
 def describe(tree: Path, keys: list[Key], chosen: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Describe the scans of a tree from its tables.
 
-    These are `participants.tsv` and `sessions.tsv` in the tree's folder, and `sessions.tsv` and `<sub>_sessions.tsv` in
-    `subjects/<sub>/`, the weakest first. Module `visits` says which value holds at which visit. A scan without a
-    diagnosis stays in the table, with group "".
+    The tables are, in order of increasing priority, `participants.tsv` and `sessions.tsv` in the tree's folder, and
+    `sessions.tsv` and `<sub>_sessions.tsv` in `subjects/<sub>/`. The module `visits` explains which value applies to
+    which visit. A scan without a diagnosis remains in the table, with group "".
 
     Args:
+        tree: The CAPS tree.
         keys: (participant, session) of each scan.
-        chosen: our column -> the name that the user gave; "" for none.
+        chosen: The column names chosen by the user, by columns of `base.COLUMNS`; "" if not chosen.
 
     Returns:
-        The cohort's table (base.COLUMNS), one row for each key, and all diagnoses of visits (`Records.diagnoses`).
+        The cohort's table (`base.COLUMNS`), with one row for each key, and all diagnoses (`Records.diagnoses`).
 
     Raises:
-        InputError: for tables that are missing, unreadable or ambiguous, and if no scan has a diagnosis.
+        InputError: If tables are missing, unreadable or ambiguous, or no scan has a diagnosis.
     """
     records, columns = Records(), dict[Path, Columns]()
     files = _tables(tree, sorted({participant for participant, _ in keys}))
     if not files:
         raise InputError(f"{tree}: no participants.tsv and no sessions.tsv; put one there with {NEEDED}")
-    there: dict[str, None] = {}
+    names: dict[str, None] = {}
     for file, owner in files:
-        columns[file] = _read(file, owner, chosen, records, there)
+        columns[file] = _read(file, owner, chosen, records, names)
     for ours, name in chosen.items():
-        if name and not any(ours in found for found in columns.values()):
-            raise InputError(f"{tree}: no table has a column '{name}'; the columns are {', '.join(there)}")
-    if not any("group" in found for found in columns.values()):
-        raise InputError(no_diagnoses(tree, there))
-    tell_spellings(tree, [*records.people, *(participant for participant, _ in keys)])
+        if name and not any(ours in used for used in columns.values()):
+            raise InputError(f"{tree}: no table has a column '{name}'; the columns are {', '.join(names)}")
+    if not any("group" in used for used in columns.values()):
+        raise InputError(no_diagnoses(tree, names))
+    report_spellings(tree, [*records.people, *(participant for participant, _ in keys)])
     table = records.resolved(keys)
     _report(tree, table, records)
     return table, records.diagnoses()
 
 
 def _report(tree: Path, table: pd.DataFrame, records: Records) -> None:
-    """Report scans without a diagnosis: a warning, or, where no scan has one, what refuses the cohort."""
+    """Report scans without a diagnosis: a warning, or an error if no scan has a diagnosis."""
     without = table[table["group"] == ""]
     has_row = without["participant_id"].isin(list(records.people))
     strangers, undiagnosed = without[~has_row], without[has_row]
     fatal = len(without) == len(table)
     if len(strangers):
         example = next(iter(records.people), "none")
-        value = f"{count_scans(strangers, table)} have no row in the tables; participants there are called '{example}'"
-        advice = f"spell ids as the folders do, add the rows ({NEEDED}), or remove the scans"
-        tell(Finding("no diagnosis", str(tree), value, advice, fatal))
+        value = f"{count_scans(strangers, table)} have no row in the tables, whose ids are such as '{example}'"
+        advice = f"use the ids of the folders, add the rows ({NEEDED}), or remove the scans"
+        report(Finding("no diagnosis", str(tree), value, advice, fatal))
     if len(undiagnosed):
         first = undiagnosed.iloc[0]["participant_id"]
-        known = records.diagnoses()
-        known = known[known["participant_id"] == first]
-        there = ", ".join(f"{row.group} at {row.session_id}" for row in known.itertuples()) or "nothing"
-        value = f"{count_scans(undiagnosed, table)} have no diagnosis at their visit; known of {first}: {there}"
-        tell(Finding("no diagnosis", str(tree), value, "give each visit its own diagnosis to use its scan", fatal))
+        diagnoses = records.diagnoses()
+        diagnoses = diagnoses[diagnoses["participant_id"] == first]
+        listed = ", ".join(f"{row.group} at {row.session_id}" for row in diagnoses.itertuples()) or "none"
+        value = f"{count_scans(undiagnosed, table)} have no diagnosis at their visit; diagnoses of {first}: {listed}"
+        report(Finding("no diagnosis", str(tree), value, "give each visit its own diagnosis to use its scan", fatal))
 
 
 def _tables(tree: Path, participants: list[str]) -> list[tuple[Path, str]]:
-    """The tables that exist, with the participant whom a table is about ("" for all), the weakest first."""
-    places = [(tree / "participants.tsv", ""), (tree / "sessions.tsv", "")]
+    """The existing tables in order of increasing priority, each with its participant ("" for all participants)."""
+    candidates = [(tree / "participants.tsv", ""), (tree / "sessions.tsv", "")]
     for name in participants:
         folder = tree / "subjects" / name
-        places += [(folder / "sessions.tsv", name), (folder / f"{name}_sessions.tsv", name)]
-    return [(file, owner) for file, owner in places if file.is_file()]
+        candidates += [(folder / "sessions.tsv", name), (folder / f"{name}_sessions.tsv", name)]
+    return [(file, owner) for file, owner in candidates if file.is_file()]
 
 
-def _read(file: Path, owner: str, chosen: Mapping[str, str], records: Records, there: dict[str, None]) -> Columns:
-    """Add a table's rows to the records, and its columns to those that are `there`."""
+def _read(file: Path, owner: str, chosen: Mapping[str, str], records: Records, names: dict[str, None]) -> Columns:
+    """Add the rows of a table to the records, and its columns to `names`."""
     table = read_table(file)
-    names = {name.lower(): name for name in table.columns}
-    there.update(dict.fromkeys(table.columns))
-    person, visit = names.get("participant_id", ""), names.get("session_id", "")
+    by_lower = {name.lower(): name for name in table.columns}
+    names.update(dict.fromkeys(table.columns))
+    person, visit = by_lower.get("participant_id", ""), by_lower.get("session_id", "")
     if not (person or owner) or (owner and not visit):
         raise InputError(f"{file}: the columns are {', '.join(table.columns)}; it needs {NEEDED}, separated by tabs")
     columns = columns_of(file, table, chosen, required=False)

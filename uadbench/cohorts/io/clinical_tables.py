@@ -1,4 +1,4 @@
-"""What tables say about people, in our terms: columns by the names they go by, cells as numbers, F or M, or unknown."""
+"""Interpretation of clinical tables: recognition of columns by name, and conversion of cells to values."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ALIASES = {
     "amyloid": ("amyloid", "amyloid_status", "amyloid_stat"),
     "mmse": ("mmse", "mms", "mmscore"),
 }
-"""Our column -> the names it goes by, the best first (compared without case)."""
+"""The recognised names of each column of `base.COLUMNS`, the preferred name first (case is ignored)."""
 
 AT_BASELINE = ("bl", "sc", "baseline", "screening")
-"""Before or behind a column's name they say what was so at baseline, as in `diagnosis_bl` and `DX.bl`."""
+"""Prefixes and suffixes of columns with values at baseline, as in `diagnosis_bl` and `DX.bl`."""
 
 CHANGES = {"dxchange", "dxchng", "dxcurren"}
-"""Columns of ADNI that code a change, or a stage, as numbers: 1 may be 'stable NL', 7 'NL to MCI'."""
+"""Columns of ADNI with numeric codes of a change or a stage: 1 may be 'stable NL', 7 'NL to MCI'."""
 
 RANGES = {"age": (0.0, 120.0), "mmse": (0.0, 30.0)}
-"""What a number may be; anything else, such as 88 or -9, stands for an unknown value."""
+"""The valid range of numbers; other values, such as an MMSE of 88 or -9, count as unknown."""
 
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 _UNKNOWN = {"", "n/a", "na", "nan", "none", "null", "missing", "unknown", ".", "-1", "-4", "-9"}
@@ -41,11 +41,11 @@ _TOP_CODED = re.compile(r"(>=?|≥)\s*\d+|\d+\s*\+")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that say something about people.
+    """The columns of a table that describe participants, by columns of `base.COLUMNS`.
 
     Attributes:
-        current: our column -> the table's, for values of the row's visit (or of the person, in a table without visits).
-        baseline: our column -> the table's, for values at baseline.
+        current: Columns with values of the visit (or of the participant, in a table without visits).
+        baseline: Columns with values at baseline.
     """
 
     current: dict[str, str]
@@ -56,92 +56,127 @@ class Columns:
 
 
 def columns_of(file: Path, table: pd.DataFrame, chosen: Mapping[str, str], required: bool = True) -> Columns:
-    """Find the columns of a table that say something about people.
+    """Find the columns of a table that describe participants.
 
     Args:
-        chosen: our column -> the name that the user gave, which outweighs ALIASES; "" for none.
-        required: whether a chosen column must be there.
+        file: The file of the table, for error messages.
+        table: The table.
+        chosen: The column names chosen by the user, which override ALIASES, by columns of `base.COLUMNS`; "" if not
+            chosen.
+        required: Whether chosen columns must exist.
+
+    Returns:
+        The columns.
 
     Raises:
-        InputError: for a chosen column that the table lacks or that codes a change, and where the first of several
-            names has only unknown values while another one has known values.
+        InputError: If a chosen column is missing or contains codes of a change, or the preferred of several columns has
+            only unknown values while another one has known values.
     """
     plain = {_plain(str(name)): str(name) for name in reversed(list(table.columns))}
-    found = Columns({}, {})
+    columns = Columns({}, {})
     for ours, names in ALIASES.items():
         if name := chosen.get(ours, ""):
             if name.lower() in CHANGES:
                 advice = "add a column of diagnoses such as CN, MCI, AD"
-                raise InputError(f"{file}: '{name}' holds codes of a change, not diagnoses; {advice}")
+                raise InputError(f"{file}: '{name}' contains codes of a change, not diagnoses; {advice}")
             if required or name.lower() in {str(each).lower() for each in table.columns}:
-                part = found.baseline if is_baseline(name) else found.current
+                part = columns.baseline if is_baseline(name) else columns.current
                 part[ours] = column(file, table, name)
             continue
         for part, spellings in (
-            (found.current, names),
-            (found.baseline, [each for n in names for each in _at_baseline(n)]),
+            (columns.current, names),
+            (columns.baseline, [each for n in names for each in _at_baseline(n)]),
         ):
-            there = [plain[name] for name in spellings if name in plain]
-            if there:
-                part[ours] = _filled(file, table, ours, there)
-    return found
+            present = [plain[name] for name in spellings if name in plain]
+            if present:
+                part[ours] = _filled(file, table, ours, present)
+    return columns
 
 
 def no_diagnoses(where: Path, names: Iterable[str]) -> str:
-    """The error for tables without a column of diagnoses."""
-    return f"{where}: no column of diagnoses; name it: PATH:diagnosis=COLUMN; the columns are {', '.join(names)}"
+    """The error message for tables without a column of diagnoses.
+
+    Args:
+        where: The table or tree.
+        names: The names of all columns.
+
+    Returns:
+        The message.
+    """
+    return f"{where}: no column of diagnoses; choose it with PATH:diagnosis=COLUMN; the columns are {', '.join(names)}"
 
 
 def _filled(file: Path, table: pd.DataFrame, ours: str, names: list[str]) -> str:
-    """The first of several columns for the same. Raises InputError where it is empty and another one is not."""
+    """The preferred of several columns. Raises InputError if it has only unknown values and another one does not."""
     first, *others = names
     if others and not table[first].map(is_known).any():
         for other in others:
             if table[other].map(is_known).any():
                 option = "diagnosis" if ours == "group" else ours
                 raise InputError(
-                    f"{file}: column '{first}' has no value and '{other}' has some; remove one, or choose with "
+                    f"{file}: column '{first}' has no value but '{other}' has some; remove one, or choose with "
                     f"PATH:{option}={other}"
                 )
     return first
 
 
 def is_known(text: str) -> bool:
-    """Whether a cell holds a value."""
+    """Whether a cell contains a known value.
+
+    Args:
+        text: The text of the cell.
+
+    Returns:
+        False for an empty cell, n/a and similar texts.
+    """
     return text.strip().lower() not in _UNKNOWN
 
 
 def is_baseline(name: str) -> bool:
-    """Whether a table's column says what was so at baseline."""
+    """Whether a column contains values at baseline.
+
+    Args:
+        name: The name of the column.
+
+    Returns:
+        True if the name has a prefix or suffix such as `_bl`.
+    """
     words = _plain(name).split("_")
     return len(words) > 1 and (words[0] in AT_BASELINE or words[-1] in AT_BASELINE)
 
 
 def _plain(name: str) -> str:
-    """A column's name in small letters, its words joined by underscores: DX.bl is dx_bl."""
+    """A column name in lower case, with words joined by underscores: DX.bl becomes dx_bl."""
     return re.sub(r"[\s._-]+", "_", name.strip().lower())
 
 
 def _at_baseline(name: str) -> list[str]:
-    """What a column is called that holds a value at baseline."""
+    """The possible names of a column with values at baseline."""
     return [f"{name}_{word}" for word in AT_BASELINE] + [f"{word}_{name}" for word in AT_BASELINE]
 
 
 class Unusable(ValueError):
-    """A cell that holds no value of its column: its message says what to write."""
+    """A cell cannot be parsed; the message says what to write."""
 
 
 class Unclear(ValueError):
-    """A cell whose value counts as unknown."""
+    """A cell has a value that counts as unknown; the message says why."""
 
 
 def value_of(ours: str, text: str) -> str | float:
-    """Read a cell that holds a value.
+    """Convert a cell to a value.
+
+    Args:
+        ours: The column of `base.COLUMNS`.
+        text: The text of the cell, which is not empty or n/a.
+
+    Returns:
+        A number, or a text.
 
     Raises:
-        Unusable: for a number that cannot be read.
-        Unclear: for a value that counts as unknown: a sex other than F or M, a top-coded age such as 89+, a number out
-            of range.
+        Unusable: If a number cannot be parsed.
+        Unclear: For a value that counts as unknown: a sex other than F or M, a top-coded age such as 89+, or a number
+            out of range.
     """
     if ours == "sex":
         if text.lower() not in _SEXES:
@@ -161,5 +196,12 @@ def value_of(ours: str, text: str) -> str | float:
 
 
 def complete(values: Mapping[str, str | float]) -> list[str | float]:
-    """The cells of `base.COLUMNS` after the ids; unknown numbers are NaN, unknown words empty."""
+    """Complete a row of the cohort's table.
+
+    Args:
+        values: The known values by columns of `base.COLUMNS`.
+
+    Returns:
+        The values of all columns after the identifiers; unknown numbers are NaN, and unknown texts are "".
+    """
     return [values.get(name, float("nan") if name in NUMBERS else "") for name in COLUMNS[2:]]

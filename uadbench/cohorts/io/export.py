@@ -1,4 +1,4 @@
-"""A cohort written to disk as a CAPS tree, so that any tool in any language can read it."""
+"""Export of a cohort to a CAPS tree, which other tools can read."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ DESCRIPTION = "dataset_description.json"
 
 
 def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Progress) -> None:
-    """Write scans at 1 mm with the names that Clinica's pet-linear gives, then the tables.
+    """Write scans at 1 mm under the names that Clinica's pet-linear uses, and tables.
 
-    The tables are written last, when every scan is whole: without them the tree cannot be opened as a cohort.
+    The tables are written last, because a tree without them cannot be opened as a cohort.
 
     Args:
+        cohort: The cohort.
         rows: Rows of `cohort.participants`.
-        folder: A new or empty folder, or an earlier export of the same cohort, which is then completed: whole files are
-            kept, a file that was cut short is written again.
+        folder: A new or empty folder, or an incomplete export of the same cohort, which is continued: complete files
+            are kept, and truncated files are written again.
+        progress: The display of progress.
 
     Raises:
-        InputError: For a folder that holds anything else, store.Unwritable when the disk is full.
+        InputError: If the folder contains anything else.
+        Unwritable: If a file cannot be written, for example because the disk is full.
     """
     for name in (*rows["participant_id"], *rows["session_id"]):
         if not is_id(name) or files.file_name(name) != name:
             raise InputError(
-                f"{cohort.name}: {name[:80]!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
+                f"{cohort.name}: {name[:80]!r} is not a valid folder name; use letters, digits, '-', '_' and '.'"
             )
     _claim(folder, cohort)
     paths = [folder / scan_path(p, s) for p, s in zip(rows["participant_id"], rows["session_id"], strict=True)]
     files.require_inside(folder, *paths)
-    for place in {path.parent for path in paths}:
-        sweep(place)
+    for parent in {path.parent for path in paths}:
+        sweep(parent)
     missing = [position for position, path in enumerate(paths) if not _whole(path)]
     if len(missing) < len(paths):
-        progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans are there already")
+        progress.notice(f"{folder}: {len(paths) - len(missing)} of {len(paths)} scans exist already")
     label = f"export {cohort.name}: {len(missing)} scans on {CAPS_GRID}"
     waiting: deque[Future[None]] = deque()
     with progress.task(label, len(missing)) as task, ThreadPoolExecutor(2) as pool:
@@ -66,7 +69,15 @@ def export_caps(cohort: Cohort, rows: pd.DataFrame, folder: Path, progress: Prog
 
 
 def scan_path(participant: str, session: str) -> Path:
-    """Where a scan lies in a CAPS tree."""
+    """The path of a scan in a CAPS tree.
+
+    Args:
+        participant: The participant's identifier.
+        session: The session's identifier.
+
+    Returns:
+        The path, relative to the tree.
+    """
     space = "space-MNI152NLin2009cSym_desc-Crop_res-1x1x1_suvr-cerebellumPons2"
     return Path(
         "subjects", participant, session, "pet_linear", f"{participant}_{session}_trc-18FFDG_{space}_pet.nii.gz"
@@ -74,28 +85,30 @@ def scan_path(participant: str, session: str) -> Path:
 
 
 def _claim(folder: Path, cohort: Cohort) -> None:
-    """Make the folder ours, or make sure that it is: only an export of this cohort is written into."""
+    """Prepare the folder for an export of this cohort; refuse one with other content."""
     description = folder / DESCRIPTION
     source = {"Name": "uadbench", "Cohort": cohort.name, "Version": cohort.version}
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a new or empty folder")
     if folder.is_dir() and not is_bare(folder):
         if not (folder / "subjects").is_dir() and not description.is_file():
-            raise InputError(f"{folder}: is not empty and no CAPS tree; give a new or empty folder")
+            raise InputError(f"{folder}: is not empty and not a CAPS tree; give a new or empty folder")
         try:
             present = read_json(description, files.LARGEST_SEALED, links=True)["GeneratedBy"]
         except (OSError, ValueError, KeyError, TypeError):
             present = None
         if present != [source]:
-            raise InputError(f"{folder}: holds another CAPS tree, not cohort {cohort.name}; give a new or empty folder")
+            raise InputError(
+                f"{folder}: contains another CAPS tree, not cohort {cohort.name}; give a new or empty folder"
+            )
         return
     files.require_writable(folder)
-    told = {"Name": cohort.name, "BIDSVersion": "1.7.0", "CAPSVersion": "1.0.0", "DatasetType": "derivative"}
-    files.write_json(description, {**told, "GeneratedBy": [source]})
+    fields = {"Name": cohort.name, "BIDSVersion": "1.7.0", "CAPSVersion": "1.0.0", "DatasetType": "derivative"}
+    files.write_json(description, {**fields, "GeneratedBy": [source]})
 
 
 def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
-    """participants.tsv and sessions.tsv, with the rows of earlier exports kept."""
+    """Write participants.tsv and sessions.tsv, and keep the rows of earlier exports."""
     sessions = rows.loc[:, list(COLUMNS)].rename(columns={"group": "diagnosis"}).astype(object)
     earlier = folder / "sessions.tsv"
     if earlier.is_file():
@@ -108,7 +121,7 @@ def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def _whole(path: Path) -> bool:
-    """Whether a file is there to its last byte: gzip ends with the length of what it holds."""
+    """Whether a file is complete, according to the uncompressed size at the end of a gzip file."""
     if not path.is_file() or path.stat().st_size < 1000:
         return False
     with path.open("rb") as handle:

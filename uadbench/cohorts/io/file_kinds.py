@@ -1,4 +1,4 @@
-"""What a file that is named like NIfTI really is, by its first bytes."""
+"""Recognition of the actual type of files named like NIfTI files, from their first bytes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 FIRST_BYTES = 1 << 16
-"""So much of a file is read to learn what it is."""
+"""The number of bytes that are read to recognise a file."""
 
 INFLATED = 1024
-"""So much of a gzip file is inflated for that."""
+"""The number of bytes that are decompressed to recognise a gzip file."""
 
 GZIP = b"\x1f\x8b"
 PAGES = (b"<!doctype html", b"<html", b"<?xml")
 HEADER_SIZES = {348: (344, (b"n+1\0", b"ni1\0")), 540: (4, (b"n+2\0", b"ni2\0"))}
-"""Of NIfTI-1 and NIfTI-2 the bytes of a header, and where its magic stands."""
+"""The header sizes of NIfTI-1 and NIfTI-2, in bytes, with the position and the values of the magic string."""
 
 
 class Kind(NamedTuple):
-    """What a file is, and what to do with it."""
+    """The type of a file that is not valid NIfTI.
+
+    Attributes:
+        kind: The kind of finding.
+        value: The type, as a phrase.
+        advice: What to do.
+    """
 
     kind: str
     value: str
@@ -47,14 +53,22 @@ SIGNATURES = (
 
 
 def mistaken(path: Path, start: bytes) -> Kind | None:
-    """What is wrong with a file by its first bytes; None where they may be NIfTI, packed as the name says."""
+    """Recognise a file that is not NIfTI, or not compressed as its name says.
+
+    Args:
+        path: The file.
+        start: Its first bytes.
+
+    Returns:
+        The type of the file; None if it may be NIfTI.
+    """
     packed = path.suffix.lower() == ".gz"
     if start.startswith(GZIP):
         inside = inflated(start)
         if inside.startswith(GZIP):
             return Kind("unreadable", "is gzip inside gzip", "unpack it once")
-        if found := _recognised(inside):
-            return found._replace(value=f"is gzip, and its content {found.value}")
+        if kind := _recognised(inside):
+            return kind._replace(value=f"is gzip, and its content {kind.value}")
         return None if packed else Kind("unreadable", "is gzip", f"name it {path.name}.gz")
     if packed and is_nifti(start):
         return Kind("unreadable", "is uncompressed", f"name it {path.name[: -len('.gz')]}")
@@ -62,13 +76,27 @@ def mistaken(path: Path, start: bytes) -> Kind | None:
 
 
 def is_nifti(start: bytes) -> bool:
-    """Whether a (inflated) file begins with a NIfTI header."""
-    place = HEADER_SIZES.get(_header_size(start))
-    return place is not None and start[place[0] : place[0] + 4] in place[1]
+    """Whether a file begins with a NIfTI header.
+
+    Args:
+        start: The first bytes of the decompressed file.
+
+    Returns:
+        True if it does.
+    """
+    magic = HEADER_SIZES.get(_header_size(start))
+    return magic is not None and start[magic[0] : magic[0] + 4] in magic[1]
 
 
 def inflated(start: bytes) -> bytes:
-    """The first bytes inside a gzip file; none where it is damaged."""
+    """Decompress the first bytes of a gzip file.
+
+    Args:
+        start: The first bytes of the file.
+
+    Returns:
+        The decompressed bytes; empty if the file is corrupted.
+    """
     try:
         return gzip.GzipFile(fileobj=io.BytesIO(start)).read(INFLATED)
     except (OSError, EOFError, ValueError, zlib.error):
@@ -78,18 +106,18 @@ def inflated(start: bytes) -> bytes:
 def _recognised(start: bytes) -> Kind | None:
     if is_nifti(start):
         return None
-    for place, signature, kind in SIGNATURES:
-        if start[place : place + len(signature)] == signature:
+    for position, signature, kind in SIGNATURES:
+        if start[position : position + len(signature)] == signature:
             return kind
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
         return Kind("unreadable", "is a web page", "download it again (a login or error page was saved)")
     if _header_size(start) == 348 and start[344:348] == bytes(4):
-        value = "is Analyze 7.5, which does not say which side is left"
+        value = "is Analyze 7.5, which does not define left and right"
         return Kind("unreadable", value, "convert the original again to .nii.gz")
     return None
 
 
 def _header_size(start: bytes) -> int:
-    """The size that a header gives itself, in either byte order; 0 where that is no size of NIfTI."""
+    """The header size in the first field, in either byte order; 0 if it is not that of NIfTI."""
     sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")} & HEADER_SIZES.keys()
     return sizes.pop() if sizes else 0

@@ -1,4 +1,4 @@
-"""Where a NIfTI header says that its voxels lie: its sform and qform, which of them counts, and how far they differ."""
+"""The position of a NIfTI volume in space: sform and qform, the choice between them, and their difference."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from uadbench.cohorts.findings import Finding, refuse
 from uadbench.types import Affine
 
 CODES = range(1, 6)
-"""1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 another template; 0 says that an affine is not set."""
+"""Valid codes: 1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 another template; 0 means that an affine is not set."""
 
 MNI = 4
 UNITS = {0: "unknown", 2: "mm"}
-"""Units of length whose affines are read as millimetres. Most tools, nibabel among them, leave the unit unknown."""
+"""Units of length for which affines are in millimetres. Most tools, including nibabel, do not set the unit."""
 
 OTHER_UNITS = {1: "metres", 3: "micrometres"}
 
 FURTHEST_MM = 1e6
 
 APART_MM = 1.0
-"""A sform and a qform that lie further apart, anywhere in the volume, get a warning. Rounding to float32 moves a voxel
-by less than 0.01 mm; 1 mm is half a voxel of protocol `paper`, from which on another voxel shows the same place."""
+"""The largest distance, anywhere in the volume, between the positions of a voxel by sform and by qform without a
+warning. Rounding to float32 moves a voxel by less than 0.01 mm; 1 mm is half a voxel of protocol `paper`."""
 
 SET = "set a valid sform (e.g. convert the image again)"
 
 
 @dataclass(frozen=True)
 class Form:
-    """An affine (4, 4), from the axes of the file to RAS in millimetres, and the code of the space that it claims."""
+    """An affine of a NIfTI header.
+
+    Attributes:
+        affine: (4, 4) from voxel indices in the file to RAS millimetres.
+        code: The code of the space, see CODES.
+    """
 
     affine: Affine
     code: int
@@ -40,13 +45,13 @@ class Form:
 
 @dataclass(frozen=True)
 class Forms:
-    """What a header says of the place of its voxels.
+    """The affines of a NIfTI header, at least one of which is set.
 
     Attributes:
-        sform: None where its code is 0; one of the two forms is always there.
-        qform: None where its code is 0, or where it cannot be used.
-        unit: Of length, as the header has it.
-        unusable: Why the qform cannot be used although its code is set; "" otherwise.
+        sform: The sform; None if its code is 0.
+        qform: The qform; None if its code is 0 or it cannot be used.
+        unit: The unit of length in the header.
+        unusable: The reason why a qform with a code cannot be used; "" otherwise.
     """
 
     sform: Form | None
@@ -56,30 +61,44 @@ class Forms:
 
     @property
     def affine(self) -> Affine:
-        """That of the sform where it is set, else that of the qform, as the NIfTI standard recommends."""
+        """The affine of the sform if it is set, otherwise that of the qform, as recommended by the NIfTI standard."""
         form = self.sform or self.qform
         assert form is not None
         return form.affine
 
 
 def mni(affine: Affine) -> Forms:
-    """Both forms say MNI: for volumes on a grid that was laid out there, never for those that somebody gave."""
+    """The forms of a volume on a grid that was defined in MNI space; not for volumes from other files.
+
+    Args:
+        affine: (4, 4) from voxel indices to MNI millimetres.
+
+    Returns:
+        Sform and qform with the code of MNI.
+    """
     return Forms(Form(affine, MNI), Form(affine, MNI))
 
 
 def read_forms(path: Path, header: Any) -> Forms:
-    """The forms of a nibabel header as it was stored, before nibabel mends anything.
+    """Read the forms of a header.
 
-    What tools read differently, such as a negative voxel size, is refused and never guessed.
+    Values that are interpreted differently by different tools, such as a negative voxel size, are refused.
+
+    Args:
+        path: The file, for error messages.
+        header: A nibabel header as stored, before corrections by nibabel.
+
+    Returns:
+        The forms.
 
     Raises:
-        ScanError: Neither form is set, the one that counts cannot be used, or the unit is not mm.
+        ScanError: If neither form is set, the one that is used is invalid, or the unit is not mm.
     """
     unit = _unit(path, int(header["xyzt_units"]) & 7)
     codes = int(header["sform_code"]), int(header["qform_code"])
     if codes == (0, 0):
-        value = "its sform_code and qform_code are 0, so nothing says where the volume lies or which side is left"
-        advice = "convert the original again (e.g. dcm2niix), or set the codes once you have checked left and right"
+        value = "its sform_code and qform_code are 0, so its position and its left and right side are unknown"
+        advice = "convert the original again (e.g. dcm2niix), or check left and right and set the codes"
         refuse("no position", path, value, advice)
     if codes[0]:
         try:
@@ -97,8 +116,17 @@ def read_forms(path: Path, header: Any) -> Forms:
 
 
 def doubt(path: Path, forms: Forms, shape: tuple[int, ...]) -> Finding | None:
-    """A warning where the two forms of a volume do not agree, so that other tools may see it elsewhere."""
-    where, advice = str(path), "the sform is used; make sure that it is right, and set both alike"
+    """Warn if sform and qform disagree, so that other tools may use another position.
+
+    Args:
+        path: The file.
+        forms: The forms of its header.
+        shape: The shape of the volume.
+
+    Returns:
+        The warning; None if the forms agree.
+    """
+    where, advice = str(path), "the sform is used; check that it is correct, and set the qform to the same affine"
     if forms.unusable:
         return Finding("two affines", where, f"its qform cannot be used: {forms.unusable}", advice, False)
     if forms.sform is None or forms.qform is None:
@@ -106,7 +134,7 @@ def doubt(path: Path, forms: Forms, shape: tuple[int, ...]) -> Finding | None:
     one, other = forms.sform.affine, forms.qform.affine
     distance = _furthest(one, other, shape)
     if np.linalg.det(one[:3, :3]) * np.linalg.det(other[:3, :3]) < 0:
-        value = f"its sform and qform disagree about left and right (voxels lie up to {distance:.1f} mm apart)"
+        value = f"its sform and qform disagree about left and right (by up to {distance:.1f} mm)"
         return Finding("left-right", where, value, advice, False)
     if distance <= APART_MM:
         return None
@@ -122,40 +150,32 @@ def _unit(path: Path, code: int) -> Literal["mm", "unknown"]:
 
 
 def _qform(header: Any) -> Form | None:
-    """The qform, None where its code is 0.
-
-    Raises:
-        ValueError: Why it cannot be used.
-    """
+    """The qform; None if its code is 0. Raises ValueError if it cannot be used."""
     code = int(header["qform_code"])
     if code == 0:
         return None
     side, *sizes = (float(number) for number in header["pixdim"][:4])
     if side not in (-1, 0, 1):
-        raise ValueError(f"pixdim[0] is {side:g}, not 1 or -1, so its qform does not say which side is left")
+        raise ValueError(f"pixdim[0] is {side:g}, not 1 or -1, so its qform does not define left and right")
     if not all(0 < size < np.inf for size in sizes):
         raise ValueError(f"voxel sizes (pixdim) are {' x '.join(f'{size:g}' for size in sizes)} mm")
     whole = header.copy()
-    whole["pixdim"][0] = side or 1  # the standard: 0 is to be taken as 1
+    whole["pixdim"][0] = side or 1  # in the standard, 0 means 1
     try:
         affine = whole.get_qform()
     except Exception:  # nibabel has its own exceptions
-        raise ValueError("qform has a quaternion that is no rotation") from None
+        raise ValueError("qform has a quaternion that is not a rotation") from None
     return _form(affine, code, "qform")
 
 
 def _form(affine: Any, code: int, name: str) -> Form:
-    """The form of an affine.
-
-    Raises:
-        ValueError: Why it cannot be used.
-    """
+    """Validate an affine. Raises ValueError if it cannot be used."""
     matrix = np.asarray(affine, dtype=np.float64)
     if code not in CODES:
         raise ValueError(f"{name}_code is {code}, which NIfTI does not define")
     furthest = float(np.abs(matrix).max())
-    if furthest > FURTHEST_MM:  # NaN is named below
-        raise ValueError(f"{name} affine holds {furthest:.3g} mm")
+    if furthest > FURTHEST_MM:  # NaN is handled below
+        raise ValueError(f"{name} affine contains {furthest:.3g} mm")
     axes = matrix[:3, :3]
     with np.errstate(all="ignore"):
         volume, box = abs(float(np.linalg.det(axes))), float(np.prod(np.linalg.norm(axes, axis=0)))
@@ -165,12 +185,12 @@ def _form(affine: Any, code: int, name: str) -> Form:
 
 
 def _furthest(one: Affine, other: Affine, shape: tuple[int, ...]) -> float:
-    """By how many mm two affines place a voxel apart, at most: where they differ most is a corner."""
+    """The largest distance, in mm, between the positions of a voxel by two affines, which occurs at a corner."""
     corners = np.array([(*corner, 1) for corner in product(*((0, count - 1) for count in shape[:3]))])  # (8, 4)
     return float(np.linalg.norm(((one - other) @ corners.T)[:3], axis=0).max())
 
 
 def _degrees(one: Affine, other: Affine) -> float:
-    """The angle of the rotation that is nearest to what leads from one affine to the other."""
+    """The angle, in degrees, of the rotation that is closest to the transformation between two affines."""
     left, _, right = np.linalg.svd(one[:3, :3] @ np.linalg.inv(other[:3, :3]))
     return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))))

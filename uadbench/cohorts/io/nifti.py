@@ -1,4 +1,4 @@
-"""NIfTI volumes in and out: read in RAS or refused with a line that says why; written whole."""
+"""Reading of NIfTI volumes, in RAS orientation and with checks, and writing of NIfTI volumes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from uadbench.runtime import files
 from uadbench.types import Affine, Volume
 
 HEADER_BYTES = 352
-"""What a NIfTI-1 file without extensions holds before its voxels."""
+"""The number of bytes before the voxels in a NIfTI-1 file without extensions."""
 
 CHUNK = 1 << 20
-"""So many voxels are scaled, and so many bytes behind the last of them read, at a time."""
+"""The number of voxels to scale, and of trailing bytes to read, at a time."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A volume as it was stored, turned to RAS.
+    """A volume at its original resolution, in RAS orientation.
 
-    `data` is (X, Y, Z) float32, axes in RAS, a read-only view in whatever order the file has; `affine` is the (4, 4)
-    of that array, in millimetres; `header` is as the file has it.
+    Attributes:
+        path: The file.
+        data: (X, Y, Z) float32, axes in RAS; a read-only view with the memory order of the file.
+        affine: (4, 4) from voxel indices of `data` to MNI millimetres.
+        header: The header of the file, before reorientation.
     """
 
     path: Path
@@ -46,12 +49,16 @@ def read_volume(
 
     Args:
         path: A .nii or .nii.gz file; a fourth axis of length 1 is dropped.
-        nan: What to do with voxels that are NaN or infinite: refuse the file, or set them to 0.
-        constant: What to do with a volume of one value: as a scan it is empty, as an anomaly map it may be meant.
+        nan: "refuse" a file with NaN or infinite voxels, or set these voxels to "zero".
+        constant: "refuse" a volume with a single value, which as a scan is empty, or "keep" it, because an anomaly map
+            may be constant.
+
+    Returns:
+        The volume.
 
     Raises:
-        ScanError: For a file that is missing, damaged, not 3D, constant, with NaN or infinite voxels, or that does not
-            say where in space it lies; the message names the file, the value and what to do.
+        ScanError: If the file is missing, corrupted, not 3D, constant, has NaN or infinite voxels, or has no position
+            in space; the message names the file, the value and what to do.
     """
     header = read_header(path)
     try:
@@ -60,19 +67,25 @@ def read_volume(
         shape = " x ".join(map(str, header.shape))
         refuse("too large", path, f"{shape} voxels do not fit in memory", "resample the volume")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        refuse("truncated", path, f"damaged or cut short ({one_line(error)})", "copy or make the file again")
+        refuse("truncated", path, f"corrupted or truncated ({one_line(error)})", "copy or create the file again")
     data, affine = _turn_to_ras(data, header.affine)
     return Image(path, _check_values(path, data, nan, constant), affine, header)
 
 
 def write_volume(path: Path, data: Volume, forms: Forms) -> None:
-    """Write (X, Y, Z) float32 as .nii.gz or .nii, atomically.
+    """Write a volume atomically.
 
-    `forms` says where the voxels lie and in what space: `forms.mni` for a grid that was laid out in MNI space,
-    and for what is made of a file the forms of its header, so that nothing is claimed that the file does not claim.
+    A .gz file is compressed at the lowest level, because higher levels take longer but hardly reduce the size of PET
+    images. The bytes depend only on the content (there is no time stamp).
 
-    A .gz is compressed lightly: PET is noise to gzip, and a higher level only costs time.
-    The bytes depend on the content alone (no time stamp).
+    Args:
+        path: A .nii or .nii.gz file.
+        data: (X, Y, Z) float32.
+        forms: The position and space of the voxels: `forms.mni` for a grid in MNI space, or the forms of the header of
+            the file from which the volume was computed, so that no other space is claimed.
+
+    Raises:
+        Unwritable: If the file cannot be written.
     """
     import nibabel
 
@@ -87,16 +100,13 @@ def write_volume(path: Path, data: Volume, forms: Forms) -> None:
 
 
 def _voxels(path: Path, header: Header) -> Volume:
-    """The voxels as (X, Y, Z) float32 in the order of the file, without a detour through float64.
+    """The voxels, (X, Y, Z) float32, in the memory order of the file.
 
-    Raises:
-        ValueError: For a file that ends early or whose checksum is wrong.
-        EOFError: For a file that ends early or whose checksum is wrong.
-        OSError: For a file that ends early or whose checksum is wrong.
+    Raises ValueError, EOFError or OSError for a file that is truncated or has a wrong checksum.
     """
     raw = _inflate(path, header.size) if is_packed(path) else _beginning(path, header.size)
     stored: npt.NDArray[Any] = np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and refused as such
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused later
         if header.slope == 1 and header.intercept == 0:
             data = np.asarray(stored, dtype=np.float32)
         else:
@@ -105,7 +115,7 @@ def _voxels(path: Path, header: Header) -> Volume:
 
 
 def _scaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[np.float32]:
-    """In float64, a part at a time: a copy of all in float64 could be the largest thing in memory."""
+    """Scale voxels in float64, in chunks, because a float64 copy of the volume could need much memory."""
     data = np.empty(len(stored), dtype=np.float32)
     for start in range(0, len(stored), CHUNK):
         part = slice(start, start + CHUNK)
@@ -119,13 +129,13 @@ def _beginning(path: Path, size: int) -> bytes:
 
 
 def _inflate(path: Path, size: int) -> bytes:
-    """The first `size` bytes in a gzip file, which is read to its end, where the checksum is.
+    """The first `size` uncompressed bytes of a gzip file, which is read to its end to verify the checksum.
 
-    ISA-L inflates twice as fast as zlib, and nibabel alone never looks at the checksum.
+    ISA-L is twice as fast as zlib, and nibabel does not verify the checksum.
     """
     from isal import isal_zlib
 
-    inflater = isal_zlib.decompressobj(31)  # 31: with the header and trailer of gzip
+    inflater = isal_zlib.decompressobj(31)  # 31: gzip format with header and trailer
     try:
         content: bytes = inflater.decompress(path.read_bytes(), size + 1)
     except isal_zlib.error as error:  # type: ignore[misc]  # its stub declares an instance
@@ -133,18 +143,18 @@ def _inflate(path: Path, size: int) -> bytes:
     if inflater.eof and len(content) == size and not inflater.unused_data:
         return content
     del content
-    with gzip.open(path) as stream:  # several members, more than the header says, or cut short: zlib sorts it out
+    with gzip.open(path) as stream:  # several members, more data than the header claims, or truncated
         content = stream.read(size)
         after = 0
         while more := len(stream.read(CHUNK)):
             after += more
             if after > MOST_BYTES_AFTER:
-                raise ValueError(f"it goes on after the {size} bytes that its header claims")
+                raise ValueError(f"it continues after the {size} bytes that its header claims")
     return content
 
 
 def _turn_to_ras(data: Volume, affine: Affine) -> tuple[Volume, Affine]:
-    """The same volume with its axes in RAS, as a view, and the affine of that."""
+    """A view of the volume with its axes in RAS, and its affine."""
     from nibabel import orientations
 
     turn: Any = orientations
@@ -154,17 +164,17 @@ def _turn_to_ras(data: Volume, affine: Affine) -> tuple[Volume, Affine]:
 
 
 def _check_values(path: Path, data: Volume, nan: str, constant: str) -> Volume:
-    """Refuse (or mend) voxels that are no numbers; refuse (or keep) a volume that shows nothing."""
+    """Refuse (or replace) voxels that are not finite; refuse (or keep) a constant volume."""
     low, high = float(data.min()), float(data.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         wrong = ~np.isfinite(data)
         if nan == "refuse":
             count = int(wrong.sum())
             verb = "voxel is" if count == 1 else "voxels are"
-            advice = "mend the file, or set them to 0 (PATH:nan=zero; simulate: --nan zero)"
+            advice = "correct the file, or set them to 0 (PATH:nan=zero; simulate: --nan zero)"
             refuse("NaN", path, f"{count} {verb} NaN or infinite", advice)
         data = np.where(wrong, np.float32(0), data)
         low, high = float(data.min()), float(data.max())
     if low == high and constant == "refuse":
-        refuse("constant", path, f"every voxel is {low:g}", "the volume is empty, make the file again")
+        refuse("constant", path, f"every voxel is {low:g}", "the volume is empty; create the file again")
     return data

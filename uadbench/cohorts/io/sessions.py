@@ -1,4 +1,4 @@
-"""Session ids in one spelling: M0, ses-M00, ses-M000 and bl are the same visit."""
+"""Session identifiers: conversion to one form (M0, ses-M00 and bl are ses-M000), and their order in time."""
 
 from __future__ import annotations
 
@@ -19,25 +19,41 @@ _FIRST = {"", "bl", "baseline", "ses-bl", "ses-baseline"}
 
 
 def canonical(session: str) -> str:
-    """`ses-M` with three digits, as Clinica writes it today, so that sessions sort by month; other ids stay.
+    """Convert a session identifier to the form of Clinica, `ses-M` with three digits, which sorts by month.
 
-    "bl" and an empty id are the baseline, ses-M000.
+    Args:
+        session: The identifier; "bl" and "" are the baseline.
+
+    Returns:
+        The converted identifier, such as ses-M000; an identifier without a month is unchanged.
     """
     text = session.strip()
     if text.lower() in _FIRST:
         return BASELINE
-    found = _MONTH.fullmatch(text)
-    return f"ses-M{int(found.group(1)):03d}" if found else text
+    match = _MONTH.fullmatch(text)
+    return f"ses-M{int(match.group(1)):03d}" if match else text
 
 
 def months(session: str) -> int | None:
-    """Months since baseline; None for an id that does not say (a date, a number)."""
-    found = _MONTH.fullmatch(canonical(session))
-    return int(found.group(1)) if found else None
+    """The months since baseline.
+
+    Args:
+        session: The session identifier.
+
+    Returns:
+        The months; None for an identifier without them, such as a date or a number.
+    """
+    match = _MONTH.fullmatch(canonical(session))
+    return int(match.group(1)) if match else None
 
 
 class When(NamedTuple):
-    """What a session id says about time: values on the same scale can be compared."""
+    """The time in a session identifier; values on the same scale can be compared.
+
+    Attributes:
+        scale: The scale.
+        value: The value on this scale.
+    """
 
     scale: Literal["months", "days", "date", "number"]
     value: int
@@ -47,24 +63,38 @@ _ENTRY = When("months", 0)
 
 
 def when(session: str) -> When | None:
-    """The time in a session id; None for an id that does not say it, or not for certain.
+    """Read the time in a session identifier.
 
-    Known are months (M012), days since entry (d0423, as in OASIS), dates that begin with the year (20190312,
-    2019-03-12) and the numbers of sessions (01, at most four digits).
+    Supported are months (M012), days since entry (d0423, as in OASIS), dates that begin with the year (20190312,
+    2019-03-12), and session numbers (01, at most four digits).
+
+    Args:
+        session: The session identifier.
+
+    Returns:
+        The time; None if the identifier does not contain it unambiguously.
     """
     if (since := months(session)) is not None:
         return When("months", since)
     text = session.strip().lower().removeprefix("ses-")
-    if found := _DATE.fullmatch(text):
+    if match := _DATE.fullmatch(text):
         with suppress(ValueError):
-            return When("date", date(*map(int, found.groups())).toordinal())
-    if found := _DAYS.fullmatch(text):
-        return When("days", int(found.group(1)))
+            return When("date", date(*map(int, match.groups())).toordinal())
+    if match := _DAYS.fullmatch(text):
+        return When("days", int(match.group(1)))
     return When("number", int(text)) if _NUMBER.fullmatch(text) else None
 
 
 def years_between(one: str, other: str) -> float | None:
-    """The years from one session to another; None where their ids do not say."""
+    """The time from one session to another.
+
+    Args:
+        one: The identifier of the first session.
+        other: The identifier of the second session.
+
+    Returns:
+        The years; None if the identifiers do not contain comparable times.
+    """
     first, second = when(one), when(other)
     if first is None or second is None or first.scale != second.scale or first.scale == "number":
         return None
@@ -72,19 +102,42 @@ def years_between(one: str, other: str) -> float | None:
 
 
 def baseline_of(sessions: Iterable[str], first: int = 1) -> str:
-    """The baseline among a person's sessions: ses-M000, or the one with the number `first`; "" where none is it."""
-    known = sorted({canonical(session) for session in sessions})
-    numbered = [session for session in known if when(session) == ("number", first)]
-    return BASELINE if BASELINE in known else numbered[0] if numbered else ""
+    """The baseline session of a participant.
+
+    Args:
+        sessions: The sessions of the participant.
+        first: The number of the first session, if sessions are numbered.
+
+    Returns:
+        ses-M000, or the session with the number `first`; "" if there is neither.
+    """
+    distinct = sorted({canonical(session) for session in sessions})
+    numbered = [session for session in distinct if when(session) == ("number", first)]
+    return BASELINE if BASELINE in distinct else numbered[0] if numbered else ""
 
 
 def numbered_from(sessions: Iterable[str]) -> int:
-    """The number of the first session in a cohort whose sessions are numbered: 0 where any has that number, else 1."""
+    """The number of the first session in a cohort with numbered sessions.
+
+    Args:
+        sessions: All sessions of the cohort.
+
+    Returns:
+        0 if a session has that number, otherwise 1.
+    """
     return 0 if any(when(session) == ("number", 0) for session in sessions) else 1
 
 
 def may_precede(one: str, other: str) -> bool:
-    """Whether a session is not later than another one; true where their ids do not say. Nothing precedes ses-M000."""
+    """Whether a session may be earlier than another one, or at the same time.
+
+    Args:
+        one: The identifier of a session.
+        other: The identifier of another session; no session precedes ses-M000.
+
+    Returns:
+        True also if the identifiers do not contain comparable times.
+    """
     first, second = when(one), when(other)
     if first is None or second is None:
         return True
@@ -92,19 +145,42 @@ def may_precede(one: str, other: str) -> bool:
 
 
 def precedes(one: str, other: str) -> bool:
-    """Whether a session is earlier than another one, or the same, for certain."""
+    """Whether a session is certainly earlier than another one, or the same.
+
+    Args:
+        one: The identifier of a session.
+        other: The identifier of another session.
+
+    Returns:
+        False also if the identifiers do not contain comparable times.
+    """
     return one == other or not may_precede(other, one)
 
 
 def in_time(sessions: Iterable[str]) -> list[str]:
-    """Sessions sorted by time; empty where their ids do not say which one is earlier."""
+    """Sort sessions by time.
+
+    Args:
+        sessions: The sessions of a participant.
+
+    Returns:
+        The distinct sessions in order; empty if the identifiers do not determine the order.
+    """
     distinct = set(sessions)
-    known = ((found != _ENTRY, found, session) for session in distinct if (found := when(session)) is not None)
-    ordered = [session for *_, session in sorted(known)]
+    dated = ((time != _ENTRY, time, session) for session in distinct if (time := when(session)) is not None)
+    ordered = [session for *_, session in sorted(dated)]
     certain = len(ordered) == len(distinct) and all(precedes(a, b) for a, b in pairwise(ordered))
     return ordered if certain else []
 
 
 def older(baseline: float, session: str) -> float:
-    """The age at a session whose id tells the months, else that at baseline."""
+    """The age at a session.
+
+    Args:
+        baseline: The age at baseline, in years.
+        session: The session identifier.
+
+    Returns:
+        The age in years; that at baseline if the identifier contains no months.
+    """
     return round(baseline + (months(session) or 0) / 12, 2)

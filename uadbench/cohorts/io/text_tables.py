@@ -1,9 +1,8 @@
-"""One reader for every TSV and CSV file: text cells, the file's own line numbers, and no row that disappears.
+"""Reading of TSV and CSV tables as text, with the line numbers of the file and without losing rows.
 
-pandas' reader joins lines between two quotation marks, fills short rows and renames columns: people disappear, or get
-another's values, and nothing is said.
-
-That is why it is written here; `tests/cohorts/io/test_text_tables.py` has such files.
+The reader of pandas is not used because it joins lines between two quotation marks, fills short rows and renames
+columns, so that participants are lost or get wrong values without an error; see
+`tests/cohorts/io/test_text_tables.py` for examples.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
 
 LARGEST_TABLE = 64 << 20
-"""Bytes. ADNIMERGE, with 116 columns, has 12 million."""
+"""The largest size of a table, in bytes. ADNIMERGE, with 116 columns, has 12 million."""
 
 LONGEST_LINE, MOST_LINES = 1 << 20, 1_000_000
-"""Characters of a line, and lines of a file, blank ones included."""
+"""The largest number of characters in a line, and of lines in a file, including blank lines."""
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 2_000, 200_000, 5_000_000
-"""Of a table; short rows are filled up, so that a small file can have many cells."""
+"""The largest numbers of columns, rows and cells. Short rows are padded, so that a small file can have many cells."""
 
 _OTHER_FILES = {
     b"PK\x03\x04": "a spreadsheet (.xlsx, .ods) or another zip file",
@@ -36,24 +35,24 @@ _OTHER_FILES = {
 _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars", " ": "blanks"}
 
 Row = tuple[int, list[str]]
-"""A line's number in its file, from 1, and its cells."""
+"""The line number in the file, from 1, and the cells."""
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read a table as text: tabs separate the cells of a .tsv file, commas those of any other.
+    """Read a table as text: cells are separated by commas in a .csv file, and by tabs in any other file.
 
-    Quotation marks are ordinary characters in a TSV file, except around a whole cell. Blank lines are skipped, missing
-    cells at the end of a line are empty, and a column without a name is left out.
+    In a TSV file, quotation marks are ordinary characters except around a whole cell. Blank lines are skipped, missing
+    cells at the end of a line are empty, and columns without a name are left out.
 
     Args:
-        file: a .tsv or .csv file in UTF-8.
+        file: A .tsv or .csv file in UTF-8.
 
     Returns:
-        A DataFrame of str, without blanks around names and cells. Its index, `line`, holds the file's line numbers.
+        A DataFrame of str, without white space around names and cells. Its index, `line`, contains the line numbers.
 
     Raises:
-        InputError: for a file that is missing, too large or no such table, for a line with too many cells or with a
-            quotation that is not closed, and for two columns whose names differ in case only.
+        InputError: If the file is missing, too large or not a table, a line has too many cells or an unclosed
+            quotation, or the names of two columns differ only in case.
     """
     if not file.is_file():
         raise InputError(f"{file}: {'is a folder' if file.is_dir() else 'no such file'}; give a .tsv or .csv table")
@@ -64,27 +63,43 @@ def read_table(file: Path) -> pd.DataFrame:
         if not names:
             raise ValueError("is empty; its first line must name the columns")
         _check_names(names)
-        found = list(_bounded(rows, len(names)))
+        body = list(_bounded(rows, len(names)))
     except (ValueError, OSError) as error:
         raise InputError(f"{file}: {' '.join(str(error).split())}") from None
     named = [position for position, name in enumerate(names) if name]
-    index = pd.Index([number for number, _ in found], name="line", dtype=int)
-    cells = [[row[position] for position in named] for _, row in found]
+    index = pd.Index([number for number, _ in body], name="line", dtype=int)
+    cells = [[row[position] for position in named] for _, row in body]
     return pd.DataFrame(cells, index=index, columns=[names[position] for position in named], dtype=object)
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line number and the cells, by column, of each row of a table that `read_table` has read."""
+    """Iterate over the rows of a table.
+
+    Args:
+        table: A table from `read_table`.
+
+    Yields:
+        The line number and the cells by column.
+    """
     names = [str(name) for name in table.columns]
     for line, cells in zip(table.index, table.to_numpy(dtype=object).tolist(), strict=True):
         yield int(line), dict(zip(names, cells, strict=True))
 
 
 def column(file: Path, table: pd.DataFrame, name: str, option: str = "") -> str:
-    """Return the table's own spelling of a column.
+    """Find a column, ignoring case.
+
+    Args:
+        file: The file of the table, for the error message.
+        table: The table.
+        name: The name of the column.
+        option: The option with which the user can choose the column, for the error message.
+
+    Returns:
+        The name as spelled in the table.
 
     Raises:
-        InputError: Where no column has that name; `option` is the one that chooses another.
+        InputError: If there is no such column.
     """
     lower = {str(each).lower(): str(each) for each in table.columns}
     if name.lower() not in lower:
@@ -95,7 +110,7 @@ def column(file: Path, table: pd.DataFrame, name: str, option: str = "") -> str:
 
 
 def _text(file: Path) -> str:
-    """The content of a text file. Raises ValueError, saying what the file is and how to save it, for anything else."""
+    """The content of a text file. For other files, raises ValueError with the file type and advice."""
     if (size := file.stat().st_size) > LARGEST_TABLE:
         raise ValueError(f"has {size} bytes; a table has at most {LARGEST_TABLE}")
     with file.open("rb") as handle:
@@ -109,12 +124,12 @@ def _text(file: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        what = f"line {line} holds the byte {raw[error.start]:#x}, which is not UTF-8 (Latin-1?)"
+        what = f"line {line} contains the byte {raw[error.start]:#x}, which is not UTF-8 (Latin-1?)"
         raise ValueError(f"{what}; save the table in UTF-8 (Excel: 'CSV UTF-8')") from None
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Line numbers and lines that are not blank; only a line feed and a carriage return end a line."""
+    """Yield the number and text of each line that is not blank; only line feeds and carriage returns end a line."""
     start = 0
     for number, end in enumerate(re.finditer(r"\r\n|\n|\r|\Z", text), start=1):
         if number > MOST_LINES:
@@ -142,7 +157,7 @@ def _tsv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
 
 
 def _is_quoted(cell: str) -> bool:
-    """Whether quotation marks enclose a whole cell, as other programs write it."""
+    """Whether quotation marks enclose a whole cell, as written by other programs."""
     return len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
 
 
@@ -166,7 +181,7 @@ def _csv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
 
 
 def _check_separator(header: str, mark: str) -> None:
-    """Raises ValueError for a first line that something else separates."""
+    """Raise ValueError if the header line has another separator."""
     if header.lower().startswith("sep="):
         raise ValueError(f"begins with '{header[:6]}', a note for Excel; save it as TSV, separated by tabs")
     if mark in header:
@@ -174,27 +189,27 @@ def _check_separator(header: str, mark: str) -> None:
     for other, name in _SEPARATORS.items():
         if other in header.strip():
             remedy = "name it .csv" if other == "," else "name it .tsv" if other == "\t" else "save it as TSV"
-            raise ValueError(f"is separated by {name}, not by {_SEPARATORS[mark]}; {remedy}")
+            raise ValueError(f"its columns are separated by {name}, not by {_SEPARATORS[mark]}; {remedy}")
 
 
 def _check_names(names: list[str]) -> None:
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"has {len(names)} columns; a table has at most {MOST_COLUMNS}")
-    known: dict[str, str] = {}
+    by_lower: dict[str, str] = {}
     for name in filter(None, names):
-        if (other := known.get(name.lower())) is not None:
+        if (other := by_lower.get(name.lower())) is not None:
             both = f"two columns '{name}'" if other == name else f"the columns '{other}' and '{name}'"
             raise ValueError(f"has {both}; keep or rename one")
-        known[name.lower()] = name
+        by_lower[name.lower()] = name
 
 
 def _bounded(rows: Iterator[Row], width: int) -> Iterator[Row]:
-    """The rows, each as long as the header. Raises ValueError for a longer one, and for too many."""
+    """Yield rows padded to the length of the header. Raises ValueError for a longer row, or for too many rows."""
     most = min(MOST_ROWS, MOST_CELLS // width)
     for count, (number, cells) in enumerate((row for row in rows if any(row[1])), start=1):
         if count > most:
             raise ValueError(f"has more than {most} rows")
         if any(cells[width:]):
             names = "; from R, write it with row.names=FALSE" if len(cells) == width + 1 else ""
-            raise ValueError(f"line {number} has {len(cells)} cells, and the first line names {width} columns{names}")
+            raise ValueError(f"line {number} has {len(cells)} cells, but the header has {width} columns{names}")
         yield number, cells[:width] + [""] * (width - len(cells))

@@ -1,1 +1,1 @@
-"""Who trains, who validates and who tests."""
+"""Splits: the division of participants into training, validation and test sets, and the roles of diagnoses."""

@@ -1,4 +1,4 @@
-"""Splits that others have made: ClinicaDL's folders, and manifests that two labs share."""
+"""Predefined splits: split folders of ClinicaDL, and split files (.json) that labs can share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from uadbench.cohorts.findings import Finding, tell
+from uadbench.cohorts.findings import Finding, report
 from uadbench.cohorts.io.sessions import canonical
 from uadbench.cohorts.io.text_tables import column, read_table
 from uadbench.errors import InputError
@@ -19,14 +19,20 @@ FORMAT = "uadbench_split"
 VERSION = 1
 
 LARGEST = 64 << 20
-"""Bytes of a manifest: a scan takes 30."""
+"""The largest size of a split file, in bytes; a scan takes 30 bytes."""
 
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Scans of one fold: `first` are the training participants' scans at baseline."""
+    """The scans of one fold, as (participant, session).
+
+    Attributes:
+        train: The training scans.
+        first: The baseline scans of the training participants.
+        validation: The validation scans.
+    """
 
     train: tuple[Key, ...]
     first: tuple[Key, ...]
@@ -35,10 +41,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class GivenSplit:
-    """Which scans train, validate and test, as (participant, session), whatever their diagnosis.
+    """A predefined split of scans, as (participant, session), independent of diagnoses.
+
+    Attributes:
+        source: The folder or file that the split was read from.
+        test: The test scans.
+        folds: The folds.
 
     Raises:
-        InputError: If one is in two parts of a fold; the message names the participant.
+        InputError: If a participant is in two parts of a fold; the message names the participant.
     """
 
     source: str
@@ -53,30 +64,38 @@ class GivenSplit:
                 for person in sorted({participant for participant, _ in keys}):
                     if person in seen:
                         value = f"fold {number}: participant {person} is in {seen[person]} and {part}"
-                        tell(Finding("two parts", self.source, value, "every person belongs to one part"))
+                        report(Finding("two parts", self.source, value, "each participant belongs to one part"))
                     seen[person] = part
 
     @property
     def everyone(self) -> set[str]:
-        """All participants of all parts and folds."""
+        """The participants of all parts and folds."""
         keys = [key for fold in self.folds for key in (*fold.train, *fold.first, *fold.validation)]
         return {participant for participant, _ in (*keys, *self.test)}
 
 
 def read_split(path: Path) -> GivenSplit:
-    """Read ClinicaDL's split folder, or a manifest (.json) that `write_split` wrote.
+    """Read a split folder of ClinicaDL, or a split file.
 
-    ClinicaDL leaves `train.tsv`, `train_baseline.tsv`, `test_baseline.tsv`, and in `<k>_fold/split-<i>/` the same of
-    each fold with `validation_baseline.tsv`. The folder of the folds may be given, too.
+    ClinicaDL writes `train.tsv`, `train_baseline.tsv` and `test_baseline.tsv`, and for each fold, in
+    `<k>_fold/split-<i>/`, `train.tsv`, `train_baseline.tsv` and `validation_baseline.tsv`.
+
+    Args:
+        path: The split folder, its subfolder `<k>_fold`, or a .json file with the output of `write_split`.
+
+    Returns:
+        The split.
 
     Raises:
-        InputError: For anything else, and for a participant in two parts.
+        InputError: If the path is not a split, or a participant is in two parts.
     """
     try:
         path = path.expanduser()
         is_file, is_dir = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a user that is none
-        raise InputError(f"{path}: cannot be looked at ({error}); give ClinicaDL's folder or a split's .json") from None
+    except (OSError, RuntimeError) as error:  # the name is too long, or ~ refers to an unknown user
+        raise InputError(
+            f"{path}: cannot be accessed ({error}); give ClinicaDL's split folder or a split's .json"
+        ) from None
     if is_file:
         return _read_manifest(path)
     if not is_dir:
@@ -85,7 +104,14 @@ def read_split(path: Path) -> GivenSplit:
 
 
 def write_split(split: GivenSplit) -> dict[str, Any]:
-    """A split as JSON: ids only, for whoever has the same scans."""
+    """Convert a split to JSON, with identifiers only, to be used with the same scans.
+
+    Args:
+        split: The split.
+
+    Returns:
+        The JSON object.
+    """
     folds = [{"train": fold.train, "first": fold.first, "validation": fold.validation} for fold in split.folds]
     return {FORMAT: VERSION, "source": split.source, "test": split.test, "folds": folds}
 
@@ -102,18 +128,18 @@ def _read_manifest(file: Path) -> GivenSplit:
         return split
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"{file}: no split ({what}); make one with 'uadbench cohort split'") from None
+        raise InputError(f"{file}: not a valid split ({what}); make one with 'uadbench cohort split'") from None
 
 
 def _keys(pairs: Iterable[Sequence[str]]) -> tuple[Key, ...]:
     keys = []
     for pair in pairs:
         if isinstance(pair, str) or len(pair) != 2:
-            raise ValueError(f"{pair!r} is no participant and session")
+            raise ValueError(f"{pair!r} is not a participant and session")
         participant, session = pair
         if not isinstance(participant, str) or not isinstance(session, str):
             raise TypeError(f"{participant!r}, {session!r} are not ids")
-        f"{participant}{session}".encode()  # half of a surrogate pair is no text
+        f"{participant}{session}".encode()  # raises UnicodeEncodeError for half of a surrogate pair
         keys.append((participant, canonical(session)))
     return tuple(sorted(keys))
 
@@ -126,10 +152,10 @@ def _read_clinicadl(folder: Path) -> GivenSplit:
     folds = sorted(folds_folder.glob("split-*"), key=lambda path: (len(path.name), path.name))
     if not folds:
         raise InputError(f"{folder}: has no <k>_fold/split-0; run 'clinicadl tsvtools kfold' on it")
-    top = next((place for place in (folds_folder, folds_folder.parent) if _table(place, "test")), None)
+    top = next((parent for parent in (folds_folder, folds_folder.parent) if _table(parent, "test")), None)
     if top is None:
-        parts = [_table(place, "validation") for place in (folds_folder, folds_folder.parent)]
-        also = next((f", but {part.name}, as ClinicaDL names it by default" for part in parts if part), "")
+        parts = [_table(parent, "validation") for parent in (folds_folder, folds_folder.parent)]
+        also = next((f", but {part.name}, ClinicaDL's default name" for part in parts if part), "")
         advice = "split with 'clinicadl tsvtools split --subset_name test'"
         raise InputError(f"{folder}: has no test_baseline.tsv{also}; {advice}")
     return GivenSplit(str(folder), _scans(top, "test"), tuple(_fold(path) for path in folds))
@@ -143,7 +169,7 @@ def _fold(folder: Path) -> Fold:
 
 
 def _table(folder: Path, part: str) -> Path | None:
-    """The part's scans at baseline where they are listed, else all of them."""
+    """The table of the baseline scans of a part if it exists, otherwise the table of all its scans."""
     return next((file for name in (f"{part}_baseline", part) if (file := folder / f"{name}.tsv").is_file()), None)
 
 
@@ -161,8 +187,16 @@ def _read_keys(file: Path) -> tuple[Key, ...]:
 
 
 def select(rows: pd.DataFrame, keys: Iterable[Key]) -> tuple[pd.DataFrame, list[Key]]:
-    """The rows of a cohort's table that are among the keys, and the keys that the cohort lacks."""
-    wanted = set(keys)
-    there = list(zip(rows["participant_id"], rows["session_id"], strict=True))
-    found = rows[[key in wanted for key in there]]
-    return found, sorted(wanted - set(there))
+    """Select scans of a cohort.
+
+    Args:
+        rows: Rows of the cohort's table.
+        keys: The (participant, session) of the scans to select.
+
+    Returns:
+        The selected rows, and the keys that are not in the table.
+    """
+    requested = set(keys)
+    present = list(zip(rows["participant_id"], rows["session_id"], strict=True))
+    selected = rows[[key in requested for key in present]]
+    return selected, sorted(requested - set(present))

@@ -1,4 +1,4 @@
-"""Who counts as healthy and who as a patient: read from the diagnosis, and counted before anything is trained."""
+"""Roles: the selection of healthy scans and of patients' scans by diagnosis, and their counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from uadbench.runtime.plurals import counted
 
 @dataclass(frozen=True)
 class Roles:
-    """The diagnoses of healthy participants and of patients; capital letters or not is all the same."""
+    """The diagnoses of healthy participants and of patients; case is ignored.
+
+    Attributes:
+        healthy: The diagnoses of healthy participants.
+        patients: The diagnoses of patients.
+
+    Raises:
+        InputError: If a diagnosis has both roles.
+    """
 
     healthy: tuple[str, ...]
     patients: tuple[str, ...]
@@ -22,17 +30,20 @@ class Roles:
     def __post_init__(self) -> None:
         both = {name.lower() for name in self.healthy} & {name.lower() for name in self.patients}
         if both:
-            raise InputError(f"diagnosis '{min(both)}' cannot be healthy and a patient's; give it to one")
+            raise InputError(f"diagnosis '{min(both)}' is given for both healthy participants and patients; choose one")
 
     def healthy_rows(self, table: pd.DataFrame, visits: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return the healthy scans: those with a healthy diagnosis and no other diagnosis at an earlier visit.
+        """Select the healthy scans: those with a healthy diagnosis and no other diagnosis at an earlier visit.
 
         Args:
-            table: one row a scan (`base.COLUMNS`).
-            visits: every known diagnosis, with participant_id, session_id and group; by default those of the scans.
+            table: The table of scans (`base.COLUMNS`).
+            visits: All known diagnoses, with participant_id, session_id and group; by default those of the scans.
+
+        Returns:
+            The rows of healthy scans.
 
         Raises:
-            InputError: if there is none, with the diagnoses there are.
+            InputError: If there are none; the message lists the existing diagnoses.
         """
         called = _of(table, self.healthy)
         rows = called[~self._relapsed(called, table if visits is None else visits)]
@@ -48,13 +59,27 @@ class Roles:
         return rows
 
     def patient_rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Scans of patients who were never among the healthy: a model may have learnt from an earlier scan."""
+        """Select the scans of patients who have no healthy scan, from which a model could have been trained.
+
+        Args:
+            table: The table of scans (`base.COLUMNS`).
+
+        Returns:
+            The rows of patients' scans.
+        """
         healthy = set(_of(table, self.healthy)["participant_id"])
         rows = _of(table, self.patients)
         return rows[~rows["participant_id"].isin(list(healthy))]
 
     def counted(self, table: pd.DataFrame) -> str:
-        """Every diagnosis with its participants, scans and role, in one line."""
+        """Describe each diagnosis with its participants, scans and role.
+
+        Args:
+            table: The table of scans (`base.COLUMNS`).
+
+        Returns:
+            One line.
+        """
         parts = []
         for name, scans in _counts(table).items():
             people = _of(table, (name,))["participant_id"].nunique()
@@ -66,13 +91,21 @@ class Roles:
         return "; ".join(parts)
 
     def left_out(self, table: pd.DataFrame, visits: pd.DataFrame | None = None) -> list[str]:
-        """Which scans are left out though their diagnosis is wanted, or missing: a line for each reason."""
-        known = table if visits is None else visits
+        """Describe the scans that are left out although their diagnosis is used, or because it is missing.
+
+        Args:
+            table: The table of scans (`base.COLUMNS`).
+            visits: All known diagnoses; by default those of the scans.
+
+        Returns:
+            One line for each reason.
+        """
+        diagnoses = table if visits is None else visits
         called = _of(table, self.healthy)
-        reverted = called[self._relapsed(called, known)]
-        certain = self._relapsed(reverted, known, precedes)
+        reverted = called[self._relapsed(called, diagnoses)]
+        certain = self._relapsed(reverted, diagnoses, precedes)
         without = table[table["group"] == ""]
-        converted = without[self._relapsed(without, known)]
+        converted = without[self._relapsed(without, diagnoses)]
         patients = _of(table, self.patients)
         before = patients[~patients["participant_id"].isin(list(self.patient_rows(table)["participant_id"]))]
         lines = []
@@ -82,7 +115,7 @@ class Roles:
         if certain.any():
             lines.append(f"left out: {_named(reverted[certain])} with a healthy diagnosis after another diagnosis")
         if not certain.all():
-            why = "with a healthy diagnosis, where session ids do not say whether another diagnosis came first"
+            why = "with a healthy diagnosis, whose session ids do not show whether another diagnosis was earlier"
             lines.append(f"left out: {_named(reverted[~certain])} {why}")
         unused = ~table["group"].str.lower().isin(["", *(name.lower() for name in self.healthy)])
         if patients.empty and unused.any():
@@ -96,14 +129,14 @@ class Roles:
     def _relapsed(
         self, rows: pd.DataFrame, visits: pd.DataFrame, before: Callable[[str, str], bool] = may_precede
     ) -> pd.Series:
-        """Which rows follow a visit of the same person with a diagnosis that is not healthy, or may follow one."""
+        """Whether each row follows, or may follow, a visit of the participant with a diagnosis that is not healthy."""
         other = visits[(visits["group"] != "") & ~visits["group"].str.lower().isin([n.lower() for n in self.healthy])]
         sessions: dict[str, list[str]] = {}
         for person, session in zip(other["participant_id"], other["session_id"], strict=True):
             sessions.setdefault(person, []).append(session)
         keys = zip(rows["participant_id"], rows["session_id"], strict=True)
-        found = [any(before(visit, own) for visit in sessions.get(person, [])) for person, own in keys]
-        return pd.Series(found, index=rows.index, dtype=bool)
+        relapsed = [any(before(visit, own) for visit in sessions.get(person, [])) for person, own in keys]
+        return pd.Series(relapsed, index=rows.index, dtype=bool)
 
 
 def _is(name: str, names: tuple[str, ...]) -> bool:
@@ -115,7 +148,7 @@ def _of(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
-    """Scans by diagnosis, in the spelling that most of them have."""
+    """The number of scans by diagnosis, in its most frequent spelling."""
     counts: dict[str, int] = {}
     spelled: dict[str, str] = {}
     for name, n in table["group"].value_counts().items():
@@ -125,7 +158,7 @@ def _counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 def _named(rows: pd.DataFrame) -> str:
-    """How many scans of how many people, with the first."""
+    """Describe the number of scans and participants, and name the first scan."""
     first = " ".join(rows.iloc[0][["participant_id", "session_id"]])
     more = ", ..." if len(rows) > 1 else ""
     people = counted(rows["participant_id"].nunique(), "participant")

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: participants, never scans, stratified by sex and age."""
+"""Division of healthy participants into training, validation and test sets, stratified by sex and age."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 
 AGE_STRATA = 4
 LEAST = 4
-"""Every part of a split has so many participants at least."""
+"""The smallest number of participants in each part of a split."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint sets of participant ids, each sorted. One that shares a participant cannot be made."""
+    """Disjoint sets of participants, each sorted.
+
+    Attributes:
+        train: The training participants.
+        validation: The validation participants.
+        test: The test participants.
+
+    Raises:
+        InputError: If a participant is in two sets.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -31,17 +40,24 @@ class Split:
         everyone = [*self.train, *self.validation, *self.test]
         if len(set(everyone)) != len(everyone):
             shared = sorted({p for p in everyone if everyone.count(p) > 1})
-            raise InputError(f"participant {shared[0]} is in two parts of the split; every person belongs to one")
+            raise InputError(f"participant {shared[0]} is in two parts of the split; each participant belongs to one")
 
     @property
     def digest(self) -> str:
-        """A hash of who is where."""
+        """A hash of the sets."""
         return content_hash(list(self.train), list(self.validation), list(self.test))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many participants train, validate and test; `scaled` if the cohort is too small for what was asked."""
+    """The numbers of participants.
+
+    Attributes:
+        train: The number of training participants.
+        validation: The number of validation participants.
+        test: The number of test participants.
+        scaled: Whether the requested numbers were reduced because the cohort is too small.
+    """
 
     train: int
     validation: int
@@ -50,19 +66,29 @@ class Sizes:
 
 
 def fitting_sizes(count: int, *, train: int, validation: int, test: int, folds: int) -> Sizes:
-    """What `count` healthy participants give: what is asked for, or, of a smaller cohort, the same proportions.
+    """Reduce the numbers of participants in proportion if the cohort is too small.
+
+    Args:
+        count: The number of healthy participants.
+        train: The requested number of training participants.
+        validation: The requested number of validation participants.
+        test: The requested number of test participants.
+        folds: The number of folds.
+
+    Returns:
+        The numbers.
 
     Raises:
-        InputError: Where a part of any fold would have fewer than LEAST participants.
+        InputError: If a part of a fold would have fewer than LEAST participants.
     """
-    # the paper's 271 participants in 8 folds leave one fold with 33: one short is no error
+    # in the paper, 271 participants in 8 folds leave 33 for one fold, so one fewer than requested is allowed
     needed = test + max(train + validation, folds * (validation - 1))
     if count >= needed:
         return Sizes(train, validation, test)
-    others = LEAST * max(folds, 2)  # every fold's validation, and somebody to train
+    others = LEAST * max(folds, 2)  # the validation sets of all folds, and at least one training set
     if count < LEAST + others:
         least = LEAST + others
-        raise InputError(f"{count} healthy participants are too few for {folds} folds, which take {least} at least")
+        raise InputError(f"{count} healthy participants are too few for {folds} folds; at least {least} are needed")
     testing = max(LEAST, min(test * count // needed, count - others))
     pool = count - testing
     validating = min(max(LEAST, validation * count // needed), pool // folds, pool - LEAST)
@@ -82,15 +108,24 @@ def split_participants(
 ) -> Split:
     """Divide the healthy participants of a cohort.
 
-    The test participants are the same in every fold. The others are cut into `folds` runs;
-    run `fold` gives at most `validation` validation participants, and at most `train` of all the
-    remaining ones train. Every set has the proportions of sex and age quartiles of the whole; the
-    answer depends on the ids and the seed, not on the order of rows. A cohort that is too small is divided
-    in the same proportions (see `fitting_sizes`).
+    The test participants are the same in all folds. The others are divided into `folds` groups; the validation
+    participants come from group `fold`, and the training participants from all others. Each set has the same
+    proportions of sex and age quartiles as the cohort. The result depends on identifiers and the seed, but not on the
+    order of rows. If the cohort is too small, the proportions of the sets are kept (see `fitting_sizes`).
 
     Args:
-        people: The healthy scans, one row each, with participant_id, session_id, age, sex.
-        known_as: The name by which a participant is drawn; of a private cohort, one that nobody else can make.
+        people: The healthy scans, one row each, with participant_id, session_id, age and sex.
+        train: The largest number of training participants.
+        validation: The largest number of validation participants.
+        test: The number of test participants.
+        folds: The number of folds.
+        fold: The fold, from 0.
+        seed: The seed of the division.
+        known_as: A function from a participant's identifier to the name that is used in random draws. For a private
+            cohort it is a pseudonym, which requires the cohort's secret.
+
+    Returns:
+        The split.
 
     Raises:
         InputError: If there are too few participants, or the fold does not exist.
@@ -100,8 +135,8 @@ def split_participants(
     order = stratified_order(baseline(people), seed, known_as)
     sizes = fitting_sizes(len(order), train=train, validation=validation, test=test, folds=folds)
     pool = order[sizes.test :]
-    runs = np.array_split(np.array(pool, dtype=object), folds)
-    validating = list(runs[fold])[: sizes.validation]
+    groups = np.array_split(np.array(pool, dtype=object), folds)
+    validating = list(groups[fold])[: sizes.validation]
     chosen = set(validating)
     training = [person for person in pool if person not in chosen]
     training = training[: sizes.train + sizes.validation - len(validating)]
@@ -109,19 +144,34 @@ def split_participants(
 
 
 def baseline(table: pd.DataFrame) -> pd.DataFrame:
-    """The first session of every participant, sorted by participant."""
+    """Select the first session of each participant.
+
+    Args:
+        table: Rows with participant_id and session_id.
+
+    Returns:
+        One row per participant, sorted.
+    """
     ordered = table.sort_values(["participant_id", "session_id"], kind="stable")
     return ordered.drop_duplicates("participant_id").reset_index(drop=True)
 
 
 def stratified_order(people: pd.DataFrame, seed: int, known_as: Callable[[str], str] = str) -> list[str]:
-    """Order participants so that every run of consecutive ones is stratified.
+    """Order participants so that any sequence of consecutive participants is stratified by sex and age.
 
-    Within a stratum the order is random by a hash of (seed, `known_as` of the id); member j of n stands at
-    (j + u) / n of the whole line, u being a random offset of its stratum.
+    Within a stratum, the order is given by a hash of the seed and the name. Member j of the n members of a stratum has
+    the position (j + u) / n in the whole order, where u is a random offset of the stratum.
+
+    Args:
+        people: One row per participant, with participant_id, age and sex.
+        seed: The seed.
+        known_as: As in `split_participants`.
+
+    Returns:
+        The participants in order.
     """
-    known = people["age"].dropna()
-    edges = np.quantile(known, np.linspace(0, 1, AGE_STRATA + 1)[1:-1]) if len(known) else np.empty(0)
+    ages = people["age"].dropna()
+    edges = np.quantile(ages, np.linspace(0, 1, AGE_STRATA + 1)[1:-1]) if len(ages) else np.empty(0)
     strata: dict[tuple[str, int], list[str]] = {}
     for person, age, sex in zip(people["participant_id"], people["age"], people["sex"], strict=True):
         quartile = -1 if np.isnan(age) else int(np.searchsorted(edges, age, side="right"))

@@ -1,1 +1,1 @@
-"""How the phantom's people and scans are made."""
+"""Generation of the phantom's participants and scans: demographics, anatomy, uptake, disease, and scanner."""

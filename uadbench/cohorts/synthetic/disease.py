@@ -1,8 +1,9 @@
-"""Alzheimer's disease in the phantom's patients: a process of its own, apart from the test sets' simulator.
+"""Alzheimer's disease in the phantom's patients, simulated independently of the test sets.
 
-The test sets lower uptake by one factor inside a mask of AAL3 regions. Here hypometabolism spreads from sites
-given in millimetres, graded, each with its own onset, depth and extent in every patient, more on one side than
-on the other, with atrophy; it knows nothing of AAL3. A model that was tuned to the simulator meets another disease.
+In the test sets, uptake is reduced by one factor within a mask of AAL3 regions. Here, hypometabolism spreads gradually
+from sites in MNI coordinates that do not depend on AAL3. Onset, depth and extent of each site vary between patients,
+and hypometabolism is asymmetric and accompanied by atrophy. A model that was tuned to the test sets is thus evaluated
+on a different disease.
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ from uadbench.cohorts.synthetic.norms import BASE
 
 @dataclass(frozen=True)
 class Site:
-    """Where uptake falls: MNI (|x|, y, z) in mm, on both sides; a Gaussian of SD `extent` mm.
+    """A site of hypometabolism, with a Gaussian profile, on both sides of the brain.
 
-    It begins when the disease reaches stage `onset` and lowers uptake by `depth` at stage 1.
+    Attributes:
+        centre: MNI (|x|, y, z), in mm.
+        extent: The SD of the Gaussian, in mm.
+        onset: The stage of the disease at which uptake starts to decrease.
+        depth: The reduction of uptake at stage 1.
     """
 
-    place: tuple[float, float, float]
+    centre: tuple[float, float, float]
     extent: float
     onset: float
     depth: float
 
 
-# Order of appearance and places: posterior cingulate and precuneus first, then angular and temporal cortex, frontal
-# cortex late; sensorimotor, visual and cerebellar cortex spared (Minoshima 1997, Ann Neurol 42:85; Herholz 2002,
-# NeuroImage 17:302; Landau 2011, Neurobiol Aging 32:1207). Extents, onsets and depths are ours, set so that the
-# meta-region falls as much as in mild Alzheimer's dementia.
+# Order and location of sites: posterior cingulate and precuneus first, then angular and temporal cortex, frontal cortex
+# late; sensorimotor, visual and cerebellar cortex are spared (Minoshima 1997, Ann Neurol 42:85; Herholz 2002,
+# NeuroImage 17:302; Landau 2011, Neurobiol Aging 32:1207). Extents, onsets and depths were chosen so that uptake in the
+# meta-region decreases as in mild Alzheimer's dementia.
 SITES = (
     Site((6, -48, 28), 11, 0.00, 0.66),  # posterior cingulate
     Site((6, -64, 40), 14, 0.00, 0.62),  # precuneus
@@ -47,19 +52,23 @@ SITES = (
     Site((8, 40, 30), 16, 0.50, 0.40),  # medial frontal
 )
 PATCHY = 0.25
-"""SD of the relative depth from place to place within a patient (a smooth field)."""
+"""The SD of the relative depth across locations within a patient (a smooth field)."""
 
 STAGE_PER_YEAR = 0.10
 WIDENING_PER_STAGE, VENTRICLES_PER_STAGE = 0.5, 1.2
-"""Atrophy: what stage 1 adds to the loss of grey matter beside fluid and to the ventricles' growth in mm."""
+"""Atrophy at stage 1: the increase in the loss of grey matter next to CSF, and in the growth of ventricles, in mm."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """One patient's disease, the same at every visit: what differs from the average course.
+    """A patient's deviations from the average disease, which are the same at all visits.
 
-    `depths` and `extents` (sites,) are factors; `shifts` (sites, 3) mm; `leftward` in -1..1 is how much more the
-    left side suffers; `nodes` is a field's.
+    Attributes:
+        depths: (sites,) factors of the depths.
+        extents: (sites,) factors of the extents.
+        shifts: (sites, 3) shifts of the centres, in mm.
+        leftward: The left-right asymmetry, -1 to 1; positive if the left side is more affected.
+        nodes: NODES random numbers of the smooth field of relative depth.
     """
 
     depths: npt.NDArray[np.float64]
@@ -70,7 +79,14 @@ class Course:
 
 
 def draw_course(rng: np.random.Generator) -> Course:
-    """Draw a patient's course."""
+    """Draw the disease of a patient.
+
+    Args:
+        rng: The random generator.
+
+    Returns:
+        The deviations from the average disease.
+    """
     count = len(SITES)
     overall = 0.12 * rng.standard_normal()
     return Course(
@@ -83,24 +99,46 @@ def draw_course(rng: np.random.Generator) -> Course:
 
 
 def draw_first_stage(rng: np.random.Generator) -> float:
-    """Stage at the first visit: mild to moderate dementia, 0.25 to 0.9."""
+    """Draw the stage at the first visit.
+
+    Args:
+        rng: The random generator.
+
+    Returns:
+        The stage, 0.25 to 0.9 (mild to moderate dementia).
+    """
     return float(0.25 + 0.65 * rng.beta(1.6, 2.2))
 
 
 def expected_mmse(stage: float) -> float:
-    """Mini-Mental State Examination (0 to 30) that a stage goes with, before its noise."""
+    """The expected score of the Mini-Mental State Examination.
+
+    Args:
+        stage: The stage, 0 to 1.
+
+    Returns:
+        The score, 0 to 30, without noise.
+    """
     return 29.0 - 13.0 * stage
 
 
 def lost_uptake(course: Course, stage: float) -> torch.Tensor:
-    """The fraction of uptake that the disease takes away at a stage, (X, Y, Z) float32 in 0..0.85."""
+    """The reduction of uptake by the disease.
+
+    Args:
+        course: The disease of the patient.
+        stage: The stage, 0 to 1.
+
+    Returns:
+        (X, Y, Z) float32, the reduction as a fraction, 0 to 0.85.
+    """
     x, y, z = coordinates()
     kept = torch.ones(BASE.shape)
     for site, depth, extent, shift in zip(SITES, course.depths, course.extents, course.shifts, strict=True):
         reached = float(np.clip((stage - site.onset) / (1 - site.onset), 0, 1))
         width = site.extent * extent
         for side in (-1, 1):
-            a, b, c = np.array(site.place) * (side, 1, 1) + shift * (side, 1, 1)
+            a, b, c = np.array(site.centre) * (side, 1, 1) + shift * (side, 1, 1)
             near = ((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2).mul_(-0.5 / width**2).exp_()
             weight = depth * site.depth * reached * (1 - side * course.leftward)
             kept.mul_(1 - near.mul_(min(float(weight), 0.8)))

@@ -1,4 +1,4 @@
-"""Smooth random fields on the base lattice, grown from a few random numbers."""
+"""Smooth random fields on the phantom's grid, interpolated from random numbers on a coarse grid."""
 
 from __future__ import annotations
 
@@ -12,20 +12,33 @@ import torch
 from uadbench.cohorts.synthetic.norms import BASE, millimetres
 
 NODES = (11, 13, 11)
-"""Nodes of the 20 mm lattice from which fields grow, centred on the midline."""
+"""The shape of the coarse grid, with a spacing of 20 mm, centred on the midline."""
 
 Sides = Literal["free", "same", "opposite"]
 
 
 def draw_nodes(rng: np.random.Generator, fields: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
-    """Standard normal numbers for fields: (*fields, *NODES) float32."""
+    """Draw the random numbers of fields.
+
+    Args:
+        rng: The random generator.
+        fields: The shape of an array of fields; by default one field.
+
+    Returns:
+        (*fields, *NODES) float32, standard normal.
+    """
     return rng.standard_normal((*fields, *NODES), dtype=np.float32)
 
 
 def grow(nodes: npt.NDArray[np.float32], sides: Sides = "free") -> torch.Tensor:
-    """A smooth field (X, Y, Z) of unit variance from random NODES.
+    """Interpolate a smooth field.
 
-    `sides`: how the right half relates to the left: "free", the "same", or "opposite" in sign.
+    Args:
+        nodes: NODES random numbers, from `draw_nodes`.
+        sides: The relation of the right half to the left half: independent ("free"), the "same", or "opposite" in sign.
+
+    Returns:
+        (X, Y, Z) float32, with unit variance.
     """
     across, along, up = _bases()
     a, b, c = nodes.shape
@@ -36,7 +49,7 @@ def grow(nodes: npt.NDArray[np.float32], sides: Sides = "free") -> torch.Tensor:
 
 @cache
 def _bases() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Per axis, (voxels, nodes): Gaussians of 12 mm SD around nodes 20 mm apart, rows of unit norm."""
+    """The interpolation matrix of each axis, (voxels, nodes): Gaussians of 12 mm SD around nodes, unit-norm rows."""
     hills = []
     for count, coordinate in zip(NODES, coordinates(), strict=True):
         middle = (float(coordinate.min()) + float(coordinate.max())) / 2
@@ -44,11 +57,11 @@ def _bases() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         hills.append(torch.exp(-0.5 * ((coordinate.flatten()[:, None] - nodes) / 12.0) ** 2))
     x, y, z = (torch.nn.functional.normalize(basis, dim=1) for basis in hills)
     same = torch.nn.functional.normalize(x + x.flip(1), dim=1)
-    opposite = (x - x.flip(1)) / 2**0.5  # falls to 0 on the midline: normalising it would tear there
+    opposite = (x - x.flip(1)) / 2**0.5  # 0 on the midline; normalising would cause a discontinuity there
     return {"free": x, "same": same, "opposite": opposite}, y, z
 
 
 @cache
 def coordinates() -> tuple[torch.Tensor, ...]:
-    """MNI millimetres of the base lattice, three tensors that broadcast to its shape."""
+    """The MNI coordinates of the phantom's grid, in mm, as three tensors that broadcast to its shape."""
     return tuple(torch.from_numpy(m) for m in millimetres())

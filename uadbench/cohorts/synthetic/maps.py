@@ -1,6 +1,6 @@
-"""The average healthy brain behind the phantom: where uptake is, how much, and how it varies with place.
+"""Maps of the phantom's average healthy brain: uptake, its variation and change with age, networks, and parcels.
 
-Everything here is the same for every participant and is prepared once per process.
+The maps are the same for all participants and are computed once per process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS, WHITE
 from uadbench.space import atlas
 from uadbench.types import Mask, Volume
 
-# Nodes of the networks whose uptake varies together: MNI (|x|, y, z) in mm, mirrored to both sides.
+# Nodes of networks with correlated uptake: MNI (|x|, y, z) in mm, mirrored to both sides.
 NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "default mode": ((6, -54, 26), (46, -66, 32), (6, 52, 4), (60, -20, -14)),
     "visual": ((10, -88, 4), (12, -70, 4), (32, -88, 6), (20, -66, -8)),
@@ -32,35 +32,41 @@ NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
 
 
 PARCELS = 120
-"""Parcels of each half of the forebrain, about 2 cm wide."""
+"""The number of parcels in each half of the forebrain; a parcel is about 2 cm wide."""
 
 MEAN_BLUR = 9.5
-"""FWHM in mm of the blur in an average over people: the scanner's 8 mm, and their differences in shape."""
+"""The FWHM, in mm, of the blur in an average over participants: 8 mm of the scanner, and differences in anatomy."""
 
 MEAN_WIDENING = 0.5
-"""How much grey matter beside fluid the mean participant has lost."""
+"""The loss of grey matter next to CSF in the average participant."""
 
 WIDENING_PER_DECADE = 0.15
-"""How much more grey matter beside fluid is lost in ten years."""
+"""The additional loss of grey matter next to CSF in ten years."""
 
 SPREAD_GAIN = {"posterior cingulate": 0.9, "isthmus cingulate": 0.8, "mesial temporal": 1.2, "lateral temporal": 1.1}
-"""What regional SDs are multiplied by before the blur: shape and neighbours add to some, and take from others."""
+"""Factors of regional SDs before the blur, which compensate for the influence of anatomy and neighbouring regions."""
 
 SOLVER_STEPS = 12
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps on the base lattice, (X, Y, Z) float32 tensors.
+    """Maps on the phantom's grid, (X, Y, Z) float32 unless stated otherwise.
 
-    `uptake` is grey and white matter together before the blur; `grey_part` is grey matter's share of it;
-    `near_fluid` is the fluid around a voxel, 0..1, which grey matter recedes from when sulci widen;
-    `cerebrum` is 1 in the forebrain, 0 in cerebellum and brain stem; `spread` is the local between-subject
-    SD relative to 8 %; `slope` is the relative change per decade; `leftness`
-    goes from 1 on the forebrain's left to -1 on its right; `networks` is (8, X, Y, Z); `swelling` is
-    (X, Y, Z, 3), the outward shift in mm around ventricles that grow by 1 mm; `scalp` is 1 in a shell around
-    the head; `reference` is where the mean is SUVR 1; `parcels` (int64) numbers the parcels: from 0 on the
-    left, from PARCELS their mirror images on the right, 2 PARCELS where there is none.
+    Attributes:
+        uptake: The uptake of grey and white matter before the blur.
+        grey_part: The uptake of grey matter alone.
+        near_fluid: The amount of CSF around a voxel, 0 to 1, which determines the loss of grey matter in wider sulci.
+        cerebrum: 1 in the forebrain, 0 in cerebellum and brain stem.
+        spread: The local between-subject SD, relative to 8 %.
+        slope: The relative change per decade.
+        leftness: 1 in the left forebrain to -1 in the right forebrain.
+        networks: (8, X, Y, Z), the weight of each network.
+        swelling: (X, Y, Z, 3), the outward shift around ventricles that grow by 1 mm, in mm.
+        scalp: 1 in a shell around the head, otherwise 0.
+        reference: (X, Y, Z) bool, the reference region, whose mean SUVR is 1.
+        parcels: (X, Y, Z) int64, the parcels: from 0 on the left, their mirror images from PARCELS on the right, and
+            2 * PARCELS outside.
     """
 
     uptake: torch.Tensor
@@ -79,7 +85,7 @@ class Maps:
 
 @cache
 def maps() -> Maps:
-    """Prepare the maps (a few seconds, once per process)."""
+    """Compute the maps, which takes a few seconds once per process."""
     grey, white = norms.tissue("grey"), norms.tissue("white")
     brain = atlas.brain_mask(BASE)
     groups = _region_groups()
@@ -110,17 +116,17 @@ def maps() -> Maps:
 
 
 def _region_groups() -> npt.NDArray[np.int64]:
-    """The row of REGIONS that each voxel belongs to: its own label's, or the nearest label's."""
+    """The row of REGIONS for each voxel: that of its own label, or of the nearest label."""
     own = norms.region_of_voxel()
     nearest = ndimage.distance_transform_edt(own < 0, return_distances=False, return_indices=True)
     return np.asarray(own[tuple(nearest)])
 
 
 def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]) -> tuple[Volume, Volume]:
-    """Uptake before the blur such that the mean person's blurred regional means are the table's.
+    """The uptake before the blur, and its grey-matter part, for which blurred regional means equal the published ones.
 
-    Fixed-point iteration on the levels of the regions, deep white matter and the pons. The cerebellum's
-    own level only sets the unit: SUVR is relative to it. Returns the whole uptake and its grey part.
+    The levels of regions, deep white matter and pons are found by fixed-point iteration. The level of the cerebellum
+    only sets the unit, because SUVR is relative to it.
     """
     inside, own = norms.measured(), norms.region_of_voxel()
     stem = _smooth(norms.brain_stem().astype(np.float32), 3.0)
@@ -142,9 +148,9 @@ def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[
 def _solve_slope(
     uptake: Volume, grey_part: Volume, grey: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]
 ) -> Volume:
-    """Relative change of uptake per decade such that the blurred regional means change as the table says.
+    """The relative change of uptake per decade for which blurred regional means change as published.
 
-    Sulci widen too, and take their share; SUVR is relative to cerebellum and pons, whose own change is 0.
+    The effect of wider sulci is taken into account. SUVR is relative to cerebellum and pons, which do not change.
     """
     inside, own = norms.measured(), norms.region_of_voxel()
     voxels = np.bincount(own[inside])
@@ -166,7 +172,7 @@ def _solve_slope(
 
 
 def _spread_out(values: Volume, weights: Volume, sigma_mm: float) -> Volume:
-    """Blur a regional map so that no atlas border is left in it; grey matter alone gives its value."""
+    """Blur a regional map, weighted by grey matter, so that it contains no borders of the atlas."""
     return np.asarray(_smooth(values * (weights + 1e-3), sigma_mm) / _smooth(weights + 1e-3, sigma_mm))
 
 
@@ -175,7 +181,7 @@ def _smooth(volume: Volume, sigma_mm: float) -> Volume:
 
 
 def _network_maps() -> Volume:
-    """(networks, X, Y, Z): Gaussian hills of 18 mm SD around each node and its mirror image."""
+    """(networks, X, Y, Z): Gaussians of 18 mm SD around each node and its mirror image."""
     hills = []
     for nodes in NETWORKS.values():
         both = [(sign * x, y, z) for x, y, z in nodes for sign in (-1, 1)]
@@ -184,25 +190,26 @@ def _network_maps() -> Volume:
 
 
 def _parcels(brain: Mask, hind: Mask) -> npt.NDArray[np.int64]:
-    """(X, Y, Z): a parcellation that follows no atlas: cells around quasi-random points, mirrored.
+    """(X, Y, Z): a symmetric parcellation into the neighbourhoods of quasi-random points, independent of any atlas.
 
-    Healthy people differ parcel by parcel too. Lesions are drawn on AAL3, and must not share those borders.
+    It is used for differences between healthy participants. Simulated lesions follow AAL3, so the borders of these
+    parcels must differ from those of AAL3.
     """
     x, y, z = (np.broadcast_to(m, BASE.shape) for m in norms.millimetres())
-    places = np.stack([np.abs(x), y, z], axis=-1)
+    positions = np.stack([np.abs(x), y, z], axis=-1)
     forebrain = brain & ~hind
-    points = places[forebrain & (x > 0)]
+    points = positions[forebrain & (x > 0)]
     low, high = points.min(axis=0), points.max(axis=0)
     drawn = low + (high - low) * stats.qmc.Halton(3, scramble=False).random(20 * PARCELS)
     near, _ = spatial.KDTree(points).query(drawn)
     centres = drawn[near < 2 * BASE.voxel_mm][:PARCELS]
     cells = np.full(BASE.shape, 2 * PARCELS)
-    cells[forebrain] = spatial.KDTree(centres).query(places[forebrain])[1] + PARCELS * (x[forebrain] > 0)
+    cells[forebrain] = spatial.KDTree(centres).query(positions[forebrain])[1] + PARCELS * (x[forebrain] > 0)
     return cells
 
 
 def _swelling(fluid: Volume, brain: Mask) -> Volume:
-    """(X, Y, Z, 3): how far tissue moves, in mm, when the ventricles' walls move out by about 1 mm."""
+    """(X, Y, Z, 3): the displacement of tissue, in mm, when the walls of ventricles move outward by about 1 mm."""
     depth = ndimage.distance_transform_edt(brain, sampling=BASE.voxel_mm)
     ventricles = (fluid > 0.5) & (depth > 22)
     hill = _smooth(ventricles.astype(np.float32), 6.0)

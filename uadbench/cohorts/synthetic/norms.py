@@ -1,4 +1,4 @@
-"""Published healthy FDG PET in numbers, and the voxels that each number is about."""
+"""Published regional values of healthy FDG PET, and the masks of the regions on the phantom's grid."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from uadbench.space import atlas
 from uadbench.types import Grid, Mask, Volume
 
 BASE = Grid((85, 105, 90), 2.0, (-84.0, -119.0, -78.0))
-"""The lattice on which cohorts are measured and the phantom is made: Clinica's cropped CAPS space at 2 mm."""
+"""The grid on which the phantom is generated and cohorts are measured: Clinica's cropped CAPS space at 2 mm."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """What is known of one region in healthy adults.
+    """Values of a region in healthy adults.
 
     Attributes:
-        prefixes: How the names of its AAL3 labels begin.
-        mean, sd: SUVR (reference: cerebellum and pons), and its SD between people.
-        slope: Per cent change per decade of age.
-        published: False where mean and SD lie between their neighbours', because the source is silent.
+        prefixes: The prefixes of the names of its AAL3 labels.
+        mean: The mean SUVR (reference: cerebellum and pons).
+        sd: The between-subject SD of the SUVR.
+        slope: The change per decade of age, in per cent.
+        published: False if the source has no values, so that mean and SD were interpolated from neighbouring regions.
     """
 
     prefixes: tuple[str, ...]
@@ -35,7 +36,7 @@ class Region:
 
 
 # Means and SDs: 537 cognitively normal adults, rescaled from a public pons-normalised FreeSurfer table.
-# Slopes: after Loessner 1995 (J Neuroimaging 5:167), Shen 2012, Allocca 2021; ours where they differ.
+# Slopes: after Loessner 1995 (J Neuroimaging 5:167), Shen 2012, Allocca 2021; chosen by us where these differ.
 REGIONS = {
     "precuneus": Region(("Precuneus",), 1.33, 0.10, -1.5),
     "posterior cingulate": Region(("Cingulate_Post",), 1.24, 0.10, -1.5),
@@ -64,41 +65,50 @@ REGIONS = {
     "caudate": Region(("Caudate",), 0.94, 0.11, -1.5),
     "thalamus": Region(("Thal",), 1.04, 0.07, -1.0),
     "midbrain": Region(("VTA", "SN", "Red_N", "LC", "Raphe"), 0.88, 0.05, 0.0, published=False),
-    "pons": Region((), 0.80, 0.03, 0.0, published=False),  # AAL3 has none: see `pons`
+    "pons": Region((), 0.80, 0.03, 0.0, published=False),  # not in AAL3: see `pons`
     "cerebellum": Region(("Cerebellum", "Vermis"), 1.02, 0.03, 0.0),
 }
-"""The mean of the cerebellum is published, its SD is ours (it is most of the reference)."""
+"""Regional values. The mean of the cerebellum is published; its SD was chosen by us (it is most of the reference)."""
 
 ROWS = {name: row for row, name in enumerate(REGIONS)}
 WHITE = 0.62
-"""SUVR of deep white matter after the scanner's blur."""
+"""The SUVR of deep white matter after the blur of the scanner."""
 
 ISTHMUS_BELOW_MM = 24.0
 META_REGION = ("Angular", "Cingulate_Post", "Temporal_Inf")
-"""Where Alzheimer's disease shows first: AAL3's reading of Landau et al. 2011 (Neurobiol Aging 32:1207)."""
+"""The regions of early Alzheimer's disease: the AAL3 equivalents of Landau et al. 2011 (Neurobiol Aging 32:1207)."""
 
 
 @cache
 def labels() -> npt.NDArray[np.uint8]:
-    """AAL3 label of each voxel of BASE."""
+    """The AAL3 label of each voxel of BASE, (X, Y, Z) uint8."""
     volume, affine = atlas.aal3()
     return atlas.resample(volume, affine, BASE.affine, BASE.shape, order=0).astype(np.uint8)
 
 
 @cache
 def tissue(kind: str) -> Volume:
-    """Probability of "grey" or "white" matter on BASE; smoothed to its voxel size first, so that thin folds survive."""
+    """The probability of grey or white matter on BASE.
+
+    The map is smoothed to the voxel size before resampling, so that thin gyri are preserved.
+
+    Args:
+        kind: "grey" or "white".
+
+    Returns:
+        (X, Y, Z) float32, 0 to 1.
+    """
     volume, affine = atlas.tissue(kind)
     return atlas.resample(ndimage.gaussian_filter(volume, 0.8), affine, BASE.affine, BASE.shape)
 
 
 @cache
 def region_of_voxel() -> npt.NDArray[np.int64]:
-    """(X, Y, Z): the position in REGIONS that each voxel's label belongs to; -1 for no label."""
+    """The row of REGIONS for each voxel, (X, Y, Z) int64; -1 without a label."""
     lookup = np.full(256, -1)
     for name, label in atlas.region_ids().items():
         prefixes = [(prefix, ROWS[region]) for region in REGIONS for prefix in REGIONS[region].prefixes]
-        # the longest prefix wins: Temporal_Pole_Sup before Temporal
+        # the longest matching prefix counts: Temporal_Pole_Sup before Temporal
         lookup[label] = max((len(prefix), row) for prefix, row in prefixes if name.startswith(prefix))[1]
     own = lookup[labels()]
     own[(own == ROWS["posterior cingulate"]) & (millimetres()[2] < ISTHMUS_BELOW_MM)] = ROWS["isthmus cingulate"]
@@ -108,9 +118,9 @@ def region_of_voxel() -> npt.NDArray[np.int64]:
 
 @cache
 def measured() -> Mask:
-    """Where regional means are taken: labelled voxels with grey matter above 0.2, and the pons.
+    """The voxels used for regional means: labelled voxels with grey matter above 0.2, and the pons.
 
-    The published regions are cortical ribbons; AAL3's labels reach far into white matter and sulci.
+    The published regions are cortical ribbons, whereas AAL3 labels extend into white matter and sulci.
     """
     own = region_of_voxel()
     return np.asarray((own >= 0) & ((tissue("grey") > 0.2) | (own == ROWS["pons"])))
@@ -125,28 +135,28 @@ def meta_region() -> Mask:
 
 @cache
 def reference() -> Mask:
-    """Cerebellum (measured voxels) and pons: their mean is SUVR 1."""
+    """The reference region, whose mean SUVR is 1: cerebellum (measured voxels) and pons."""
     return np.asarray(measured() & np.isin(region_of_voxel(), [ROWS["cerebellum"], ROWS["pons"]]))
 
 
 @cache
 def pons() -> Mask:
-    """White matter inside an ellipsoid: centre (0, -28, -35), half axes (15, 11, 13) mm in MNI.
+    """The pons, which is not in AAL3: white matter in an ellipsoid, centre (0, -28, -35), half axes (15, 11, 13) mm.
 
-    AAL3 has no pons; the ellipsoid covers its belly and tegmentum on the ICBM 2009 template.
+    The ellipsoid covers the ventral pons and the tegmentum in the ICBM 2009 template.
     """
     return np.asarray((ellipsoid((0, -28, -35), (15, 11, 13)) < 1) & (tissue("white") > 0.3))
 
 
 @cache
 def brain_stem() -> Mask:
-    """Pons and medulla, generously."""
+    """A generous mask of pons and medulla."""
     return np.asarray((ellipsoid((0, -30, -35), (18, 14, 16)) < 1) | (ellipsoid((0, -42, -58), (13, 13, 18)) < 1))
 
 
 @cache
 def deep_white() -> Mask:
-    """Forebrain white matter at least 4 mm away from anything else."""
+    """White matter of the forebrain at least 4 mm away from other tissue."""
     white = (tissue("white") > 0.9) & ~brain_stem()
     return np.asarray(ndimage.binary_erosion(white, iterations=2), dtype=np.bool_)
 
@@ -159,13 +169,21 @@ def pure_grey() -> Mask:
 
 @cache
 def millimetres() -> tuple[Volume, Volume, Volume]:
-    """MNI coordinates of BASE, as three arrays that broadcast to its shape."""
+    """The MNI coordinates of BASE, in mm, as three arrays that broadcast to its shape."""
     steps = [BASE.voxel_mm * np.arange(count, dtype=np.float32) for count in BASE.shape]
     x, y, z = np.ix_(*(np.float32(start) + step for start, step in zip(BASE.origin, steps, strict=True)))
     return x, y, z
 
 
 def ellipsoid(centre: tuple[float, float, float], half_axes: tuple[float, float, float]) -> Volume:
-    """Squared distance from a centre in units of the half axes, (X, Y, Z): below 1 inside."""
+    """The squared distance from the centre of an ellipsoid, relative to its half axes.
+
+    Args:
+        centre: MNI coordinates, in mm.
+        half_axes: The half axes, in mm.
+
+    Returns:
+        (X, Y, Z) float32, below 1 inside the ellipsoid.
+    """
     terms = [((m - c) / a) ** 2 for m, c, a in zip(millimetres(), centre, half_axes, strict=True)]
     return np.asarray(terms[0] + terms[1] + terms[2], dtype=np.float32)

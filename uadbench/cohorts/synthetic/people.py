@@ -1,4 +1,4 @@
-"""Who the phantom's people are: age, sex, site, sessions, and what is wrong with the patients."""
+"""The phantom's participants: age, sex, site, sessions, MMSE, and the disease stage of patients."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from uadbench.runtime.files import keyed_seed
 
 SITES = 10
 SESSIONS, SESSION_SHARES = (1, 2, 3, 4, 5), (0.30, 0.25, 0.25, 0.15, 0.05)
-"""How many sessions a participant has, and how often: 2.4 on average, as in the paper (733 scans of 301 people)."""
+"""The number of sessions of a participant, and its distribution: 2.4 on average, as in the paper (733 scans of 301
+participants)."""
 
 FOLLOW_UPS = (12, 24, 36, 48, 60, 72)
-"""Months of the sessions after the first; a participant misses some."""
+"""The months of possible follow-up sessions."""
 
 MMSE_NOISE, HEALTHY_MMSE_NOISE = 2.0, 1.0
 
 
 class Visit(NamedTuple):
-    """One row of the participants' table (the fields are among `base.COLUMNS`), and the person behind it."""
+    """One row of the table of participants (see `base.COLUMNS`), and the person from which the scan is generated."""
 
     participant_id: str
     session_id: str
@@ -35,7 +36,15 @@ class Visit(NamedTuple):
 
 
 def healthy_visits(seed: int, index: int) -> Iterator[Visit]:
-    """The visits of healthy participant `index`, by session: age 55 to 90 at the first (mean 73, SD 7)."""
+    """Generate the visits of a healthy participant, aged 55 to 90 at the first visit (mean 73, SD 7).
+
+    Args:
+        seed: The seed of the cohort.
+        index: The participant, from 0.
+
+    Yields:
+        The visits, in order.
+    """
     rng = _generator(seed, "healthy", index)
     age, sex, site = _demography(rng)
     for month in _months(rng):
@@ -44,7 +53,15 @@ def healthy_visits(seed: int, index: int) -> Iterator[Visit]:
 
 
 def patient_visits(seed: int, index: int) -> Iterator[Visit]:
-    """The visits of the patient `index`, by session: the disease advances from one to the next."""
+    """Generate the visits of a patient, whose disease progresses between visits.
+
+    Args:
+        seed: The seed of the cohort.
+        index: The patient, from 0.
+
+    Yields:
+        The visits, in order.
+    """
     rng = _generator(seed, "patient", index)
     age, sex, site = _demography(rng)
     first = draw_first_stage(rng)

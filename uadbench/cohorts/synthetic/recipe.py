@@ -1,7 +1,8 @@
-"""How the phantom makes one person's scan: anatomy and uptake drawn around the average, then a scanner.
+"""The phantom recipe, which generates a scan of a person: individual anatomy and uptake, then a simulated scanner.
 
-A person's brain (shape, regional uptake, atrophy) is drawn apart from what one scan adds (sharpness, noise),
-so that a person can be scanned again. Every draw has its own key: order and company change nothing.
+A person's brain (shape, regional uptake, atrophy) is drawn independently of the properties of a scan (sharpness,
+noise), so that a person can be scanned repeatedly. Each draw has its own seed, so that a scan does not depend on other
+scans or on the order of generation.
 """
 
 from __future__ import annotations
@@ -31,34 +32,41 @@ from uadbench.runtime.files import keyed_seed
 from uadbench.types import Volume
 
 REVISION = "2"
-"""Changes whenever the same participant would get another image."""
+"""Changes whenever the same participant would get a different image."""
 
 REFERENCE_AGE = 73.0
 SHARED, NETWORK, PAIRED, PARCEL_PAIRED = 0.050, 0.048, 0.040, 0.080
-"""SD of what the forebrain shares, of a network, and of a field and a parcel on both sides, where the table's SD is
-8 %; in proportion elsewhere."""
+"""The SDs of components of relative uptake: the whole forebrain, a network, and a bilateral field and parcel. The
+values apply where the published regional SD is 8 %; elsewhere they are scaled in proportion."""
 
 SINGLE, PARCEL_SINGLE, LEFTWARD = 0.015, 0.013, 0.014
-"""SD of a field and a parcel on one side, and of how far the left half exceeds the mean of both; in proportion to the
-table's SD where that is below 8 %."""
+"""The SDs of a unilateral field and parcel, and of the left-right asymmetry. They are scaled in proportion where the
+published regional SD is below 8 %."""
 
 STATE = 0.008
-"""SD of what a day changes in the forebrain and in each network: the same person, scanned again."""
+"""The SD of changes between sessions of a person, in the whole forebrain and in each network."""
 
 SEX, NOISE, SHADING, STRETCH, THICKNESS = 0.01, 0.026, 0.008, 0.02, 0.15
-"""Women's higher forebrain uptake; noise SD in a voxel; shading over 70 mm; stretch per axis; SD of the local
-loss of cortical thickness, in the unit of `Brain.widening`."""
+"""The difference between women and men in relative forebrain uptake; the SD of noise in a voxel; of shading over 70 mm;
+of the stretch along each axis; and of the local loss of cortical thickness, in the unit of `Brain.widening`."""
 
 PAIRED_SHIFT, SINGLE_SHIFT = 1.0, 0.2
-"""SD in mm, per axis, of the displacement that both sides share (mirrored) and of the rest: with the stretch
-2.2 mm in all (root mean square over the brain)."""
+"""The SDs, in mm per axis, of the symmetric part of the displacement and of the remainder; together with the stretch,
+the root mean square over the brain is 2.2 mm."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """One row of the participants' table, as far as the image depends on it.
+    """The properties of a participant at a visit on which the image depends.
 
-    `kind` is "healthy" or "patient", each counted on its own by `index`; `stage` is a patient's at that visit.
+    Attributes:
+        seed: The seed of the cohort.
+        index: The number of the participant among those of the same kind.
+        age: The age in years.
+        sex: "F" or "M".
+        site: The number of the site.
+        kind: "healthy" or "patient".
+        stage: The stage of a patient's disease, 0 to 1.
     """
 
     seed: int
@@ -72,13 +80,23 @@ class Person:
 
 @dataclass(frozen=True)
 class Brain:
-    """What stays the same in a person: standard normal draws, shaped by the recipe.
+    """The properties of a person's brain, which are independent of the scan; standard normal unless stated otherwise.
 
-    `shared`, `leftward` and `networks` (8,) move the uptake of the forebrain, of its left side and of networks;
-    `parcels` (3, PARCELS) that of parcels (both sides, left, right); `paired` and `single` NODES are fields, the same
-    on both sides or not; `thickness` NODES thins the cortex; `paired_shift` and `single_shift` (3, *NODES) deform;
-    `axes` (3,) stretches; `widening` is the loss of grey matter beside fluid; `ventricles` their growth in mm;
-    `scalp` its SUVR; `course` a patient's disease.
+    Attributes:
+        shared: The uptake of the whole forebrain.
+        leftward: The left-right asymmetry of uptake.
+        networks: (8,) the uptake of each network.
+        parcels: (3, PARCELS) the uptake of parcels: bilateral, left, right.
+        paired: NODES random numbers of a bilateral field of uptake.
+        single: NODES random numbers of a field of uptake without symmetry.
+        thickness: NODES random numbers of a field of cortical thinning.
+        paired_shift: (3, *NODES) random numbers of the symmetric displacement.
+        single_shift: (3, *NODES) random numbers of the remaining displacement.
+        axes: (3,) the stretch along each axis.
+        widening: The loss of grey matter next to CSF.
+        ventricles: The growth of ventricles, in mm.
+        scalp: The SUVR of the scalp.
+        course: The disease of a patient; None for a healthy person.
     """
 
     shared: float
@@ -98,7 +116,14 @@ class Brain:
 
 
 def draw_brain(person: Person) -> Brain:
-    """Draw a person's brain at an age and stage; older people and patients have wider sulci and ventricles."""
+    """Draw the brain of a person; sulci and ventricles are wider in older people and patients.
+
+    Args:
+        person: The person at a visit.
+
+    Returns:
+        The brain.
+    """
     rng = _generator(person, "brain")
     decades = (person.age - REFERENCE_AGE) / 10
     return Brain(
@@ -122,10 +147,17 @@ def draw_brain(person: Person) -> Brain:
 
 
 def render(person: Person, session: str) -> Volume:
-    """One finished scan on the base lattice, (X, Y, Z) float32 SUVR.
+    """Generate a scan.
 
-    Tissue -> the person's uptake -> the person's shape -> scanner blur -> shading and noise -> divided by
-    the mean of cerebellum and pons, measured on the finished scan as one would on a real one.
+    The steps are: uptake of the person, deformation to the person's anatomy, blur, shading and noise of the scanner,
+    and division by the mean of cerebellum and pons, which is measured on the image as in a real scan.
+
+    Args:
+        person: The person at the visit.
+        session: The session identifier, which determines the random properties of the scan.
+
+    Returns:
+        (X, Y, Z) float32, SUVR, on `norms.BASE`.
     """
     average, brain = maps(), draw_brain(person)
     with _one_thread():
@@ -137,9 +169,16 @@ def render(person: Person, session: str) -> Volume:
 
 
 def regional_values(person: Person, session: str) -> list[float]:
-    """Mean SUVR of REGIONS, in their order, without making an image (about 40 ms).
+    """Compute regional values without generating an image, in about 40 ms.
 
-    The uptake is that of `render`; the person's shape, the scanner's variation and its noise are left out.
+    The uptake is that of `render`; the person's anatomy and the variation and noise of the scanner are left out.
+
+    Args:
+        person: The person at the visit.
+        session: The session identifier.
+
+    Returns:
+        The mean SUVR of each region, in the order of REGIONS.
     """
     average, (support, weights, reference) = maps(), _regional_weights()
     with _one_thread():
@@ -150,7 +189,7 @@ def regional_values(person: Person, session: str) -> list[float]:
 
 @cache
 def _regional_weights() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Voxels (flat) that have a part in a blurred regional mean, what part (regions, voxels), and in the reference."""
+    """The flat indices of voxels that affect blurred regional means, and their weights for regions and reference."""
     kernels = [_blur_matrix(n, 8.0 / BASE.voxel_mm) for n in BASE.shape]
     own = np.where(norms.measured(), norms.region_of_voxel(), -1)
     masks = [torch.from_numpy(own == row) for row in range(len(REGIONS))] + [torch.from_numpy(norms.reference())]
@@ -161,7 +200,7 @@ def _regional_weights() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _uptake(person: Person, session: str, brain: Brain, average: Maps) -> torch.Tensor:
-    """The person's uptake on that day in the shape of the average brain."""
+    """The person's uptake in this session, in the anatomy of the average brain."""
     decades = (person.age - REFERENCE_AGE) / 10
     day = _generator(person, "day", session).standard_normal(1 + len(NETWORKS), dtype=np.float32)
     both, left, right = torch.from_numpy(brain.parcels)
@@ -186,14 +225,14 @@ def _uptake(person: Person, session: str, brain: Brain, average: Maps) -> torch.
 
 
 def _by_parcel(left: torch.Tensor, right: torch.Tensor, average: Maps) -> torch.Tensor:
-    """One value a parcel as a map, (X, Y, Z); the borders vanish in the scanner's blur."""
+    """Convert one value per parcel to a map, (X, Y, Z); the borders disappear in the blur of the scanner."""
     return torch.cat([left, right, torch.zeros(1)])[average.parcels]
 
 
 def _deform(image: torch.Tensor, brain: Brain, average: Maps) -> torch.Tensor:
-    """Give an image the person's shape.
+    """Deform an image to the person's anatomy.
 
-    Before the blur, as in life: anatomy differs between people, a scanner's resolution does not follow it.
+    This precedes the blur, as in reality: the resolution of the scanner does not depend on anatomy.
     """
     low = torch.tensor(BASE.origin)
     span = torch.tensor([(n - 1) * BASE.voxel_mm for n in BASE.shape])
@@ -203,11 +242,19 @@ def _deform(image: torch.Tensor, brain: Brain, average: Maps) -> torch.Tensor:
 
 
 def sampling_points(brain: Brain, average: Maps) -> torch.Tensor:
-    """(X, Y, Z, 3): where in the average brain, in MNI mm, each voxel of the person's brain comes from.
+    """The deformation of the average brain to a person's brain.
 
-    A smooth displacement, the stretch per axis that linear registration leaves, and larger ventricles.
+    It consists of a smooth displacement, the stretch along each axis that linear registration does not remove, and
+    enlarged ventricles.
+
+    Args:
+        brain: The person's brain.
+        average: The maps of the average brain.
+
+    Returns:
+        (X, Y, Z, 3) float32: for each voxel of the person's brain, the position in the average brain, in MNI mm.
     """
-    points = average.swelling * -brain.ventricles  # sampling further in moves tissue out
+    points = average.swelling * -brain.ventricles  # sampling further inward moves tissue outward
     for axis, coordinate in enumerate(coordinates()):
         displacement = grow(brain.paired_shift[axis], "opposite" if axis == 0 else "same").mul_(PAIRED_SHIFT)
         displacement.add_(grow(brain.single_shift[axis]), alpha=SINGLE_SHIFT)
@@ -217,7 +264,7 @@ def sampling_points(brain: Brain, average: Maps) -> torch.Tensor:
 
 
 def _scan(image: torch.Tensor, person: Person, session: str) -> torch.Tensor:
-    """What a scanner does: blur, a faint shading across the field of view, and noise as smooth as the image."""
+    """Simulate the scanner: blur, weak shading across the field of view, and noise with the smoothness of the image."""
     site = np.random.default_rng(keyed_seed("phantom", REVISION, person.seed, "site", person.site))
     sharpness, shading, noise = site.standard_normal(), site.standard_normal(4), site.standard_normal()
     rng = _generator(person, "scan", session)
@@ -235,7 +282,7 @@ def _scan(image: torch.Tensor, person: Person, session: str) -> torch.Tensor:
 
 
 def _blur_matrix(count: int, fwhm_voxels: float) -> torch.Tensor:
-    """(count, count): convolution with a Gaussian as a matrix; what lies outside is 0."""
+    """Gaussian convolution with zero padding as a matrix, (count, count)."""
     steps = torch.arange(count, dtype=torch.float32)
     matrix = torch.exp((steps[:, None] - steps).square_().mul_(-4 * np.log(2) / fwhm_voxels**2))
     return matrix.div_(matrix[count // 2].sum())
@@ -251,9 +298,10 @@ def _separable(volume: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tens
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: the steps are so short that threads mostly wait, four times over on a busy machine.
+    """Let torch use one thread within the context.
 
-    It also makes a scan bit-equal whatever the number of threads.
+    The steps are so short that several threads would mostly wait for each other and take up to four times as long on a
+    busy machine. One thread also makes scans bit-identical on all machines with any number of threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,1 +1,1 @@
-"""Loops over voxels as machine code, for the metrics on a CPU."""
+"""Metrics on a CPU as loops over voxels, compiled to machine code by numba."""

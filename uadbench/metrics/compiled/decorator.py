@@ -1,6 +1,7 @@
-"""How loops over voxels become machine code: numba, without Python's lock, kept between runs.
+"""The decorator `compiled`: compiles a function with numba, without the GIL, and caches the machine code.
 
-Written here because libraries take 16 times as long for the metrics of a case (`benchmarks/README.md`).
+Loops are compiled because the equivalent library functions take 16 times as long for the metrics of a case
+(`benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., object])
 
 _ALLOWED = {"contract", "reassoc", "nsz", "arcp"}
-"""What the compiler may do to sums and products so that they fit vector instructions; NaN and infinity stay what they
-are."""
+"""Transformations of sums and products that the compiler may use for vectorisation; they preserve NaN and infinity."""
 
 
 def compiled(function: Function) -> Function:
-    """Compile at the first call, a few seconds once a machine; later runs load what is beside the source or in a cache.
+    """Compile a function at its first call.
 
-    The cache knows when the function's own file changes, and no other: a compiled function calls none of another file.
+    Compilation takes a few seconds once per machine; later processes load the machine code from a cache beside the
+    source, or in the user's cache folder. The cache is invalidated only by changes in the function's own file, so
+    compiled functions call only functions in the same file.
+
+    Args:
+        function: A function that numba can compile in nopython mode.
+
+    Returns:
+        The compiled function.
     """
     try:
         made = numba.njit(nogil=True, cache=True, fastmath=_ALLOWED, error_model="numpy")(function)
-    except RuntimeError:  # no folder to keep it in can be written
+    except RuntimeError:  # no cache folder is writable
         made = numba.njit(nogil=True, fastmath=_ALLOWED, error_model="numpy")(function)
     return cast(Function, made)

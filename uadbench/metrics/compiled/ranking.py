@@ -1,4 +1,4 @@
-"""Scores sorted, counted and ranked against the truth: what `localisation` and `scan_score` do on a CPU."""
+"""Compiled loops that sort, count and rank scores, for `localisation`, `scan_score` and `pooled` on a CPU."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint32]
 
 BUCKETS = 1 << 21
-"""Of `count_in_buckets`: sign, exponent and twelve bits of the mantissa."""
+"""The number of bins of `count_in_buckets`: one for each sign, exponent and first twelve bits of the mantissa."""
 
 
 @compiled
 def rank_case(scores: Floats, positives: Integers, negatives: Integers, levels: Floats) -> Doubles:
-    """Average precision, AUROC, prevalence and oracle Dice, then recall, then Dice at each level.
+    """Average precision, AUROC, prevalence and oracle Dice, then recall and Dice at each threshold.
 
-    Recall rises only at thresholds that are a positive's score. So the sum over thresholds is a mean over positives
-    of the precision at their score, and it takes counts of scores not below it. The best Dice, too, is reached at a
-    positive's score: a threshold between two of them only adds negatives.
+    Recall changes only at thresholds equal to the score of a positive. Average precision is therefore the mean over
+    positives of the precision at their scores, which is computed from the numbers of scores at or above. The best Dice
+    is also reached at the score of a positive, because a threshold between two of them only adds negatives.
 
     Args:
-        scores: (V,); -0.0 equals 0.0.
-        positives, negatives: Where the two classes are; there must be at least one positive.
-        levels: (T,) a voxel is found where its score lies above.
+        scores: (V,) float32; -0.0 equals 0.0.
+        positives: (P,) int64, the indices of positive voxels; at least one.
+        negatives: (M,) int64, the indices of negative voxels.
+        levels: (T,) float32, the thresholds; voxels with scores above a threshold are detected.
 
     Returns:
-        (4 + 2 T,) float64; the first is NaN if, and only if, a score that counts is. AUROC is NaN without negatives.
+        (4 + 2 T,) float64; the first is NaN if and only if the score of one of these voxels is NaN. The AUROC is NaN
+        without negatives.
     """
     p, n, t = len(positives), len(negatives), len(levels)
     row = np.full(4 + 2 * t, np.nan)
-    found, false = np.zeros(t, np.int64), np.zeros(t, np.int64)
-    if _count_above(scores, positives, levels, found) or _count_above(scores, negatives, levels, false):
+    detected, false = np.zeros(t, np.int64), np.zeros(t, np.int64)
+    if _count_above(scores, positives, levels, detected) or _count_above(scores, negatives, levels, false):
         return row
     of_positives, of_negatives = _ascending(scores, positives), _ascending(scores, negatives)
-    first = 0.0  # precisions are summed as differences from the first: equal ones then give exactly that precision
+    first = 0.0  # differences from the first precision are summed, so that equal precisions give exactly that precision
     total, best, pairs = 0.0, 0.0, 0
     i = below = 0
     while i < p:
@@ -51,7 +53,7 @@ def rank_case(scores: Floats, positives: Integers, negatives: Integers, levels: 
         not_above = below
         while not_above < n and of_negatives[not_above] == key:
             not_above += 1
-        hits = p - i  # positives that score as much or more
+        hits = p - i  # the number of positives with an equal or higher score
         precision = hits / (hits + n - below)
         if i == 0:
             first = precision
@@ -65,16 +67,23 @@ def rank_case(scores: Floats, positives: Integers, negatives: Integers, levels: 
     row[2] = p / (p + n)
     row[3] = best
     for level in range(t):
-        row[4 + level] = found[level] / p
-        row[4 + t + level] = 2 * found[level] / (found[level] + false[level] + p)
+        row[4 + level] = detected[level] / p
+        row[4 + t + level] = 2 * detected[level] / (detected[level] + false[level] + p)
     return row
 
 
 @compiled
 def top_sum(scores: Floats, count: int) -> float:
-    """The sum of the `count` highest of scores (V,), in float64; NaN if one of them is.
+    """The sum of the highest scores.
 
-    The bucket of the count-th highest is found from the leading 11 bits; only what is in it is sorted.
+    A histogram of the leading 11 bits gives the bin of the lowest score that is included; only this bin is sorted.
+
+    Args:
+        scores: (V,) float32.
+        count: The number of scores to sum.
+
+    Returns:
+        The sum, in float64; NaN if any score is NaN.
     """
     bits = scores.view(np.uint32)
     counts = np.zeros(2048, np.int64)
@@ -89,10 +98,10 @@ def top_sum(scores: Floats, count: int) -> float:
     total, size = 0.0, 0
     among = np.empty(counts[bucket], np.float32)
     for i in range(len(scores)):
-        place = _key(bits[i]) >> 21
-        if place > bucket:
+        bin_ = _key(bits[i]) >> 21
+        if bin_ > bucket:
             total += scores[i]
-        elif place == bucket:
+        elif bin_ == bucket:
             among[size] = scores[i]
             size += 1
     among.sort()
@@ -103,7 +112,16 @@ def top_sum(scores: Floats, count: int) -> float:
 
 @compiled
 def count_in_buckets(scores: Floats, truth: npt.NDArray[np.int8], counts: Integers) -> bool:
-    """Add voxels (V,) to counts (2, BUCKETS) of positives and negatives by score; False if one that counts is NaN."""
+    """Add the scores of voxels to histograms of positives and negatives.
+
+    Args:
+        scores: (V,) float32.
+        truth: (V,) int8: 1 = positive, 0 = negative, -1 = ignored.
+        counts: (2, BUCKETS) int64, the histograms, which are changed.
+
+    Returns:
+        False if the score of a voxel that is not ignored is NaN, otherwise True.
+    """
     bits = scores.view(np.uint32)
     for i in range(len(scores)):
         if truth[i] >= 0:
@@ -115,18 +133,18 @@ def count_in_buckets(scores: Floats, truth: npt.NDArray[np.int8], counts: Intege
 
 @compiled
 def _key(bits: np.uint32) -> np.uint32:
-    """The bits of a float32 as an unsigned integer of the same order; -0.0 is 0.0."""
+    """Convert the bits of a float32 to an unsigned integer with the same order; -0.0 equals 0.0."""
     sign = np.uint32(0x80000000)
-    # negative numbers order backwards, so all their bits are turned
+    # the bits of negative numbers have the reverse order, so they are inverted
     return sign if bits == sign else (~bits if bits & sign else bits | sign)
 
 
 @compiled
 def _count_above(scores: Floats, where: Integers, levels: Floats, counts: Integers) -> bool:
-    """Count, for each level, the scores above it; True if one is NaN."""
+    """Count the scores above each threshold; return True if a score is NaN."""
     undefined = False
-    for place in where:
-        value = scores[place]
+    for index in where:
+        value = scores[index]
         undefined |= np.isnan(value)
         for level in range(len(levels)):
             counts[level] += value > levels[level]
@@ -135,7 +153,7 @@ def _count_above(scores: Floats, where: Integers, levels: Floats, counts: Intege
 
 @compiled
 def _ascending(scores: Floats, where: Integers) -> Keys:
-    """Scores as integers of the same order, sorted by their digits of 11 bits (least significant first)."""
+    """The scores as integers with the same order, sorted by radix sort with digits of 11 bits."""
     size = len(where)
     keys, other = np.empty(size, np.uint32), np.empty(size, np.uint32)
     bits = scores.view(np.uint32)

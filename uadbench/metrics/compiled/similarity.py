@@ -1,12 +1,12 @@
-"""Errors and SSIM summed over regions, plane by plane in one pass: what `reconstruction.compare` does on a CPU.
+"""Compiled loops that sum errors and SSIM over regions, for `reconstruction.compare` on a CPU.
 
-A plane of an image, of its square or of a squared difference is filtered along Y and Z while it is in the nearest
-cache, and waits in a ring of twelve for the filter along X, which makes two planes at a time. Nothing as large as a
-volume is written.
+Volumes are processed plane by plane in one pass. A plane of an image, of its square or of a squared difference is
+filtered along Y and Z while it is in the CPU cache, and kept in a ring buffer of twelve planes for the filter along X,
+which computes two planes at a time. No array as large as a volume is written.
 
-A plane is stored padded: Y + 10 rows of Z + 5, of which five rows on either side and five columns behind are 0. Then
-the filters along Y and Z are one long loop each, and what lies outside counts as 0. `n` = Y (Z + 5) numbers are a
-plane without the padding rows; in the padding columns filters leave what nobody looks at.
+Planes are stored with padding: Y + 10 rows of Z + 5 columns, where the first five rows, the last five rows and the last
+five columns are 0. Each filter along Y or Z is then one long loop, and values outside the image count as 0. `n` =
+Y * (Z + 5) is the size of a plane without the padding rows; filters leave arbitrary values in the padding columns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ RADIUS = 5
 
 
 def padded(masks: npt.NDArray[np.bool_]) -> Floats:
-    """Masks (R, X, Y, Z) as weights (R, X, n), 0 in the padding columns."""
+    """Convert masks to padded weights.
+
+    Args:
+        masks: (R, X, Y, Z) bool.
+
+    Returns:
+        (R, X, n) float32, 0 in the padding columns.
+    """
     *others, z = masks.shape
     wide = np.zeros((*others, z + RADIUS), np.float32)
     wide[..., :z] = masks
@@ -32,11 +39,19 @@ def padded(masks: npt.NDArray[np.bool_]) -> Floats:
 
 @compiled
 def window(image: Floats, taps: Floats) -> tuple[Floats, Floats]:
-    """What the window sees of an image (X, Y, Z) alone: its mean and its variance, (X, n) each."""
+    """The local mean and variance of an image in the SSIM window.
+
+    Args:
+        image: (X, Y, Z) float32, normalised.
+        taps: (11,) float32, the Gaussian kernel.
+
+    Returns:
+        The mean and the variance, each (X, n) float32.
+    """
     x, y, z = image.shape
     stride, size, n = z + 5, (y + 10) * (z + 5), y * (z + 5)
     mean, variance = np.zeros((x, n), np.float32), np.zeros((x, n), np.float32)
-    ring = np.zeros((13, 2, n), np.float32)  # the last stays 0: what lies before and behind the volume
+    ring = np.zeros((13, 2, n), np.float32)  # the last plane stays 0 and represents planes outside the volume
     plane, square, between = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
     spare = np.empty(n, np.float32)
     slots = np.empty(12, np.int64)
@@ -70,16 +85,18 @@ def region_sums(
     c1: float,
     c2: float,
 ) -> npt.NDArray[np.float64]:
-    """Sums over regions of squared error, absolute error and SSIM.
+    """Sums of squared error, absolute error and SSIM over regions.
 
     Args:
-        images: I volumes (X, Y, Z) in normalised units.
-        known: (I,) for which of them `means` and `variances` hold what `window` gives.
-        means, variances: I of (X, n); of images that are not known, anything.
-        pairs: (P, 2) which images to compare.
-        weights: (R, X, n) from `padded`.
-        taps: (11,) the Gaussian.
-        c1, c2: The constants of SSIM.
+        images: I volumes, each (X, Y, Z) float32, normalised.
+        known: (I,) bool, the images whose `means` and `variances` have been computed by `window`.
+        means: I local means, each (X, n) float32; any array if not known.
+        variances: I local variances, each (X, n) float32; any array if not known.
+        pairs: (P, 2) int64, the indices of the images to compare.
+        weights: (R, X, n) float32, from `padded`.
+        taps: (11,) float32, the Gaussian kernel.
+        c1: The constant C1 of SSIM.
+        c2: The constant C2 of SSIM.
 
     Returns:
         (P, R, 3) float64.
@@ -139,7 +156,7 @@ def _filter(
     stride: int,
     taps: Floats,
 ) -> None:
-    """Image and square of all that is not known, then the squared difference of each pair, filtered along Y and Z."""
+    """Filter along Y and Z: each image that is not known and its square, then the squared difference of each pair."""
     square, between = scratch[0], scratch[1]
     into = 0
     for a in range(len(planes)):
@@ -167,7 +184,7 @@ def _filter_across(
     of_difference: Floats,
     taps: Floats,
 ) -> None:
-    """What `_filter` has left in the ring, filtered along X, for two planes."""
+    """Filter two planes of the ring buffer, which `_filter` wrote, along X."""
     n, at = ring.shape[2], 0
     for a in range(len(known)):
         if not known[a]:
@@ -180,7 +197,7 @@ def _filter_across(
 
 @compiled
 def _center(mean: Floats, variance: Floats) -> None:
-    """From the filtered square to the variance."""
+    """Convert the local mean square to the local variance, in place."""
     for j in range(len(mean)):
         variance[j] -= mean[j] * mean[j]
 
@@ -189,10 +206,10 @@ def _center(mean: Floats, variance: Floats) -> None:
 def _compare(
     planes: Floats, mean: Floats, variance: Floats, pair: Integers, constants: Floats, errors: Floats, ssim: Floats
 ) -> None:
-    """Squared error, absolute error and SSIM of a plane; where SSIM comes, the filtered squared difference is.
+    """Compute the squared error, absolute error and SSIM of a plane; `ssim` contains the filtered squared difference.
 
-    SSIM is computed as in `reconstruction.ssim_map`, through the difference of the images. Few arrays a loop: the
-    compiler must prove that none overlap before it uses vector instructions.
+    SSIM is computed from the difference of the images, as in `reconstruction.ssim_map`. Each loop uses few arrays,
+    because the compiler must prove that they do not overlap before it uses vector instructions.
     """
     one, other = planes[pair[0]], planes[pair[1]]
     squared, absolute = errors[0], errors[1]
@@ -210,7 +227,7 @@ def _compare(
 
 @compiled
 def _sum(errors: Floats, ssim: Floats, weight: Floats, sums: npt.NDArray[np.float64]) -> None:
-    """Add a plane's weighted sums."""
+    """Add the weighted sums of a plane to `sums`."""
     squared, absolute = errors[0], errors[1]
     s0, s1, s2 = np.float32(0), np.float32(0), np.float32(0)
     for j in range(len(weight)):
@@ -233,7 +250,7 @@ def _pad(plane: Floats, into: Floats, stride: int) -> None:
 
 @compiled
 def _choose(slots: Integers, here: int, planes: int) -> None:
-    """Where in the ring the planes around `here` and the next are; 12 is the plane of zeros."""
+    """Set the ring indices of the twelve planes around `here` and the next plane; 12 is the plane of zeros."""
     for k in range(12):
         plane = here + k - 5
         slots[k] = plane % 12 if 0 <= plane < planes else 12
@@ -241,7 +258,7 @@ def _choose(slots: Integers, here: int, planes: int) -> None:
 
 @compiled
 def _within(plane: Floats, between: Floats, out: Floats, start: int, n: int, stride: int, taps: Floats) -> None:
-    """A padded plane filtered along Y, then along Z; `out` has no padding rows."""
+    """Filter a padded plane along Y, then along Z; `out` has no padding rows."""
     _along(plane, between, start, start, n, stride, taps)
     _along(between, out, start, 0, n, 1, taps)
 
@@ -262,7 +279,7 @@ def _along(source: Floats, out: Floats, start: int, begin: int, n: int, step: in
 
 @compiled
 def _across(ring: Floats, which: int, slots: Integers, out: Floats, following: Floats, n: int, taps: Floats) -> None:
-    """Two planes filtered along X: they share ten of the eleven that each needs."""
+    """Filter along X for two adjacent planes, which share ten of their eleven input planes."""
     t0, t1, t2, t3, t4, t5 = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
     p0, p1, p2, p3 = ring[slots[0], which], ring[slots[1], which], ring[slots[2], which], ring[slots[3], which]
     p4, p5, p6, p7 = ring[slots[4], which], ring[slots[5], which], ring[slots[6], which], ring[slots[7], which]

@@ -1,6 +1,6 @@
-"""A volume smoothed along its three axes, plane by plane: what `postprocessing.BrainSmoothing` does on a CPU.
+"""A compiled loop that smooths a volume along its three axes, for `postprocessing.BrainSmoothing` on a CPU.
 
-Planes are padded as in `compiled.similarity`, by the radius of this filter.
+Volumes are processed plane by plane. Planes are padded as in `compiled.similarity`, by the radius of this filter.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ Floats = npt.NDArray[np.float32]
 
 @compiled
 def smooth(image: Floats, mask: npt.NDArray[np.bool_], taps: Floats) -> Floats:
-    """The image, 0 outside the mask, filtered with the symmetric kernel `taps`; what lies outside counts as 0.
+    """Smooth an image within a mask; values outside the mask and outside the volume count as 0.
 
-    `image` and `mask` are (X, Y, Z), `taps` (2 r + 1,); the result is (X, Y, Z), computed in float32.
+    Args:
+        image: (X, Y, Z) float32.
+        mask: (X, Y, Z) bool.
+        taps: (2 r + 1,) float32, a symmetric kernel.
+
+    Returns:
+        (X, Y, Z) float32.
     """
     x, y, z = image.shape
     r = len(taps) // 2
@@ -54,7 +60,7 @@ def _along(source: Floats, out: Floats, start: int, begin: int, n: int, step: in
     for j in range(n):
         to[j] = taps[r] * middle[j]
     k = 1
-    while k + 1 <= r:  # two taps on each side at a time: fewer trips to memory
+    while k + 1 <= r:  # two taps on each side at a time, to reduce memory access
         t1, t2 = taps[r + k], taps[r + k + 1]
         a1, b1 = source[start - k * step :], source[start + k * step :]
         a2, b2 = source[start - (k + 1) * step :], source[start + (k + 1) * step :]

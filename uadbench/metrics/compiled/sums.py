@@ -1,4 +1,7 @@
-"""Sums over the voxels of one case, in float64 without a float64 copy: what torch needs several passes for on a CPU."""
+"""Compiled sums over the voxels of one case in float64, for `localisation` on a CPU.
+
+They need one pass and no float64 copy; torch needs several passes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,15 @@ Floats = npt.NDArray[np.float32]
 
 @compiled
 def sum_where(values: Floats, where: npt.NDArray[np.bool_]) -> float:
-    """The sum of `values` (V,) where the mask (V,) is set."""
+    """The sum of values over a mask.
+
+    Args:
+        values: (V,) float32.
+        where: (V,) bool, the mask.
+
+    Returns:
+        The sum, in float64.
+    """
     total = 0.0
     for j in range(len(values)):
         total += np.float64(values[j]) * where[j]
@@ -23,7 +34,15 @@ def sum_where(values: Floats, where: npt.NDArray[np.bool_]) -> float:
 
 @compiled
 def correlation(one: Floats, other: Floats) -> float:
-    """Pearson correlation of two (V,); NaN where one is constant or not finite. Means come first: nothing cancels."""
+    """Pearson correlation, with means computed first to avoid cancellation.
+
+    Args:
+        one: (V,) float32.
+        other: (V,) float32.
+
+    Returns:
+        The correlation, in float64; NaN if an array is constant or not finite.
+    """
     n = len(one)
     mean_one, mean_other = 0.0, 0.0
     low_one, high_one, low_other, high_other = one[0], one[0], other[0], other[0]
@@ -41,5 +60,5 @@ def correlation(one: Floats, other: Floats) -> float:
         squares_one += a * a
         squares_other += b * b
         products += a * b
-    found = products / math.sqrt(squares_one * squares_other)
-    return found if math.isnan(found) else max(-1.0, min(1.0, found))
+    r = products / math.sqrt(squares_one * squares_other)
+    return r if math.isnan(r) else max(-1.0, min(1.0, r))
