@@ -122,7 +122,7 @@ def measure(name: str, protocol: Protocol) -> Size:
     buffers = sum(buffer.numel() for buffer in model.buffers())
     try:
         flops, not_counted = _operations(model, protocol.lattice)
-    except Exception as error:  # anybody's code, and a model that has learnt nothing need not work
+    except Exception as error:  # third-party code, and an untrained model need not work
         fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Size(trainable, total - trainable, buffers, None, (), fault)
     return Size(trainable, total - trainable, buffers, flops, not_counted)

@@ -62,7 +62,7 @@ def initial_state(build: Callable[[], Model]) -> Initial:
         try:
             with _generators_apart(), mode, redirect_stdout(sys.stderr):
                 model = build()
-        except (Exception, SystemExit):  # anybody's code
+        except (Exception, SystemExit):  # third-party code may raise anything
             continue
         return begins_as(model)
     return Initial("the constructor raises")

@@ -325,7 +325,7 @@ def _words(value: Any) -> str:
     """The type and `repr` of a value. Raises Unknown if the `repr` contains a memory address or is abbreviated."""
     try:
         words = repr(value)
-    except Exception:  # anybody's code
+    except Exception:  # third-party code may raise anything
         raise Unknown(type(value).__qualname__) from None
     if not isinstance(value, (str, bytes, type(...))) and (" at 0x" in words or "..." in words):
         raise Unknown(words)
