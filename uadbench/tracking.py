@@ -1,4 +1,4 @@
-"""MLflow: a copy of results, logged in one go; never the reason that a score is lost."""
+"""Logging of results and reports to MLflow; a failure to log never loses a result."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "uadbench"
 LOGGED = "mlflow.json"
-"""In a run folder: where it was logged, and as which score hash."""
+"""File in a run folder with the address, the MLflow run and the score hash that were logged."""
 SCORE_HASH = "uadbench.score_hash"
-"""The tag of a run by which its result is known."""
+"""Tag that identifies the result of an MLflow run."""
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 LARGEST_LOGGED, LARGEST_FILE = 1 << 16, 64 << 20
-"""Bytes of that file, and of a file that is uploaded."""
+"""Largest size of that file, and of a file that is uploaded, in bytes."""
 PING_S = 3.0
-"""How long a server may take to say that it is there, or a database to be free."""
+"""Time limit for a connection to a server, or to a locked database, in seconds."""
 ANSWER_S = 7
-"""How long a server may take for one answer; it is not asked twice, so that no more than this and a ping is lost."""
+"""Time limit for one request; there are no retries, so that at most this and a ping is lost, in seconds."""
 LOCKED_S = 5
-"""How long a database may be locked by others in the middle of logging."""
+"""How long to wait for a database that is locked during logging, in seconds."""
 CHUNK = 1000
-"""The most metrics that MLflow takes in one batch."""
+"""Largest number of metrics in one MLflow batch."""
 
 
 OPTION, VARIABLE = "--tracking-uri", "MLFLOW_TRACKING_URI"
@@ -54,39 +54,39 @@ SQLITE = "sqlite:///"
 FORMS = "sqlite:///PATH or http://HOST:PORT"
 
 
-def chosen_uri(given: str | None, output: Path) -> str | None:
-    """Where results are logged: what the option says, else the environment, else a sqlite database in `output`.
+def chosen_uri(option: str | None, output: Path) -> str | None:
+    """The address to log to: from the option, else the environment, else a sqlite database in `output`.
 
     Args:
-        given: The value of `--tracking-uri`.
+        option: The value of `--tracking-uri`.
         output: The folder for results.
 
     Returns:
-        An address, or None where the user wants no logging (`none`).
+        The address, or None if the user wants no logging (`none`).
 
     Raises:
-        InputError: For an address of no known form, or a database that cannot lie where it says.
+        InputError: If the address has an unknown form, or its database cannot be created.
     """
     variable = os.environ.get(VARIABLE) or None
-    named = given or variable
-    if named == "none":
+    uri = option or variable
+    if uri == "none":
         return None
-    if named is None:
+    if uri is None:
         return default_uri(output)
-    require_address(named, OPTION if given else VARIABLE)
-    return named
+    require_address(uri, OPTION if option else VARIABLE)
+    return uri
 
 
-def chosen_by(given: str | None) -> str:
-    """` (MLFLOW_TRACKING_URI)` where the environment chose the address, else nothing: to be printed behind it."""
-    return f" ({VARIABLE})" if given is None and os.environ.get(VARIABLE) else ""
+def chosen_by(option: str | None) -> str:
+    """The suffix ` (MLFLOW_TRACKING_URI)` for printing if the environment chose the address; otherwise ""."""
+    return f" ({VARIABLE})" if option is None and os.environ.get(VARIABLE) else ""
 
 
 def default_uri(output: Path) -> str:
-    """The sqlite database beside the run folders.
+    """The address of the sqlite database beside the run folders.
 
     Raises:
-        InputError: For a folder whose name an address cannot hold.
+        InputError: If the folder has a name that cannot be part of an address.
     """
     return sqlite_uri(output.resolve() / "mlflow.db")
 
@@ -95,7 +95,7 @@ def sqlite_uri(file: Path) -> str:
     """The address of a sqlite database.
 
     Raises:
-        InputError: For a name that MLflow takes for something else: it would make another folder beside it.
+        InputError: If MLflow would interpret the name differently, and create another folder.
     """
     if {"?", "%"} & set(str(file)):
         raise InputError(f"{file}: MLflow's address cannot hold '?' or '%'; choose another folder, or {OPTION} none")
@@ -103,19 +103,19 @@ def sqlite_uri(file: Path) -> str:
 
 
 def database_of(uri: str) -> Path:
-    """The file that a sqlite address names."""
+    """The file of a sqlite address."""
     return Path(uri.removeprefix(SQLITE))
 
 
 def require_address(uri: str, source: str = OPTION) -> None:
-    """Refuse an address before any work is done for it.
+    """Check an address before any work is done.
 
     Args:
         uri: `sqlite:///PATH` or `http(s)://HOST:PORT`.
         source: The option or variable that holds it, for the message.
 
     Raises:
-        InputError: For another form, or a database that cannot lie where it says.
+        InputError: If the address has an unknown form, or its database cannot be created.
     """
     label, otherwise = f"{source} {uri}", f"give {FORMS}, or {OPTION} none"
     if uri.startswith("sqlite"):
@@ -124,38 +124,45 @@ def require_address(uri: str, source: str = OPTION) -> None:
             meant = f"; did you mean {SQLITE}{path}?" if path not in ("", ":memory:") else ""
             raise InputError(f"{label}: not the address of a database; {otherwise}{meant}")
         sqlite_uri(database_of(uri))
-        _require_place(label, database_of(uri))
+        _require_writable(label, database_of(uri))
         return
     try:
         parsed = urlparse(uri)
-        known = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
-    except ValueError:  # a port that is no number
-        known = False
-    if not known or any(c.isspace() for c in uri):
+        valid = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:  # the port is not a number
+        valid = False
+    if not valid or any(c.isspace() for c in uri):
         raise InputError(f"{label}: not an address of MLflow; {otherwise}")
 
 
-def _require_place(label: str, file: Path) -> None:
-    """Raises InputError where a database can be neither opened nor made; makes nothing."""
+def _require_writable(label: str, file: Path) -> None:
+    """Raise InputError if a database can be neither opened nor created; creates nothing."""
     if file.is_dir():
         raise InputError(f"{label}: is a folder; give the path of a file, as in {SQLITE}{file / 'mlflow.db'}")
-    place = next(folder for folder in file.absolute().parents if folder.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{label}: cannot write in {place}; give another path")
+    parent = next(folder for folder in file.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{label}: cannot write in {parent}; give another path")
 
 
 def title_of(models: Iterable[str], about: str) -> str:
-    """What the run of an invocation is called; a model from a file is called by its class, not by the file's path."""
+    """The title of an invocation's parent run; a model from a file appears with its class, without the path."""
     names = (name.rpartition(":")[2] if ".py:" in name else name for name in models)
     return f"{', '.join(dict.fromkeys(names))} ({about})"
 
 
 @dataclass
 class Tracker:
-    """One MLflow parent run, begun with the first run, into which runs are logged as nested runs.
+    """Logs runs to MLflow as nested runs of one parent run, which is created with the first.
 
-    Making one raises InputError for an address of no known kind. Its methods raise Unfinished, in one
-    line, for whatever MLflow may raise: the caller decides what to say.
+    Methods raise Unfinished, with one line, for any error of MLflow; the caller decides how to continue.
+
+    Attributes:
+        uri: The address to log to.
+        title: Name of the parent run.
+        artifacts: Folder for artifacts, if the address is a database.
+
+    Raises:
+        InputError: If the address has an unknown form.
     """
 
     uri: str
@@ -169,7 +176,7 @@ class Tracker:
         require_address(self.uri)
 
     def log(self, result: Result, folder: Path) -> str:
-        """Log one run with the files of its run folder; returns the id of its run."""
+        """Log one run with the files of its run folder; returns the id of its MLflow run."""
         with _as_unfinished(self.uri):
             _require_answer(self.uri)
             client = self._connected()
@@ -180,7 +187,7 @@ class Tracker:
                 try:
                     _log_all(client, run_id, shown, files)
                 except Exception:
-                    with suppress(Exception):  # why it failed is told, and not that this cannot be told either
+                    with suppress(Exception):  # report the first error, not that MLflow cannot be updated
                         _require_answer(self.uri)
                         client.set_terminated(run_id, "FAILED")
                         client.set_terminated(self._parent, "FAILED")
@@ -190,14 +197,14 @@ class Tracker:
         return run_id
 
     def has(self, result: Result, folder: Path) -> bool:
-        """Whether this very result was logged here already."""
+        """Whether this result was already logged to this address."""
         if self.uri.startswith(SQLITE) and not database_of(self.uri).is_file():
             return False
         logged = _logged(folder)
         return bool(logged.get("uri") == self.uri and logged.get("score_hash") == result.score_hash)
 
     def close(self, status: str = "FINISHED") -> None:
-        """End the parent run, if one was begun."""
+        """End the parent run, if it was created."""
         if self._client is not None and self._parent:
             with _as_unfinished(self.uri):
                 _require_answer(self.uri)
@@ -206,12 +213,12 @@ class Tracker:
     def _connected(self) -> MlflowClient:
         if self._client is None:
             client = _client(self.uri)
-            known = client.get_experiment_by_name(EXPERIMENT)
-            if known is None:
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
                 location = self.artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
                 self._experiment = client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
-                self._experiment = known.experiment_id
+                self._experiment = experiment.experiment_id
             parent = client.create_run(self._experiment, run_name=self.title).info
             if _lies_in(self.uri, self.artifacts.parent):
                 _require_artifacts_inside(self.artifacts.parent, str(parent.artifact_uri))
@@ -221,22 +228,22 @@ class Tracker:
 
 
 def attach(result: Result, folder: Path, report: Report, uri: str | None = None) -> str | None:
-    """Log a report into the MLflow run of a result.
+    """Log a report to the MLflow run of a result.
 
-    What the run folder tells of the address is only compared: it may have come from anybody.
+    The address in the run folder is only compared, since the folder may come from an untrusted source.
 
     Args:
         result: The result.
-        folder: Its run folder, which tells of the run's id.
+        folder: Its run folder, with the id of its MLflow run.
         report: The report's files, just written. Nothing else is uploaded.
-        uri: The address that the user gave. Default: the database in the output folder of the run, if it was logged
-            there, and its artifacts lie there, too.
+        uri: The address from the user. By default, the database in the output folder of the run, if the result was
+            logged there and its artifacts are there, too.
 
     Returns:
-        The run's id; None where the result was never logged to this address.
+        The id of the MLflow run; None if the result was never logged to this address.
 
     Raises:
-        Unfinished: In one line, for whatever MLflow may raise.
+        Unfinished: For any error of MLflow, with one line.
     """
     home = _output_of(folder)
     address = uri or (default_uri(home) if home is not None else "")
@@ -248,7 +255,7 @@ def attach(result: Result, folder: Path, report: Report, uri: str | None = None)
         client = _client(address)
         run = client.get_run(run_id)
         if run.data.tags.get(SCORE_HASH) != result.score_hash:
-            raise InputError(f"run {run_id} is of another result")
+            raise InputError(f"run {run_id} belongs to another result")
         if uri is None and home is not None:
             _require_artifacts_inside(home, str(run.info.artifact_uri), "report")
         with _shown_to_all(result, folder, report) as files:
@@ -257,12 +264,12 @@ def attach(result: Result, folder: Path, report: Report, uri: str | None = None)
 
 
 def was_logged(folder: Path) -> bool:
-    """Whether a run folder says that it was logged, to whatever address."""
+    """Whether a run folder records that its result was logged, to any address."""
     return bool(_logged(folder))
 
 
 def _logged(folder: Path) -> dict[str, Any]:
-    """What a run folder tells of where it was logged; nothing where it does not."""
+    """The record of logging in a run folder; empty if there is none."""
     try:
         logged = read_json(folder / LOGGED, LARGEST_LOGGED)
     except OSError:
@@ -271,20 +278,20 @@ def _logged(folder: Path) -> dict[str, Any]:
 
 
 def _output_of(folder: Path) -> Path | None:
-    """The output folder of a run folder, which is COHORT/PROTOCOL/MODEL/CELL in it."""
+    """The output folder of a run folder, which is COHORT/PROTOCOL/MODEL/RUN in it."""
     parents = folder.resolve().parents
     return parents[3] if len(parents) > 4 else None
 
 
 def _lies_in(uri: str, folder: Path) -> bool:
-    """Whether an address is that of a database in a folder."""
+    """Whether an address is a database in this folder."""
     return uri.startswith(SQLITE) and database_of(uri).parent.resolve() == folder.resolve()
 
 
 def _require_artifacts_inside(home: Path, artifact_uri: str, *parts: str) -> None:
-    """Raise InputError unless artifacts are files below the folder in which their database lies, and none is a link.
+    """Raise InputError unless artifacts are files below the folder of their database, and none is a link.
 
-    The database says where they are, and may have come from anybody together with the folder.
+    The database contains their location, and may come from an untrusted source together with the folder.
     """
     parsed = urlparse(artifact_uri)
     folder = Path(unquote(parsed.path), *parts)
@@ -292,14 +299,14 @@ def _require_artifacts_inside(home: Path, artifact_uri: str, *parts: str) -> Non
         raise InputError(f"its artifacts lie at {artifact_uri}, not in {home}; give --tracking-uri")
     require_inside(home, folder / "x")
     if link := next((file for file in folder.rglob("*") if file.is_symlink()), None):
-        raise InputError(f"{link}: is a link; nothing is written there: remove it")
+        raise InputError(f"{link}: is a link, and nothing is written there; remove it")
 
 
 @contextmanager
 def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
-    """What is logged, and a folder with its files, written anew: nothing else in the run folder is uploaded.
+    """The result to log, and a temporary folder with its files; nothing else in the run folder is uploaded.
 
-    Of a private cohort it is what may be shared, wherever the store is.
+    For a private cohort this is what may be shared, wherever the store is.
     """
     with part_folder(Path(tempfile.gettempdir())) as files:
         if result.cohort.public:
@@ -313,7 +320,7 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 
 @contextmanager
 def _shown_to_all(result: Result, folder: Path, report: Report) -> Iterator[Path]:
-    """A folder with the files of a report alone; for a private cohort with a report of what may be shared."""
+    """A temporary folder with only the files of a report; for a private cohort, of a report of what may be shared."""
     with part_folder(Path(tempfile.gettempdir())) as staged:
         files = staged / "report"
         if result.cohort.public:
@@ -344,7 +351,7 @@ def _log_all(client: MlflowClient, run_id: str, result: Result, files: Path) -> 
 
 
 def _client(uri: str) -> MlflowClient:
-    """A client that does not phone home, wait for minutes, or talk. What the user's environment sets is left."""
+    """A client without telemetry, long waits and console output; variables that the user has set are kept."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -355,7 +362,8 @@ def _client(uri: str) -> MlflowClient:
 
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # after the import, which sets its own levels; a traceback is an error to them
+    # after the import, which sets its own levels; both log tracebacks as errors
+    for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith("sqlite"):
         _wait_less_for_locks()
@@ -364,9 +372,9 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _make_database(file: Path) -> None:
-    """Let MLflow make its tables in a file that gets its name when it is whole.
+    """Let MLflow create its tables in a temporary file, and rename it when it is complete.
 
-    That takes MLflow seconds and a hundred steps; a database in which it was killed on the way never works again.
+    Creation takes MLflow seconds and a hundred steps; a database in which it was interrupted is unusable.
     """
     sweep(file.parent)
     if file.exists():
@@ -378,15 +386,15 @@ def _make_database(file: Path) -> None:
         MlflowClient(tracking_uri=sqlite_uri(partial)).search_experiments(max_results=1)
         try:
             os.link(partial, file)
-        except FileExistsError:  # another process was faster, and its database is in use
+        except FileExistsError:  # another process has created the database meanwhile
             return
-        except OSError:  # a file system without links
+        except OSError:  # the file system has no links
             partial.replace(file)
 
 
 @cache
 def _wait_less_for_locks() -> None:
-    """MLflow tells every session of a sqlite database to wait 20 s for a lock; shorten what it says."""
+    """Shorten the 20 s that MLflow lets every session of a sqlite database wait for a lock."""
     from sqlalchemy import Engine, event
 
     def shortened(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
@@ -396,10 +404,12 @@ def _wait_less_for_locks() -> None:
 
 
 def _require_answer(uri: str) -> None:
-    """Ask a server whether it answers at all, and a database whether it may be written, before MLflow waits for them.
+    """Check that a server responds or a database can be written, before MLflow waits for it.
 
     Raises:
-        OSError: Http.client.HTTPException or sqlite3.Error.
+        OSError: If the server cannot be reached.
+        http.client.HTTPException: If its response is invalid.
+        sqlite3.Error: If the database is locked or damaged.
     """
     parsed = urlparse(uri)
     if parsed.scheme == "sqlite":
@@ -411,11 +421,11 @@ def _require_answer(uri: str) -> None:
                 database.execute("ROLLBACK")
         return
     host = parsed.hostname or ""
-    if parsed.scheme == "https":  # nothing is told; whether it is who it says is for MLflow to ask
-        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    if parsed.scheme == "https":  # no data is sent; MLflow itself verifies the certificate
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
         server: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parsed.port, timeout=PING_S, context=anybody
+            host, parsed.port, timeout=PING_S, context=unverified
         )
     else:
         server = http.client.HTTPConnection(host, parsed.port, timeout=PING_S)
@@ -428,7 +438,7 @@ def _require_answer(uri: str) -> None:
 def _as_unfinished(uri: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # sqlite, http and MLflow each raise their own; scores are safe on disk already
+    except Exception as error:  # sqlite, http and MLflow have different exceptions; scores are already stored
         raise Unfinished(f"MLflow at {uri}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -455,7 +465,7 @@ def _params(result: Result) -> list[Any]:
 
 
 def _metrics(result: Result) -> Iterator[Metric]:
-    """Severity in percent is the step of the scores; the epoch is the step of the training curve."""
+    """Yield all metrics; their step is the severity in percent, or the epoch for the training curve."""
     import time
 
     from mlflow.entities import Metric
@@ -484,10 +494,10 @@ def _score_metrics(result: Result, now: int) -> Iterator[Metric]:
         for name, estimate in scored.metrics.items():
             if estimate.mean is not None:
                 yield Metric(f"{scored.anomaly}.{name}", estimate.mean, now, _percent(scored.severity))
-    for found in result.detection.testsets:
-        for name, bounded in (("auroc", found.auroc), ("sensitivity", found.sensitivity)):
+    for testset in result.detection.testsets:
+        for name, bounded in (("auroc", testset.auroc), ("sensitivity", testset.sensitivity)):
             if bounded.value is not None:
-                yield Metric(f"{found.anomaly}.subject.{name}", bounded.value, now, _percent(found.severity))
+                yield Metric(f"{testset.anomaly}.subject.{name}", bounded.value, now, _percent(testset.severity))
 
 
 def _percent(severity: float | None) -> int:
@@ -507,7 +517,7 @@ def _log_dataset(client: MlflowClient, run_id: str, result: Result) -> None:
 
 
 def _summary_table(result: Result) -> dict[str, list[Any]]:
-    """One row a test set and metric, as MLflow shows tables."""
+    """One row per test set and metric, in the form in which MLflow shows tables."""
     rows = [
         (scored.anomaly, scored.severity, name, estimate.mean, estimate.sd, estimate.n)
         for scored in result.scores

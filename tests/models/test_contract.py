@@ -303,7 +303,7 @@ BROKEN = {
     Dead: ("gradients everywhere", "the gradient is exactly zero in 12 steps of training for 'closed'"),
     NoSuchOptimiser: ("gradients everywhere", "losses yields 'al', but optimisers has only: all"),
     Detached: ("gradients everywhere", "loss 'all' depends on no parameter"),
-    ManyLosses: ("gradients everywhere", "loss 'all' is no scalar, but of shape"),
+    ManyLosses: ("gradients everywhere", "loss 'all' is not a scalar"),
     Forgets: ("save load", "the reconstruction differs after saving and loading"),
     LosesItsPreparation: ("resume", "'model/gain' differs after a training was continued"),
     RestoresNothing: ("defines what it needs", "reconstruct is not defined"),

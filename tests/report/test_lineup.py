@@ -81,7 +81,7 @@ def test_a_wild_map_does_not_fade_the_others(entries) -> None:
 def test_runs_of_one_model_are_told_apart(fold_data, runs, tmp_path_factory) -> None:
     both = [*runs, run_folder("zscore", fold_data, tmp_path_factory, seed=1)]
     told = read_entries(both, [read_result(run) for run in both], [read_scores(run) for run in both])
-    assert [entry.telling for entry in told] == [(), (), ("seed 0",), ("seed 1",)]
+    assert [entry.differing for entry in told] == [(), (), ("seed 0",), ("seed 1",)]
 
 
 def test_pictures_on_the_command_line(runs, tmp_path, capsys) -> None:

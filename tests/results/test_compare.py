@@ -154,7 +154,7 @@ def test_options_make_models_apart(result) -> None:
 
 def test_a_single_model_is_no_comparison(result) -> None:
     results = [told(result, "a", seed) for seed in (0, 1)]
-    with pytest.raises(InputError, match="all results are of one model; give results of two models at least"):
+    with pytest.raises(InputError, match="of one model; give results of at least two"):
         contenders(results, [table(drawn(1)), table(drawn(2))])
 
 

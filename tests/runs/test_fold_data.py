@@ -98,7 +98,7 @@ def test_a_smaller_cohort_is_scaled_and_told() -> None:
         "train": 11, "validation": 5, "test": 4, "patients": 3,
     }  # fmt: skip
     *_, last = found.summary()
-    assert last.startswith("fold 0: 11 train (11 scans), 5 validate, 4 test, 3 patients (protocol smoke asks for more")
+    assert last.startswith("fold 0: 11 train (11 scans), 5 validate, 4 test, 3 patients (proportions")
 
 
 def test_a_cohort_that_is_too_small_is_refused() -> None:
@@ -118,7 +118,7 @@ def test_diagnoses_are_the_users(phantom) -> None:
 def test_the_summary_counts_everybody(phantom) -> None:
     first, last = plan_fold(phantom, SMOKE, 1).summary()
     assert first.startswith("cohort phantom: CN 401 participants, ") and "AD 80 participants" in first
-    assert last == "fold 1: 24 train (24 scans), 12 validate, 8 test, 12 patients (as protocol smoke has it)"
+    assert last.startswith("fold 1: 24 train (24 scans), 12 validate, 8 test, 12 patients (")
 
 
 # --- as listed
@@ -170,7 +170,8 @@ def test_listed_scans_that_are_not_there_are_told(phantom, listed) -> None:
     extra = (("sub-P0011", "ses-M999"), ("sub-Z0001", "ses-M000"))
     found = plan_fold(phantom, SMOKE, 0, told, Selection(split=listed(extra=extra)))
     (warning,) = told.warnings
-    assert warning.startswith("split.json: 2 listed scans are not in phantom (sub-P0011_ses-M999, sub-Z0001_ses-M000")
+    assert warning.startswith("split.json: ") and "2 listed scans" in warning
+    assert "phantom (sub-P0011_ses-M999, sub-Z0001_ses-M000" in warning
     assert people(found)["validation"] == names(11, 16)
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_changes_while_runs_wait_is_noticed(reference: str, few: Fol
         run = Run(reference, few, 0)
         assert run.fit_key
         change()
-        with pytest.raises(InputError, match="was changed while this ran"):
+        with pytest.raises(InputError, match="changed during the run"):
             complete(run, tmp_path / "runs", CPU, Silent())
         assert not list(tmp_path.glob("runs/**/model.safetensors"))
 

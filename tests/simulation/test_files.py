@@ -205,7 +205,8 @@ def test_a_caps_tree_is_mirrored(tmp_path: Path) -> None:
     ]
     assert list(table["altered"]) == [f"{stem}_anomaly-pca_severity-30_pet.nii.gz" for stem in stems]
     assert all((tmp_path / "out" / file).is_file() for file in [*table["altered"], *table["mask"], *table["reduction"]])
-    assert progress.notices == [f"{tmp_path / 'caps'}: left out 2 PET files that are not FDG, or simulated"]
+    (notice,) = progress.notices
+    assert notice.startswith(f"{tmp_path / 'caps'}: ") and "2 PET files" in notice
 
 
 def bad_severity(value: float) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
@@ -270,12 +271,12 @@ def rows(*lines: str) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (bad_severity(0.0), r"severity 0 is not above 0 and at most 1; give 0\.3 for 30 %"),
+        (bad_severity(0.0), r"severity 0 .*; give 0\.3 for 30 %"),
         (bad_severity(30), r"severity 30 .*give 0\.3 for 30 %"),
         (bad_severity(-0.1), r"severity -0\.1"),
         (bad_severity(float("nan")), "severity nan"),
         (bad_severity(1 / 3), "more than three decimals of a percent"),
-        (unknown_anomaly, "no anomaly is called 'lvpa'; did you mean 'lvppa'"),
+        (unknown_anomaly, "'lvpa'; did you mean 'lvppa'"),
         (nothing_asked, "at least one --anomaly"),
         (no_file, r"absent\.nii\.gz: no such file"),
         (no_table, r"absent\.tsv: no such file; give a \.tsv or \.csv table"),
@@ -289,7 +290,7 @@ def rows(*lines: str) -> Callable[[Path], tuple[Path, list[str], list[float]]]:
         (rows(), r"scans\.tsv: is empty"),
         (rows("participant_id\tpath", "sub-1\ta.nii.gz", "sub-2\t"), r"scans\.tsv: line 3 has no path"),
         (rows("path", "a.nii.gz", "absent.nii.gz"), r"absent\.nii\.gz: no such file"),
-        (rows("path", "a.nii.gz", "a_pet.nii.gz"), "a.nii.gz and a_pet.nii.gz would both be named a_"),
+        (rows("path", "a.nii.gz", "a_pet.nii.gz"), r"a\.nii\.gz and a_pet\.nii\.gz .* a_\.\.\."),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
@@ -353,4 +354,4 @@ def test_a_real_template_whose_affine_is_not_mni_is_told(tmp_path: Path) -> None
         pytest.skip("the real FDG template is not here")
     progress = Heard()
     simulate(source, ["lvppa"], [0.3], tmp_path, progress)
-    assert "fills only 68% of the MNI brain" in progress.warnings[0]
+    assert "68% of the MNI brain" in progress.warnings[0]

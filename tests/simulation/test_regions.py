@@ -48,7 +48,7 @@ def test_entries_cannot_be_changed() -> None:
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(InputError, match="no anomaly is called 'lvpa'; did you mean 'lvppa'"):
+    with pytest.raises(InputError, match="'lvpa'; did you mean 'lvppa'"):
         regions.dementia("lvpa")
 
 

@@ -1,1 +1,1 @@
-"""A trained model meets the test sets: `evaluator` takes a scan through them, from the images to its rows of scores."""
+"""Evaluation of a trained model on the test sets: calibration, inference, and scores of every case (`evaluator`)."""

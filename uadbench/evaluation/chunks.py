@@ -1,4 +1,4 @@
-"""Cases in chunks for the model, in pieces for the metrics, and their scores in one table."""
+"""Grouping of cases into chunks for the model and pieces for the metrics, and of their scores into one table."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from uadbench.types import Case
 
 Column = list[str] | list[float] | npt.NDArray[np.float64]
 Columns = dict[str, Column]
-"""Name -> one value a case."""
+"""Name of the column -> one value per case."""
 
 VOXELS_AT_ONCE = 5_600_000
-"""Bounds memory: all 66 cases on the 4 mm grid, 9 on the 2 mm grid. Scores do not depend on it."""
+"""Voxels of the cases in one chunk: all 66 cases on the 4 mm grid, 9 on the 2 mm grid. Limits memory only."""
 
 
 def chunks_of(cases: Iterator[Case], voxels: int) -> Iterator[list[Case]]:
-    """Cases as many at once as VOXELS_AT_ONCE allows, at least one.
+    """Yield the cases in chunks of at most VOXELS_AT_ONCE voxels, but at least one case.
 
     Args:
-        cases: They are simulated as the iterator is read.
-        voxels: The number of voxels of an image.
+        cases: The cases, which are simulated while the iterator is read.
+        voxels: Number of voxels of an image.
     """
     at_once = max(1, VOXELS_AT_ONCE // voxels)
     while True:
@@ -37,7 +37,7 @@ def chunks_of(cases: Iterator[Case], voxels: int) -> Iterator[list[Case]]:
 
 
 def pieces_of(cases: Sequence[Case], most: int) -> list[slice]:
-    """Runs of consecutive cases of one anomaly and one truth (the same object), none longer than `most`."""
+    """Slices of consecutive cases with the same anomaly and truth (the same object), at most `most` cases each."""
     starts = [0]
     for index in range(1, len(cases)):
         here, first = cases[index], cases[starts[-1]]
@@ -47,12 +47,12 @@ def pieces_of(cases: Sequence[Case], most: int) -> list[slice]:
 
 
 def table_of(pieces: Sequence[Columns]) -> pd.DataFrame:
-    """One table of the columns of many pieces, NaN where a piece lacks a column.
+    """Combine the columns of many pieces into one table, with NaN where a piece lacks a column.
 
-    It is made at once: one table a piece, concatenated, takes ten times as long.
+    The table is created at once; concatenating one table per piece takes ten times as long.
 
     Args:
-        pieces: Each has a column `severity`, and columns of that length.
+        pieces: The columns of each piece, which have the length of its column `severity`.
     """
     names = dict.fromkeys(name for piece in pieces for name in piece)
     sizes = [len(piece["severity"]) for piece in pieces]

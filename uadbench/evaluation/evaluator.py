@@ -1,4 +1,4 @@
-"""The way of a scan, from top to bottom: the model sees it, then its cases, and each becomes a row of scores."""
+"""Scoring of a model: runs it on each scan and its simulated cases, and computes one row of scores per case."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ REVISIONS = {
     **restoration_scores.REVISIONS,
     **scan_scores.REVISIONS,
 }
-"""What a score depends on besides model and test set: a raised revision re-evaluates, and never retrains."""
+"""Revisions of the metrics; increasing one repeats evaluations, but not training."""
 
 
 def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -> Iterator[pd.DataFrame]:
     """Score every healthy test scan with its cases, then every patient's scan.
 
     Args:
-        evaluator: A model with its calibration and the test sets.
-        patients: Patients' scans on the grid of the protocol.
-        skip: How many scans, counted over both, were scored before.
+        evaluator: The calibrated model with the test sets.
+        patients: Scans of patients, on the grid of the protocol.
+        skip: Number of scans, counted over both, that were already scored.
 
     Yields:
         The rows of one scan.
     """
     healthy = evaluator.cases.scans
     with numpy_on_one_thread():
-        for place, scan in enumerate(healthy[skip:], start=skip + 1):
-            yield evaluator.score_scan(scan, healthy[place] if place < len(healthy) else None)
+        for number, scan in enumerate(healthy[skip:], start=skip + 1):
+            yield evaluator.score_scan(scan, healthy[number] if number < len(healthy) else None)
             release_pages(scan.data)
         for scan in patients[max(0, skip - len(healthy)) :]:
             yield evaluator.score_patient(scan)
@@ -59,17 +59,17 @@ def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A model that is calibrated and ready to be scored; `Evaluator.calibrated` makes one.
+    """A calibrated model with the test sets; create it with `Evaluator.calibrated`.
 
     Attributes:
-        model: In eval mode, on `device`.
+        model: The model, in eval mode, on `device`.
         cases: The test sets.
         validation: The healthy validation scans that calibrated the model.
-        device: Where the model and the metrics compute.
-        calibration: What the validation scans say of the model.
-        localisation: Scores anomaly maps of cases.
-        restoration: Scores reconstructions of cases.
-        watch: How long the model has taken for test scans and cases.
+        device: Device on which the model and the metrics compute.
+        calibration: The calibration on the validation scans.
+        localisation: Scores the anomaly maps of cases.
+        restoration: Scores the reconstructions of cases.
+        watch: Time that the model has taken for test scans and cases.
         pool: Threads for simulation and, on a CPU, for metrics.
     """
 
@@ -88,13 +88,13 @@ class Evaluator:
         """Calibrate a trained model on healthy validation scans.
 
         Args:
-            model: On `device`; it is put into eval mode.
-            cases: The test sets, none of whose scans is looked at.
+            model: The model, on `device`; it is put into eval mode.
+            cases: The test sets; their scans are not used here.
             validation: Healthy validation scans, at least three.
-            device: Where to compute.
+            device: Device on which to compute.
 
         Raises:
-            Unfinished: If an answer of the model has another shape than the images or is not finite.
+            Unfinished: If an output of the model has a different shape from the images or is not finite.
         """
         model.eval()
         brain = torch.from_numpy(cases.brain).to(device)
@@ -109,11 +109,11 @@ class Evaluator:
         return self.cases.protocol
 
     def score_scan(self, scan: Scan, following: Scan | None = None) -> pd.DataFrame:
-        """All rows of one healthy test scan: itself first, then its cases in the order of the test sets.
+        """Score one healthy test scan: its own row, then those of its cases in the order of the test sets.
 
         Args:
             scan: The healthy scan.
-            following: The next scan, if there is one: its masks are drawn while this one is scored.
+            following: The next scan, if there is one; its masks are drawn while this one is scored.
         """
         healthy = self._observe(self.batch([scan.data], scan))
         tables = [scan_scores.scan_row(HEALTHY, scan, healthy, self.calibration)]
@@ -122,11 +122,11 @@ class Evaluator:
         return pd.concat(tables, ignore_index=True)
 
     def score_cases(self, cases: Sequence[Case], healthy: Observation, following: Scan | None = None) -> pd.DataFrame:
-        """One row a case: the model sees all of them at once, the metrics one anomaly after the other.
+        """Score cases, one row per case: the model processes all of them at once, the metrics one anomaly at a time.
 
         Args:
             cases: Consecutive cases of one scan.
-            healthy: What the model makes of that scan.
+            healthy: The output of the model for that scan.
             following: As in `score_scan`.
         """
         with phase("simulation"):
@@ -141,35 +141,35 @@ class Evaluator:
         return table_of(columns[: len(pieces)])
 
     def _score_piece(self, cases: Sequence[Case], seen: Observation, healthy: Observation) -> Columns:
-        """The columns of cases that share scan, anomaly and truth: which they are, then what each scorer says."""
+        """The columns of cases that share scan, anomaly and truth: identification, then scores."""
         names: Columns = {
             "participant_id": [case.scan.participant for case in cases],
             "session_id": [case.scan.session for case in cases],
             "anomaly": [case.anomaly for case in cases],
             "severity": [case.severity for case in cases],
         }
-        found = self.localisation.score(cases, seen.anomaly_map)
-        return names | found | self.restoration.score(cases, seen, healthy)
+        scores = self.localisation.score(cases, seen.anomaly_map)
+        return names | scores | self.restoration.score(cases, seen, healthy)
 
     def _look_ahead(self, following: Scan) -> Columns:
-        """Draw the masks of the next scan, which `cases` keeps; there is nothing to score."""
+        """Compute the masks of the next scan, which `cases` caches; returns no columns."""
         self.cases.drawn_masks(following)
         return {}
 
     def score_patient(self, scan: Scan) -> pd.DataFrame:
-        """The row of a patient's scan, on which nothing is simulated: where it is ill is not known."""
+        """The row of a patient's scan, without simulation: the location of the disease is unknown."""
         seen = self._observe(self.batch([scan.data], scan))
         return scan_scores.scan_row(PATIENTS, scan, seen, self.calibration)
 
     def validation_rows(self) -> pd.DataFrame:
-        """A row for each healthy validation scan: its score as a scan, with the others as calibration."""
+        """One row per healthy validation scan: its score, calibrated on the other validation scans."""
         return scan_scores.validation_rows(self.validation.scans, self.calibration)
 
     def batch(self, volumes: Sequence[Volume], scan: Scan) -> Batch:
-        """What the model is shown: a scan, or altered versions of it, all on the scan's intensity scale.
+        """A batch of a scan, or of altered versions of it, all on the scan's intensity scale.
 
         Args:
-            volumes: (X, Y, Z) float32 each, SUVR.
+            volumes: The volumes, (X, Y, Z) float32 each, SUVR.
             scan: The healthy scan, whose key also seeds a stochastic model.
         """
         intensity, count = self.cases.intensity(scan), len(volumes)

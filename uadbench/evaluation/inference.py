@@ -1,4 +1,4 @@
-"""Asking a model: its reconstruction and its map of a batch, checked and timed."""
+"""Inference: runs a model on a batch, checks its reconstruction and anomaly map, and measures the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uadbench.types import Batch
 
 @dataclass(frozen=True)
 class Observation:
-    """What a model was shown, and what it answered.
+    """The input and the output of a model.
 
     Attributes:
         images: (N, X, Y, Z) float32, normalised units.
@@ -28,50 +28,50 @@ class Observation:
     anomaly_map: Tensor
 
     def part(self, piece: slice) -> Observation:
-        """Some of the N images with their answers; nothing is copied."""
+        """The part of the N images and outputs in a slice, without copying."""
         reconstruction = None if self.reconstruction is None else self.reconstruction[piece]
         return Observation(self.images[piece], reconstruction, self.anomaly_map[piece])
 
 
 @dataclass
 class Stopwatch:
-    """How long the model itself took, over how many scans."""
+    """The total time that the model has taken, and the number of scans."""
 
     seconds: float = 0.0
     scans: int = 0
 
     @property
     def per_scan(self) -> float | None:
-        """Seconds a scan; None before the first."""
+        """Seconds per scan; None before the first scan."""
         return self.seconds / self.scans if self.scans else None
 
 
 @torch.no_grad()
 def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Observation:
-    """Ask a model for reconstruction and map, computing a reconstruction only once.
+    """Run a model on a batch, computing the reconstruction only once.
 
-    The model is given a copy of the images, and is scored against the original: it may change its input.
+    The model receives a copy of the images, which it may change; scores use the original.
 
     Args:
-        model: In eval mode, on the device of the batch.
+        model: The model, in eval mode, on the device of the batch.
         batch: N scans, images (N, 1, X, Y, Z) float32 in normalised units.
-        watch: Where the time that the model takes is added.
+        watch: Stopwatch to which the time of the model is added.
 
     Returns:
-        The images and the answers, without the channel.
+        The images and the outputs, without the channel dimension.
 
     Raises:
-        Unfinished: If an answer has another shape than the images or is not finite.
+        Unfinished: If an output has a different shape from the images or is not finite.
     """
-    given = replace(batch, images=batch.images.clone())
+    copied = replace(batch, images=batch.images.clone())
     started = time.perf_counter()
-    restored = model.reconstruct(given).detach().float() if isinstance(model, ReconstructionModel) else None
+    restored = model.reconstruct(copied).detach().float() if isinstance(model, ReconstructionModel) else None
     if restored is not None:
         _require_shape(model, "reconstruction", restored, batch)
     if restored is not None and type(model).anomaly_map is ReconstructionModel.anomaly_map:
         suspicion = restored - batch.images
     else:
-        suspicion = model.anomaly_map(given).detach().float()  # a view of a parameter keeps asking for gradients
+        suspicion = model.anomaly_map(copied).detach().float()  # views of parameters keep requires_grad
     if watch is not None:
         if batch.images.is_cuda:
             torch.cuda.synchronize()
@@ -81,7 +81,7 @@ def observe(model: Model, batch: Batch, watch: Stopwatch | None = None) -> Obser
     for label, answer in (("reconstruction", restored), ("anomaly map", suspicion)):
         if answer is None:
             continue
-        if not answer.sum().isfinite() and not answer.isfinite().all():  # the sum takes no memory, and may overflow
+        if not answer.sum().isfinite() and not answer.isfinite().all():  # the sum needs no memory, but may overflow
             raise Unfinished(f"{model.registered_name}: its {label} has voxels that are not finite")
     return Observation(batch.images[:, 0], None if restored is None else restored[:, 0], suspicion[:, 0])
 
@@ -90,5 +90,5 @@ def _require_shape(model: Model, label: str, answer: Tensor, batch: Batch) -> No
     if answer.shape != batch.images.shape:
         raise Unfinished(
             f"{model.registered_name}: its {label} has shape {tuple(answer.shape)}, the images have "
-            f"{tuple(batch.images.shape)}; 'uadbench test-model' tells more"
+            f"{tuple(batch.images.shape)}; 'uadbench test-model' reports more"
         )

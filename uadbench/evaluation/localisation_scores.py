@@ -1,4 +1,4 @@
-"""Scores of the anomaly maps of cases: how well they find the anomaly, and what they make of the whole scan."""
+"""Scores of the anomaly maps of cases: localisation of the anomaly, and the score of the whole scan."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ REVISIONS = {"localisation": localisation.REVISION, "subject": scan_score.REVISI
 
 @dataclass(frozen=True)
 class LocalisationScorer:
-    """Scores native and standard maps of cases against their truth.
+    """Scores native and standard maps of cases against their ground truth.
 
     Attributes:
-        calibration: Makes standard maps, and holds the thresholds.
-        ceilings: Dementia -> the average precision of the oracle, which is the same for all scans and severities.
+        calibration: Computes standard maps, and holds the thresholds.
+        ceilings: Dementia -> the oracle's average precision, which is the same for all scans and severities.
     """
 
     calibration: ModelCalibration
@@ -32,21 +32,22 @@ class LocalisationScorer:
 
     @classmethod
     def with_ceilings(cls, calibration: ModelCalibration, cases: SimulatedCases) -> LocalisationScorer:
-        """A scorer that knows the ceilings of the dementias of the test sets."""
+        """Create a scorer with the ceilings of the test sets' dementias."""
         masks = cases.smoothed_masks.items()
         return cls(calibration, {name: ceiling(mask, cases.truths[name], calibration) for name, mask in masks})
 
     def score(self, cases: Sequence[Case], native: Tensor) -> Columns:
-        """The columns of N cases of one anomaly and one truth.
+        """Score N cases with the same anomaly and truth.
 
         Args:
-            cases: N of them.
-            native: (N, X, Y, Z) float32, their native maps.
+            cases: The N cases.
+            native: Their native maps, (N, X, Y, Z) float32.
 
         Returns:
-            Of both maps (`native`, `standard`) `ap`, `auroc` and `correlation` with the true reduction; of the
-            standard map Dice and recall at each threshold, the best Dice, and the score of the whole scan; of the
-            case the prevalence, the mean reduction inside the truth, and the ceiling of the average precision.
+            One column per score: for the native and the standard map `ap`, `auroc`, and `correlation` with the true
+            reduction; for the standard map Dice and recall at each threshold, the best Dice, and the score of the whole
+            scan; for the case the prevalence, the mean reduction in the ground truth, and the ceiling of the average
+            precision.
         """
         truth = self.calibration.truth_in_brain(cases[0].truth)
         reduction = self.calibration.arrays_in_brain([case.reduction for case in cases])  # (N, V)
@@ -69,17 +70,17 @@ class LocalisationScorer:
         return columns
 
     def _ceiling_of(self, case: Case) -> float:
-        known = self.ceilings.get(case.anomaly)
-        return ceiling(np.abs(case.reduction), case.truth, self.calibration) if known is None else known
+        of_dementia = self.ceilings.get(case.anomaly)
+        return ceiling(np.abs(case.reduction), case.truth, self.calibration) if of_dementia is None else of_dementia
 
 
 def ceiling(reduction: Volume, truth: Truth, calibration: ModelCalibration) -> float:
-    """Average precision of the oracle: the true reduction as an anomaly map, smoothed as maps are.
+    """Average precision of the oracle: the true reduction as an anomaly map, smoothed like other maps.
 
     Args:
-        reduction: (X, Y, Z) float32, the reduction or a multiple of it, such as its smoothed mask G(m).
-        truth: (X, Y, Z) int8.
-        calibration: Holds the smoothing.
+        reduction: The reduction or a multiple of it, such as the smoothed mask G(m), (X, Y, Z) float32.
+        truth: The ground truth, (X, Y, Z) int8.
+        calibration: Defines the smoothing.
     """
     oracle = calibration.smooth(torch.from_numpy(np.array(reduction))[None].to(calibration.brain.device))
     return float(localisation.rank(oracle, calibration.truth_in_brain(truth)).average_precision[0])

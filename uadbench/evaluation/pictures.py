@@ -1,4 +1,4 @@
-"""Volumes worth a picture: one case, or one scan in which nothing is simulated. Nothing is scored here."""
+"""Volumes for the pictures of a report: of a simulated case, or of a scan without simulation. Nothing is scored."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from uadbench.types import Case, Scan, Volume
 
 
 def case_volumes(evaluator: Evaluator, case: Case) -> dict[str, Volume]:
-    """A case with its healthy scan, what the model makes of both, and the true reduction.
+    """Volumes of a case and its healthy scan, with the model's outputs for both and the true reduction.
 
     Args:
-        evaluator: Holds the model and its calibration.
+        evaluator: The calibrated model.
         case: Any case of the test sets.
 
     Returns:
-        Name -> (X, Y, Z) float32: images and reconstructions in normalised units; `reduction` as a share of the
-        uptake; `native_map` in the unit of the model; standard maps in SD of healthy scans. Maps are 0 outside the
-        brain. `from_healthy` and `from_altered` are there if the model reconstructs.
+        Name -> (X, Y, Z) float32: images and reconstructions in normalised units; `reduction` as a fraction of the
+        uptake; `native_map` in the model's unit; standard maps in SD of healthy scans. Maps are 0 outside the brain.
+        `from_healthy` and `from_altered` are present if the model reconstructs.
     """
     healthy = observe(evaluator.model, evaluator.batch([case.scan.data], case.scan))
     altered = observe(evaluator.model, evaluator.batch([case.altered], case.scan))
@@ -40,11 +40,11 @@ def case_volumes(evaluator: Evaluator, case: Case) -> dict[str, Volume]:
 
 
 def scan_volumes(evaluator: Evaluator, scan: Scan) -> dict[str, Volume]:
-    """A scan in which nothing is simulated, such as a patient's, and what the model makes of it.
+    """Volumes of a scan without simulation, such as a patient's, with the model's outputs.
 
     Args:
-        evaluator: Holds the model and its calibration.
-        scan: On the grid of the protocol.
+        evaluator: The calibrated model.
+        scan: The scan, on the grid of the protocol.
 
     Returns:
         Name -> (X, Y, Z) float32, in the units of `case_volumes`: `scan`, `standard_map` and, if the model

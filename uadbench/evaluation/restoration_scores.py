@@ -1,4 +1,4 @@
-"""Scores of the reconstructions of cases: how alike images are, what is given back or spoilt, and whose brain it is."""
+"""Scores of the reconstructions of cases: similarity, recovered uptake, damage, identity and healthiness."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ CASE_PAIRS = {
 """(x̂', x), (x̂', x') and (x̂', x̂)."""
 
 MOST_REFERENCE_SCANS = 100
-"""A reconstruction is looked for among at most so many test scans: memory does not grow with the cohort."""
+"""Largest number of test scans among which a reconstruction is identified, so that memory is limited."""
 
 
 @dataclass(frozen=True)
 class RestorationScorer:
-    """Scores the reconstructions of cases against their healthy scans, and against those of other people.
+    """Scores the reconstructions of cases against their healthy scans and those of other people.
 
-    Images go by the names "healthy" (x), "altered" (x'), "from healthy" (x̂) and "from altered" (x̂').
+    Images are named "healthy" (x), "altered" (x'), "from healthy" (x̂) and "from altered" (x̂').
 
     Attributes:
         test_sets: The healthy test scans, from which reference scans are chosen.
-        calibration: Holds the brain, and the variance between healthy people.
+        calibration: Holds the brain mask, and the variance between healthy people.
     """
 
     test_sets: SimulatedCases
     calibration: ModelCalibration
 
     def score(self, cases: Sequence[Case], altered: Observation, healthy: Observation) -> Columns:
-        """The columns of N cases of one scan, one anomaly and one truth; none if the model does not reconstruct.
+        """Score N cases of one scan, one anomaly and one truth; no columns if the model does not reconstruct.
 
         Args:
-            cases: N of them.
-            altered: Of the N altered images.
-            healthy: Of their one healthy scan.
+            cases: The N cases.
+            altered: The model's input and output for the N altered images.
+            healthy: The model's input and output for their healthy scan.
         """
         if altered.reconstruction is None or healthy.reconstruction is None:
             return {}
@@ -62,15 +62,15 @@ class RestorationScorer:
             "from healthy": healthy.reconstruction,
         }
         scores = self.restored(images, cases[0])
-        if cases[0].anomaly not in NO_DEMENTIA:  # the paper's metrics, which take most of the time
+        if cases[0].anomaly not in NO_DEMENTIA:  # the paper's metrics are slow
             scores |= reconstruction.compare(images, CASE_PAIRS, self.regions(cases[0]))
         return {name: values.cpu().numpy() for name, values in scores.items()}
 
     def restored(self, images: dict[str, Tensor], case: Case) -> dict[str, Tensor]:
-        """What is given back, what is spoilt, whose brain it is; healthiness of x, x', x̂ and x̂'.
+        """Compute recovery, damage, identification, and the healthiness of x, x', x̂ and x̂'.
 
         Args:
-            images: By name, (N, X, Y, Z) or (1, X, Y, Z) float32, normalised units.
+            images: Images by name, (N, X, Y, Z) or (1, X, Y, Z) float32, normalised units.
             case: Any of the N cases; they share scan and truth.
 
         Returns:
@@ -84,7 +84,7 @@ class RestorationScorer:
         scores = {
             "recovered": restoration.recovered_fraction(suvr["from altered"], suvr["altered"], suvr["healthy"], truth),
             "damage": restoration.damage(restored, healthy, outside, variance),
-            "identified": self._reference_scans.identified(restored, healthy[0], self._reference_place(case)),
+            "identified": self._reference_scans.identified(restored, healthy[0], self._reference_index(case)),
         }
         for name, stack in suvr.items():
             value = restoration.healthiness(stack, truth, outside)
@@ -92,7 +92,7 @@ class RestorationScorer:
         return scores
 
     def regions(self, case: Case) -> dict[str, Tensor]:
-        """Where images are compared: name -> (1, X, Y, Z) bool."""
+        """The regions in which images are compared: name -> (1, X, Y, Z) bool."""
         brain = self.calibration.brain
         truth = torch.from_numpy(case.truth).to(brain.device)[None]
         whole = torch.ones_like(brain)[None]
@@ -100,22 +100,22 @@ class RestorationScorer:
 
     @cached_property
     def _reference_keys(self) -> list[tuple[str, str]]:
-        """The reference scans: all healthy test scans, or the first MOST_REFERENCE_SCANS of them by a hash."""
+        """Keys of the reference scans: all healthy test scans, or the first MOST_REFERENCE_SCANS of them by a hash."""
         seed = self.test_sets.protocol.split.seed
         keys = [scan.key for scan in self.test_sets.scans]
-        # "crowd", an older name of the reference scans, decides which are chosen: another string would change scores
+        # "crowd", an earlier name of the reference scans, is part of the hash: another string would change scores
         return sorted(keys, key=lambda key: keyed_seed("crowd", seed, *key))[:MOST_REFERENCE_SCANS]
 
     @cached_property
     def _reference_scans(self) -> restoration.ReferenceScans:
-        """Their brains, in normalised units; loaded for the first model that reconstructs."""
+        """The brains of the reference scans in normalised units; loaded when first needed."""
         scans = {scan.key: scan for scan in self.test_sets.scans}
         chosen = [scans[key] for key in self._reference_keys]
         volumes = [self.test_sets.intensity(scan).normalise(scan.data) for scan in chosen]
         brains = np.stack([volume[self.test_sets.brain] for volume in volumes])
         return restoration.ReferenceScans(torch.from_numpy(brains).to(self.calibration.brain.device))
 
-    def _reference_place(self, case: Case) -> int | None:
-        """Which of the reference scans is the healthy scan of a case; None if it is not among them."""
+    def _reference_index(self, case: Case) -> int | None:
+        """Index of a case's healthy scan among the reference scans; None if it is not among them."""
         keys = self._reference_keys
         return keys.index(case.scan.key) if case.scan.key in keys else None

@@ -1,4 +1,4 @@
-"""Scores of whole scans in which nothing is simulated: healthy test scans, patients and validation scans."""
+"""Scores of whole scans without simulated anomalies: healthy test scans, patients and validation scans."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from uadbench.types import VALIDATION, Scan
 REVISIONS = {"reconstruction": reconstruction.REVISION, "subject": scan_score.REVISION}
 
 SCAN_PAIRS = {"residual": ("reconstruction", "scan")}
-"""(x̂, x), of a scan in which nothing is simulated."""
+"""(x̂, x), of a scan without simulation."""
 
 
 def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibration) -> pd.DataFrame:
-    """The row of one scan.
+    """Score one scan without simulation.
 
     Args:
         name: The test set, HEALTHY or PATIENTS.
-        scan: Who it is, with what is known of the person.
-        seen: The scan alone, N = 1.
-        calibration: Makes standard maps, and holds the thresholds.
+        scan: The scan, with information on the person.
+        seen: The model's input and output for this scan, N = 1.
+        calibration: Computes standard maps, and holds the thresholds.
 
     Returns:
-        Its score (`subject.score`), the share of its brain above each threshold (`exceeding`), and, where the model
-        reconstructs, how alike reconstruction and scan are.
+        One row with the score (`subject.score`), the fraction of the brain above each threshold (`exceeding`), and, if
+        the model reconstructs, the similarity of reconstruction and scan.
     """
     row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
     row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse}
@@ -49,10 +49,10 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
 
 
 def validation_rows(scans: Sequence[Scan], calibration: ModelCalibration) -> pd.DataFrame:
-    """A row for each healthy validation scan: its score as a scan, with the others as calibration.
+    """One row per healthy validation scan: its score, calibrated on the other validation scans.
 
     Args:
-        scans: In the order in which they calibrated.
+        scans: The scans, in the order of the calibration.
         calibration: Holds the scores.
     """
     columns = {"participant_id": [scan.participant for scan in scans], "session_id": [s.session for s in scans]}

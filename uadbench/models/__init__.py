@@ -1,1 +1,1 @@
-"""The models, one architecture a file; `base` holds the contract."""
+"""Models, one architecture per file, with their contract (`base`), shared layers (`layers`) and checkpoints."""

@@ -1,4 +1,4 @@
-"""The 3D adversarial autoencoder."""
+"""A 3D adversarial autoencoder (`aae3d`)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from uadbench.types import Batch, Grid
 
 @register_model("aae3d")
 class AAE3D(ReconstructionModel):
-    """An adversarial autoencoder: a discriminator, not a KL term, shapes the codes into a standard normal.
+    """An adversarial autoencoder: a discriminator, instead of a KL term, pulls the codes towards a standard normal.
 
     Makhzani et al. 2016, with the deterministic encoder of their section 2 and the three phases of
     each step: reconstruction, discriminator, encoder as generator. Encoder and decoder are those of
-    `vae3d`; the discriminator has two hidden layers, as theirs.
+    `vae3d`; the discriminator has two hidden layers, as in the paper.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the code.
-        hidden: Units of each hidden layer of the discriminator.
-        learning_rate: Of Adam, for the reconstruction phase.
-        adversarial_rate: Of Adam, for the two adversarial phases.
-        from_mean: Start the output from the mean training scan.
+        width: Number of filters of the first convolution.
+        latent: Dimension of the code.
+        hidden: Number of units in each hidden layer of the discriminator.
+        learning_rate: Learning rate of Adam for the reconstruction phase.
+        adversarial_rate: Learning rate of Adam for the two adversarial phases.
+        from_mean: Whether the output starts from the mean training scan.
     """
 
     reference = "Makhzani et al. 2016, arXiv:1511.05644"
@@ -64,7 +64,7 @@ class AAE3D(ReconstructionModel):
         )
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Start the output from the mean training scan, where `from_mean` asks for it."""
+        """Start the output from the mean training scan if `from_mean` is set."""
         if self.from_mean:
             self.decoder.start_from_mean(batches)
 
@@ -74,7 +74,7 @@ class AAE3D(ReconstructionModel):
         return restored
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Reconstruction; discriminator on codes against draws from N(0, 1); encoder against the discriminator."""
+        """Losses of the three phases: reconstruction; discriminator on codes and samples of N(0, 1); encoder."""
         code = self.encoder(batch.images)
         restored = self.decoder(code).float()
         yield "autoencoder", (restored - batch.images).square().sum() / len(batch)
@@ -85,7 +85,7 @@ class AAE3D(ReconstructionModel):
         yield "encoder", self._judge(self.encoder(batch.images), True)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Three: the reconstruction phase owns encoder and decoder, the generator phase the encoder again."""
+        """Three optimisers: for encoder and decoder (reconstruction), discriminator, and encoder (as generator)."""
         return {
             "autoencoder": adam([*self.encoder.parameters(), *self.decoder.parameters()], self.learning_rate),
             "discriminator": adam(self.discriminator.parameters(), self.adversarial_rate),
@@ -93,6 +93,6 @@ class AAE3D(ReconstructionModel):
         }
 
     def _judge(self, code: Tensor, drawn: bool) -> Tensor:
-        """Cross-entropy of the discriminator against the claim that these codes were drawn from the prior."""
+        """Cross-entropy of the discriminator's output, for the label that these codes come from the prior (or not)."""
         verdict = self.discriminator(code).float()
         return F.binary_cross_entropy_with_logits(verdict, torch.full_like(verdict, float(drawn)))

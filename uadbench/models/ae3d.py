@@ -1,4 +1,4 @@
-"""The 3D autoencoder."""
+"""A plain 3D autoencoder (`ae3d`)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from uadbench.types import Batch, Grid
 
 @register_model("ae3d")
 class AE3D(ReconstructionModel):
-    """A plain 3D autoencoder: the network of `vae3d` with a code instead of a distribution.
+    """A plain 3D autoencoder: the network of `vae3d` with a deterministic code.
 
-    The loss is the sum of squares over voxels, averaged over scans.
+    The loss is the sum of squared errors over voxels, averaged over scans.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the code.
-        learning_rate: Of Adam.
-        from_mean: Start the output from the mean training scan.
+        width: Number of filters of the first convolution.
+        latent: Dimension of the code.
+        learning_rate: Learning rate of Adam.
+        from_mean: Whether the output starts from the mean training scan.
     """
 
     reference = "Hinton and Salakhutdinov 2006, Science 313:504-507"
@@ -49,7 +49,7 @@ class AE3D(ReconstructionModel):
         self.decoder = Decoder(grid, width, latent)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Start the output from the mean training scan, where `from_mean` asks for it."""
+        """Start the output from the mean training scan if `from_mean` is set."""
         if self.from_mean:
             self.decoder.start_from_mean(batches)
 
@@ -59,10 +59,10 @@ class AE3D(ReconstructionModel):
         return restored
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Sum of squares over voxels, mean over scans."""
+        """Sum of squared errors over voxels, averaged over scans."""
         restored = self.reconstruct(batch).float()
         yield "autoencoder", (restored - batch.images).square().sum() / len(batch)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for all."""
+        """One Adam optimiser for all trained parameters."""
         return {"autoencoder": adam(self.parameters(), self.learning_rate)}

@@ -1,4 +1,4 @@
-"""Anomaly detection by denoising diffusion to partial depth, on the volume."""
+"""AnoDDPM in 3D (`anoddpm3d`): a diffusion model on volumes, with noise up to partial depth."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ LEVELS = 2
 
 @register_model("anoddpm3d")
 class AnoDDPM3D(ReconstructionModel):
-    """A diffusion model that noises a scan to partial depth with smooth noise, and removes the noise.
+    """A diffusion model that adds smooth noise to a scan up to partial depth, and removes it again.
 
-    Wyatt et al. 2022, in 3D, with smoothed white instead of simplex noise, MONAI's U-Net on blocks of
-    `patch` voxels along each axis (their voxels are its channels), few deterministic strides back (DDIM)
-    instead of every step, training at the depths that these pass through, and deviations from the mean
-    training scan (see `centring`). The noise at inference depends on the scan's seed alone.
+    Wyatt et al. 2022, in 3D. Differs from the paper: smoothed white noise instead of simplex noise; MONAI's
+    U-Net, with blocks of `patch` voxels along each axis as channels; a few deterministic steps back (DDIM)
+    instead of every step; training only at depths up to `depth`; deviations from the mean training scan
+    (see `centring`). The noise at inference depends only on the scan's seed.
 
     Args:
-        width: Filters of the first level; doubled at the second.
-        patch: Voxels along each axis that become channels.
-        depth: Of 1000 steps, to which noise is added.
-        passes: Of the network from there back.
-        grain_mm: To which the noise is smoothed, full width at half maximum in mm.
+        width: Number of filters of the first level; doubled at the second.
+        patch: Side of the blocks that become channels, in voxels.
+        depth: Step of the noise schedule, of 1000, up to which noise is added.
+        passes: Number of passes of the network that remove the noise.
+        grain_mm: FWHM of the smoothing of the noise, in mm; 0 for white noise.
         prediction: What the network predicts: the noise ("epsilon") or the scan ("sample").
-        draws: How many reconstructions, each from its own noise, are averaged.
-        learning_rate: Of Adam, at the start of a cosine.
+        draws: Number of reconstructions, each from different noise, that are averaged.
+        learning_rate: Initial learning rate of Adam; it decays along a cosine to 0.
     """
 
     reference = "Wyatt et al. 2022, CVPR Workshops"
@@ -70,11 +70,11 @@ class AnoDDPM3D(ReconstructionModel):
         self.network = denoiser(patch**3, width, LEVELS)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Learn what healthy scans have in common."""
+        """Estimate the mean and the scale of healthy training scans (see `Centring`)."""
         self.centring.learn(batches)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """The mean of what is left when the noise of each draw is gone."""
+        """The mean over draws of the scan after the noise is removed."""
         clean = to_blocks(self.centring(batch.images), self.patch)
         total = torch.zeros_like(batch.images)
         for draw in range(self.draws):
@@ -83,16 +83,16 @@ class AnoDDPM3D(ReconstructionModel):
         return self.centring.undo(total / self.draws)
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """The network's error at a depth drawn for each scan."""
+        """Mean squared error of the network's prediction at a random depth for each scan."""
         clean = to_blocks(self.centring(batch.images), self.patch)
         yield "diffusion", self.diffusion.loss(self.network, clean, self._noise(list(batch.seeds), clean.device))
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for all."""
+        """One Adam optimiser for all trained parameters."""
         return {"diffusion": adam(self.network.parameters(), self.learning_rate)}
 
     def learning_rate_factor(self, share: float) -> float:
-        """A cosine to 0."""
+        """Cosine decay from 1 to 0."""
         return cosine(share)
 
     def _noise(self, seeds: list[int], device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The contract of a model, and how its weights are kept."""
+"""Base classes that define the contract of a model, and small functions that models share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from uadbench.types import Batch, Grid
 
 
 class Model(nn.Module):
-    """What every model is: it says, per voxel, how suspicious of hypometabolism a scan looks.
+    """Base class of every model: maps a scan to a score per voxel that is high where hypometabolism is suspected.
 
     A subclass takes the grid and typed options in its constructor, defines `anomaly_map` (or
     `reconstruct`, see ReconstructionModel), and learns either by gradients (`losses`) or in
-    closed form (`fit`); a model that learns nothing defines neither. Everything that was learnt
-    lives in parameters and buffers. The harness owns device, precision and batch size, and calls
-    inference in eval mode without gradients. Inference is deterministic; a stochastic model draws
-    from `batch.seeds` (see `seeded_normal`).
+    closed form (`fit`); a model that learns nothing defines neither. Everything that is learnt
+    is stored in parameters and buffers. The harness controls device, precision and batch size, and
+    calls inference in eval mode without gradients. Inference is deterministic; a stochastic model
+    derives its random numbers from `batch.seeds` (see `seeded_normal`).
 
     Attributes:
         reference: The publication that the model follows.
-        recipes: Protocol name -> options that this protocol's budget calls for; what the user sets wins.
-        extra: The extra of pyproject.toml without which the model cannot be made (see `extras`), or "".
+        recipes: Protocol name -> options chosen for the budget of this protocol; options set by the user take
+            precedence.
+        extra: The extra of pyproject.toml that the model requires (see `extras`), or "".
         monitored: Whether the reconstruction error of healthy validation scans is computed after every epoch and
-            chooses the weights. False where it says little of what is learnt (a denoiser copies a scan without noise)
-            or costs more than the training (diffusion): the last weights stay.
-        pretrained: Tensors that the constructor takes from elsewhere, learnt or computed: the name of one, or of a
-            module that holds several -> what they are and where they come from. A model that arrives with others is
-            unranked.
-        registered_name: The name it is registered under, set by the registry.
+            selects the weights. If False, the weights of the last epoch are kept. False is right where this error says
+            little about training (a denoiser copies a scan without noise) or costs more than training (diffusion).
+        pretrained: Tensors that the constructor takes from elsewhere, learnt or computed: the name of a tensor, or of a
+            module that holds several -> what they are and where they come from. A model that starts with undeclared
+            ones is unranked.
+        registered_name: The name under which the model is registered; set by the registry.
     """
 
     reference: ClassVar[str] = ""
@@ -47,60 +48,63 @@ class Model(nn.Module):
         self.grid = grid
 
     def anomaly_map(self, batch: Batch) -> Tensor:
-        """Suspicion per voxel, (N, 1, X, Y, Z) float32, signed, unclipped: higher = more suspicious."""
+        """Anomaly score per voxel, (N, 1, X, Y, Z) float32, signed and unclipped: higher = more suspicious."""
         raise NotImplementedError
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn in closed form from healthy scans; `batches` may be iterated more than once."""
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Look at the healthy training scans once, before the first gradient step (optional)."""
+        """Process the healthy training scans once, before the first gradient step (optional)."""
 
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Look at the healthy training scans once more, in eval mode, after the last gradient step (optional)."""
+        """Process the healthy training scans once more, in eval mode, after the last gradient step (optional)."""
 
     def learning_rate_factor(self, share: float) -> float:
-        """What every learning rate is multiplied by when this share (0..1) of the epochs is done."""
+        """Factor on every learning rate once this share (0..1) of the epochs is complete."""
         return 1.0
 
     @classmethod
     def parts(cls, options: Mapping[str, Any]) -> tuple[type[Model], ...]:
-        """Other models that one with these options is made of: their code counts as its own."""
+        """The classes of other models that a model with these options contains; their code counts as part of it."""
         return ()
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Yield (optimiser name, scalar loss); the loop steps that optimiser before asking for the next."""
+        """Yield pairs (optimiser name, scalar loss); the loop steps that optimiser before it requests the next pair."""
         raise NotImplementedError
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers that `losses` names."""
+        """The optimisers by the names that `losses` yields."""
         raise NotImplementedError
 
     @property
     def reconstructs(self) -> bool:
-        """Whether the model has a pseudo-healthy reconstruction to be scored."""
+        """Whether the model gives a pseudo-healthy reconstruction, which is then scored."""
         return isinstance(self, ReconstructionModel)
 
     @property
     def learns_by_gradients(self) -> bool:
-        """Whether the training loop, rather than `fit`, teaches the model."""
+        """Whether the training loop, rather than `fit`, trains the model."""
         return type(self).losses is not Model.losses
 
 
 class ReconstructionModel(Model):
-    """A model that gives the pseudo-healthy version of its input; its map is what the input lacks."""
+    """Base class of models that reconstruct a pseudo-healthy version of their input.
+
+    The anomaly map is the reconstruction minus the input, unless a subclass defines its own.
+    """
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """The pseudo-healthy version of `batch.images`, (N, 1, X, Y, Z) float32, normalised units."""
         raise NotImplementedError
 
     def anomaly_map(self, batch: Batch) -> Tensor:
-        """x̂' - x': positive where uptake is lower than the reconstruction says it should be."""
+        """x̂' - x', (N, 1, X, Y, Z) float32: positive where uptake is lower than in the reconstruction."""
         return self.reconstruct(batch) - batch.images
 
 
 def mean_image(batches: Iterable[Batch]) -> Tensor:
-    """The mean of all images, voxel by voxel, (X, Y, Z) float64 (summed in float32 within a batch)."""
+    """The voxelwise mean of all images, (X, Y, Z) float64 (sums within a batch are float32)."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for batch in batches:
         total = total.to(batch.images.device) + batch.images[:, 0].sum(0).double()
@@ -109,16 +113,16 @@ def mean_image(batches: Iterable[Batch]) -> Tensor:
 
 
 def seeded_normal(seeds: Sequence[int], shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-    """Standard normal noise (N, *shape) in which row i depends on seeds[i] alone."""
+    """Standard normal noise, (N, *shape) float32; row i depends only on seeds[i]."""
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows).to(device)
 
 
 def cosine(share: float) -> float:
-    """Half a cosine from 1 to 0 over a training (Loshchilov and Hutter 2017, without restarts)."""
+    """Cosine decay from 1 to 0 over the training (Loshchilov and Hutter 2017, without restarts)."""
     return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam (Kingma and Ba 2015) with its usual constants, fused into one kernel."""
+    """Adam (Kingma and Ba 2015) with its default constants, in one fused kernel."""
     return torch.optim.Adam(parameters, lr=learning_rate, fused=True)

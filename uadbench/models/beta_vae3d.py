@@ -1,4 +1,4 @@
-"""The beta-VAE: the reference network with another weight of the prior."""
+"""The beta-VAE (`beta_vae3d`): `vae3d` with a larger weight of the KL term."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from uadbench.types import Grid
 
 @register_model("beta_vae3d")
 class BetaVAE3D(VAE3D):
-    """`vae3d` whose KL term weighs `beta` times as much: more of it keeps less of the person in the code.
+    """`vae3d` with a KL term weighted by `beta`: a larger weight keeps less individual information in the code.
 
-    Higgins et al. 2017, Equation 4. Everything else is `vae3d`.
+    Higgins et al. 2017, Equation 4. Everything else is as in `vae3d`.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the latent space.
-        learning_rate: Of Adam.
-        from_mean: Start the output from the mean training scan.
+        width: Number of filters of the first convolution.
+        latent: Dimension of the latent space.
+        learning_rate: Learning rate of Adam.
+        from_mean: Whether the output starts from the mean training scan.
         beta: Weight of the KL term.
     """
 

@@ -1,4 +1,4 @@
-"""What a model is before it has learnt anything: words, options, output, size, and what one scan costs."""
+"""Model card of an untrained model: description, options, output, size, and the operations for one scan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 @dataclass(frozen=True)
 class Option:
-    """A constructor argument that a user may set; a `required` one has no default."""
+    """A constructor argument that a user can set; it has no default if `required`."""
 
     name: str
     type: str
@@ -35,13 +35,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Size:
-    """How large an untrained model is on a grid, and what it computes to look at one scan.
+    """The size of an untrained model on a grid, and the operations that it needs for one scan.
 
     Attributes:
-        trainable, frozen, buffers: How many numbers gradients change, how many other parameters, how many in buffers.
-        flops: Floating-point operations of matrix products and convolutions by kind, a multiply-add counted as two;
-            None where they could not be counted.
-        not_counted: Other kinds of operations that were met, besides element-wise ones.
+        trainable: Number of parameters that training changes by gradients.
+        frozen: Number of all other parameters.
+        buffers: Number of values in buffers.
+        flops: Floating-point operations of matrix products and convolutions by kind, where a multiply-add counts as
+            two; None if they could not be counted.
+        not_counted: Other kinds of operations that occurred, except element-wise ones.
         fault: Why operations could not be counted, or "".
     """
 
@@ -54,10 +56,10 @@ class Size:
 
 
 def model_class(name: str) -> type[Model]:
-    """The class behind a model's name or PATH.py:Class.
+    """The class of a model, given its name or PATH.py:Class.
 
     Raises:
-        InputError: Where it is unknown or no Model.
+        InputError: If it is unknown or not a Model.
     """
     found = registry.models.get(name)
     if not issubclass(found, Model):
@@ -66,7 +68,7 @@ def model_class(name: str) -> type[Model]:
 
 
 def description(plugin: type[Model]) -> str:
-    """The docstring of a model as far as its first section."""
+    """The docstring of a model up to its first section."""
     return _docstring(plugin).description or ""
 
 
@@ -86,32 +88,32 @@ def options(plugin: type[Model]) -> list[Option]:
 
 
 def outputs(plugin: type[Model]) -> str:
-    """What the model gives."""
+    """What the model outputs, in words."""
     if not issubclass(plugin, ReconstructionModel):
         return "anomaly map only (restoration is n/a)"
     return f"reconstruction and anomaly map ({'its own' if _has_own_map(plugin) else 'reconstruction - input'})"
 
 
 def learning(plugin: type[Model]) -> str:
-    """How the model learns."""
+    """How the model learns, in words."""
     if plugin.losses is not Model.losses:
         return "by gradients"
     return "nothing" if plugin.fit is Model.fit else "in closed form"
 
 
 def attributes(plugin: type[Model]) -> dict[str, Any]:
-    """The class attributes of the contract (see `Model`) as this model has them."""
+    """Values of the class attributes that the contract defines (see `Model`)."""
     return {name: getattr(plugin, name) for name in inspect.get_annotations(Model)}
 
 
 def measure(name: str, protocol: Protocol) -> Size:
-    """Make a model as `protocol` would and let it look at one scan, a flat brain.
+    """Build a model as `protocol` would, and count its operations for one scan, a flat brain.
 
-    Operations are those that torch dispatches (`torch.utils.flop_counter`): what a model computes outside of torch is
-    not seen, and one that computes until it is content may need more for a real scan.
+    Only operations that torch dispatches are counted (`torch.utils.flop_counter`), not computations outside torch. A
+    model that iterates until convergence may need more operations for a real scan.
 
     Raises:
-        InputError: If the model cannot be made.
+        InputError: If the model cannot be built.
     """
     recipe = model_class(name).recipes.get(protocol.training.recipe, {})
     model = build_model(name, protocol.lattice, recipe, seed=0).eval()
@@ -120,7 +122,7 @@ def measure(name: str, protocol: Protocol) -> Size:
     buffers = sum(buffer.numel() for buffer in model.buffers())
     try:
         flops, not_counted = _operations(model, protocol.lattice)
-    except Exception as error:  # anybody's code, and a model that has learnt nothing need not work
+    except Exception as error:  # third-party code, and an untrained model need not work
         fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Size(trainable, total - trainable, buffers, None, (), fault)
     return Size(trainable, total - trainable, buffers, flops, not_counted)
@@ -142,7 +144,7 @@ def _operations(model: Model, grid: Grid) -> tuple[dict[str, int], tuple[str, ..
     images = torch.from_numpy(brain_mask(grid).astype("float32"))[None, None] / 2
     batch = Batch(images, torch.tensor([70.0]), torch.tensor([0.0]), [0])
     witness = Witness()  # type: ignore[no-untyped-call]
-    # attention in one kernel is not counted on a CPU; as two products it is
+    # on a CPU, attention is only counted as two matrix products, not as a fused kernel
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), witness, FlopCounterMode(display=False) as counter:
         if isinstance(model, ReconstructionModel):
             model.reconstruct(batch)
@@ -158,7 +160,7 @@ def _operations(model: Model, grid: Grid) -> tuple[dict[str, int], tuple[str, ..
 
 
 def _has_own_map(plugin: type[Model]) -> bool:
-    """Whether the map is more than the difference between reconstruction and input."""
+    """Whether the anomaly map is more than reconstruction minus input."""
     return plugin.anomaly_map is not ReconstructionModel.anomaly_map
 
 
@@ -169,7 +171,7 @@ def _docstring(plugin: type[Model]) -> Docstring:
 
 
 def _type_name(annotation: Any) -> str:
-    """A type as a user reads it, with its bounds."""
+    """A readable name of a type, with its bounds."""
     if get_origin(annotation) is Annotated:
         plain, *notes = get_args(annotation)
         bounds = [

@@ -1,4 +1,4 @@
-"""A trained model on disk: safetensors for the numbers, JSON for what rebuilds the object."""
+"""Saving and loading a trained model: safetensors for the weights, `model.json` for what rebuilds the object."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WEIGHTS = "model.safetensors"
 CARD = "model.json"
 CURVE = "curve.json"
 LARGEST_HEADER = 4 << 20
-"""Bytes of the header of a safetensors file, at most: enough for 30 000 tensors."""
+"""Largest header of a safetensors file, in bytes: enough for 30 000 tensors."""
 
 
 def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) -> Model:
-    """Create a model with weights drawn from `seed`.
+    """Create a model with initial weights drawn from `seed`.
 
     Raises:
-        InputError: For an unknown name, an unknown option, or a class that is no Model.
+        InputError: If the name or an option is unknown, or the class is not a Model.
     """
     plugin = registry.models.get(name)
     if not issubclass(plugin, Model):
@@ -47,7 +47,7 @@ def build_model(name: str, grid: Grid, options: Mapping[str, Any], seed: int) ->
 
 
 def save_model(model: Model, folder: Path, *, name: str, options: Mapping[str, Any], fit_key: str) -> None:
-    """Write the weights, then the card that says that they, and the curve beside them, are whole."""
+    """Write the weights, then `model.json` with the hashes of the weights and of the curve beside them."""
     write_tensors(folder / WEIGHTS, model.state_dict())
     sums = {part: file_hash(folder / part) for part in (WEIGHTS, CURVE) if (folder / part).is_file()}
     card = {"model": name, "options": dict(options), "grid": asdict(model.grid), "fit_key": fit_key, "sha256": sums}
@@ -55,7 +55,11 @@ def save_model(model: Model, folder: Path, *, name: str, options: Mapping[str, A
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, atomically. Raises store.Unwritable when the disk is full."""
+    """Write a safetensors file atomically.
+
+    Raises:
+        files.Unwritable: If the file cannot be written, for example because the disk is full.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -69,7 +73,7 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def has_model(folder: Path, fit_key: str) -> bool:
-    """Whether `folder` holds whole weights of this fit, with their curve."""
+    """Whether `folder` holds the undamaged weights and curve with this fit key."""
     try:
         card = read_sealed(folder / CARD)
         return bool(card.get("fit_key") == fit_key) and not _damaged(folder, card)
@@ -78,11 +82,11 @@ def has_model(folder: Path, fit_key: str) -> bool:
 
 
 def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
-    """The name of a file that is not what its card says, or "". Cards of older versions tell of no hashes.
+    """The name of the first file that differs from its hash in `model.json`, or "". Older versions wrote no hashes.
 
     Raises:
-        OSError: For a file that is not there.
-        ValueError: For a card whose hashes are of another form.
+        OSError: If a file is missing.
+        ValueError: If the hashes have an unknown form.
     """
     sums = card.get("sha256", {})
     if not isinstance(sums, dict):
@@ -92,17 +96,17 @@ def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
 
 
 def copy_model(source: Path, target: Path) -> None:
-    """Take over the whole weights that another run folder holds."""
+    """Copy the weights and `model.json` of another run folder."""
     for name in (WEIGHTS, CARD):
         with atomic_path(target / name) as partial:
             shutil.copyfile(source / name, partial)
 
 
 def load_weights(model: Model, file: Path) -> None:
-    """Read weights into a model of the same architecture.
+    """Load weights from a file into a model of the same architecture.
 
     Raises:
-        InputError: If the file is missing, damaged, or of another architecture.
+        InputError: If the file is missing or damaged, or the architecture differs.
     """
     try:
         tensors = read_tensors(file, most_bytes(model))
@@ -116,7 +120,7 @@ def load_weights(model: Model, file: Path) -> None:
 
 
 def most_bytes(model: Model) -> int:
-    """How large a file of a model's weights may be: as float64, which is twice float32, with its header."""
+    """Largest plausible size of a weights file of this model: twice its bytes (float64 for float32) plus the header."""
     numbers: int = sum(value.nbytes for value in model.state_dict().values())
     return 2 * numbers + LARGEST_HEADER
 
@@ -124,17 +128,18 @@ def most_bytes(model: Model) -> int:
 def read_tensors(file: Path, most: int, *, links: bool = False, digest: str = "") -> dict[str, Tensor]:
     """Read a safetensors file.
 
-    Its header is checked before anything is made of it: safetensors makes an object for every tensor that is named,
-    and takes the last of two of one name.
+    The header is checked first, since safetensors creates an object for every tensor that it names, and silently takes
+    the last of two tensors with the same name.
 
     Args:
-        most: How many bytes the file may have.
-        links: Whether it may be a link.
-        digest: The SHA-256 that it must have; "" if any.
+        file: The file to read.
+        most: Largest allowed size, in bytes.
+        links: Whether the file may be a symbolic link.
+        digest: The SHA-256 that the file must have; "" for any.
 
     Raises:
-        FileNotFoundError: Where there is none.
-        InputError: For any other fault.
+        FileNotFoundError: If there is no such file.
+        InputError: If the file is too large, damaged, or not as expected.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -155,8 +160,9 @@ def require_header_of(file: Path, most: int = LARGEST_HEADER) -> None:
     """Check the header of a safetensors file that is then read in parts.
 
     Raises:
-        OSError: Where it is no regular file, ValueError or.
-        TypeError: For a header that is not sound.
+        OSError: If it is not a regular file.
+        ValueError: If the header is invalid.
+        TypeError: If a field of the header has the wrong type.
     """
     with open_regular(file) as handle:
         size = os.fstat(handle.fileno()).st_size
@@ -164,7 +170,7 @@ def require_header_of(file: Path, most: int = LARGEST_HEADER) -> None:
 
 
 def _require_header(content: bytes, size: int, most: int) -> None:
-    """Raise ValueError for a header that is too long, or whose tensors do not fill the file one after the other."""
+    """Raise ValueError if the header is too long, or its tensors do not fill the file one after the other."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(most, size - 8):
         raise ValueError(f"its header claims {length} bytes")
@@ -185,12 +191,12 @@ def _require_header(content: bytes, size: int, most: int) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """Rebuild the model that a run folder holds, in eval mode.
+    """Rebuild the model that is stored in a run folder, in eval mode.
 
-    A card that names `FILE.py:CLASS` has that file run: read the cards of strangers first.
+    If `model.json` names a model as `FILE.py:CLASS`, that file is executed: check run folders from others first.
 
     Raises:
-        InputError: Where there is none, or it is damaged.
+        InputError: If the folder holds no model, or it is damaged.
     """
     try:
         card = read_sealed(folder / CARD)
@@ -206,6 +212,6 @@ def load_model(folder: Path) -> Model:
 
 
 def parameter_count(model: Model) -> int:
-    """How many numbers are learnt: trainable parameters, and the buffers of closed-form models."""
+    """Number of learnt values: trainable parameters, and also the buffers of models that learn in closed form."""
     learnt = list(model.parameters()) if model.learns_by_gradients else [*model.parameters(), *model.buffers()]
     return sum(value.numel() for value in learnt)

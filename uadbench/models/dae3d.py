@@ -1,4 +1,4 @@
-"""A denoising autoencoder with coarse noise."""
+"""A denoising autoencoder that is trained with spatially smooth noise (`dae3d`)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PATCH = 2
 
 @register_model("dae3d")
 class DAE3D(ReconstructionModel):
-    """A U-Net that removes smooth noise, and with it whatever is as large and as unexpected.
+    """A U-Net that is trained to remove smooth noise, and also removes anomalies of a similar size.
 
-    Kascenas et al. 2022, in 3D: smooth noise is added to healthy scans inside the brain, the network
-    restores the scan, and at inference sees a scan without noise. The U-Net is MONAI's, with residual
-    units; it works on deviations from the mean training scan (see `centring`), in blocks of 2 x 2 x 2
-    voxels that are its channels. Differs from the paper in its size, in noise that is smoothed instead
-    of drawn at a low resolution (see `coarse_noise`) and has a spread of its own in every scan, up to
-    `noise`, and in training on volumes.
+    Kascenas et al. 2022, in 3D: smooth noise is added to healthy scans inside the brain, and the network
+    restores the scan; at inference no noise is added. The U-Net is MONAI's, with residual units; it works
+    on deviations from the mean training scan (see `centring`), with blocks of 2 x 2 x 2 voxels as
+    channels. Differs from the paper in its size, in training on volumes, and in the noise: it is smoothed
+    instead of drawn at a low resolution (see `coarse_noise`), and its standard deviation is drawn for
+    every scan, up to `noise`.
 
     Args:
-        width: Filters of the first level, at a quarter of the resolution; doubled at each of three levels.
+        width: Number of filters of the first level, at a quarter of the resolution; doubled at each of three levels.
         noise: Largest standard deviation of the noise, in units of healthy variation in the brain.
-        grain_mm: To which the noise is smoothed, full width at half maximum in mm.
-        learning_rate: Of Adam, at the start of a cosine.
+        grain_mm: FWHM of the smoothing of the noise, in mm; 0 for white noise.
+        learning_rate: Initial learning rate of Adam; it decays along a cosine to 0.
     """
 
     reference = "Kascenas et al. 2022, MIDL"
@@ -67,18 +67,18 @@ class DAE3D(ReconstructionModel):
         self.network = UNet(3, PATCH**3, PATCH**3, channels, (2, 2), num_res_units=1, norm="BATCH")
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Learn what healthy scans have in common."""
+        """Estimate the mean and the scale of healthy training scans (see `Centring`)."""
         self.centring.learn(batches)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """What the network takes for the scan without noise."""
+        """The scan as the network restores it."""
         return self.centring.undo(self._restore(self.centring(batch.images)))
 
     def _restore(self, deviations: Tensor) -> Tensor:
         return to_voxels(self.network(to_blocks(deviations, PATCH)), PATCH).float()
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Mean squared error in the brain between a scan and what is restored of it with noise on."""
+        """Squared error between a scan and its restoration from a noisy version, per voxel of the brain."""
         clean = self.centring(batch.images)
         spread = torch.rand(len(batch), 1, 1, 1, 1, device=clean.device) * self.noise
         noise = coarse_noise(batch.seeds, self.grid, self.grain_mm, clean.device) * spread * self.brain
@@ -86,9 +86,9 @@ class DAE3D(ReconstructionModel):
         yield "denoiser", error.mean() / self.brain.mean()
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for all."""
+        """One Adam optimiser for all trained parameters."""
         return {"denoiser": adam(self.network.parameters(), self.learning_rate)}
 
     def learning_rate_factor(self, share: float) -> float:
-        """A cosine to 0."""
+        """Cosine decay from 1 to 0."""
         return cosine(share)

@@ -1,4 +1,4 @@
-"""An average of other models' maps."""
+"""The mean of other models' anomaly maps (`ensemble`)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from uadbench.types import Batch, Grid
 
 @register_model("ensemble")
 class Ensemble(Model):
-    """The mean of its members' maps, each divided by its root mean square in the brain of training scans.
+    """The mean of its members' maps, each divided by its root mean square over the brain in training scans.
 
-    Averaging detectors whose errors differ is the oldest of ensembles (Aggarwal and Sathe 2017). Members
-    are trained side by side on the same batches, with their own losses and the recipe named here; a
-    member that learns by gradients keeps its last weights. It has a map and no reconstruction.
+    Averaging detectors with different errors is the classical ensemble (Aggarwal and Sathe 2017). Members
+    are trained together on the same batches, with their own losses and the options of `recipe`; a member
+    that learns by gradients keeps its last weights. The model gives a map and no reconstruction.
 
     Args:
-        members: Names of models, with commas between.
-        recipe: Whose options the members take, as under a protocol.
+        members: Names of models, separated by commas.
+        recipe: Name of the recipe (see `Model.recipes`) from which the members take their options; "" for defaults.
     """
 
     extra = "networks"
@@ -50,7 +50,7 @@ class Ensemble(Model):
         """The members' classes.
 
         Raises:
-            InputError: For an unknown one, for none, and for one that is named twice.
+            InputError: If a name is unknown or given twice, or there is none.
         """
         names = [name.strip() for name in str(options["members"]).split(",") if name.strip()]
         if not names or len(set(names)) < len(names) or cls.registered_name in names:
@@ -60,7 +60,7 @@ class Ensemble(Model):
         return tuple(registry.models.get(name) for name in names)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Fit members that have a closed form, and prepare the others."""
+        """Fit the members that learn in closed form, and prepare the others."""
         for member in self._members():
             if member.learns_by_gradients:
                 member.prepare(batches)
@@ -69,7 +69,7 @@ class Ensemble(Model):
                     member.fit(batches)
 
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Measure how large the maps of each member are."""
+        """Compute the root mean square of each member's maps over the brain."""
         for member in self._members():
             member.finish(batches)
         squares, count = torch.zeros_like(self.sizes, dtype=torch.float64), 0
@@ -80,7 +80,7 @@ class Ensemble(Model):
         self.sizes.copy_((squares / count).sqrt().clamp_min(1e-6))
 
     def anomaly_map(self, batch: Batch) -> Tensor:
-        """The mean of the members' maps, each in units of its own size."""
+        """The mean of the members' maps, each divided by its root mean square."""
         maps = [m.anomaly_map(batch).float() / size for m, size in zip(self._members(), self.sizes, strict=True)]
         return torch.stack(maps).mean(0)
 

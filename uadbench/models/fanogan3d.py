@@ -1,4 +1,4 @@
-"""f-AnoGAN: a generator of healthy scans, and an encoder that finds the nearest one."""
+"""f-AnoGAN (`fanogan3d`): a GAN that generates healthy scans, with an encoder into its latent space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
 PENALISED = 4
-"""The gradient penalty, a mean that takes most of a step's time, is estimated from every fourth scan of a batch."""
+"""The gradient penalty, the slowest part of a step, is estimated from every fourth scan of a batch."""
 
 
 @register_model("fanogan3d")
@@ -25,19 +25,19 @@ class FAnoGAN3D(ReconstructionModel):
     """A Wasserstein GAN of healthy scans with an encoder into its latent space.
 
     Schlegl et al. 2019: critic and generator with gradient penalty (Gulrajani et al. 2017), and the
-    encoder's `izi_f` loss: squared error of the scan plus that of the critic's features. The map is
-    x̂ - x, without their factor from the features. Differs from the paper: the three learn side by
-    side, one step each a batch, instead of a GAN first and an encoder after it, so that the
-    epochs are those of every model.
+    encoder's `izi_f` loss: squared error of the scan plus squared error of the critic's features. The
+    map is x̂ - x, without the paper's factor from the features. Differs from the paper: all three
+    networks are trained together, one step each per batch, instead of the encoder after the GAN, so
+    that the number of epochs is the same as for other models.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the latent space.
-        learning_rate: Of Adam, for the encoder.
-        adversarial_rate: Of Adam (0, 0.9), for critic and generator.
+        width: Number of filters of the first convolution.
+        latent: Dimension of the latent space.
+        learning_rate: Learning rate of Adam for the encoder.
+        adversarial_rate: Learning rate of Adam, with betas (0, 0.9), for critic and generator.
         penalty: Weight of the gradient penalty.
         kappa: Weight of the error in the critic's features.
-        from_mean: Start the output from the mean training scan.
+        from_mean: Whether the output starts from the mean training scan.
     """
 
     reference = "Schlegl et al. 2019, Med Image Anal 54:30-44"
@@ -68,17 +68,17 @@ class FAnoGAN3D(ReconstructionModel):
         self.encoder = nn.Sequential(encoder(grid, width), nn.Linear(features(grid, width), latent))
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Start the output from the mean training scan, where `from_mean` asks for it."""
+        """Start the output from the mean training scan if `from_mean` is set."""
         if self.from_mean:
             self.generator.start_from_mean(batches)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """What the generator makes of the encoder's code."""
+        """Encode the images, and generate a scan from each code."""
         restored: Tensor = self.generator(self.encoder(batch.images))
         return restored
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Critic; generator; encoder. What the generator knows of its batch comes from drawn codes alone."""
+        """Losses of critic, generator and encoder; the generator's batch statistics come from random codes only."""
         images = batch.images
         made = self.generator(seeded_normal(batch.seeds, (self.latent,), images.device)).float()
         critic = self._judge(made.detach()) - self._judge(images)
@@ -95,7 +95,7 @@ class FAnoGAN3D(ReconstructionModel):
         yield "encoder", error + self.kappa * (self._features(restored) - self._features(images)).square().mean()
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Three, of which the critic owns features and verdict."""
+        """Three optimisers: for the critic with its output layer, the generator, and the encoder."""
         of_critic = [*self.critic.parameters(), *self.verdict.parameters()]
         return {
             "critic": _adam(of_critic, self.adversarial_rate),
@@ -104,17 +104,17 @@ class FAnoGAN3D(ReconstructionModel):
         }
 
     def _features(self, images: Tensor) -> Tensor:
-        """What the critic sees in images, (N, features)."""
+        """The critic's features of images, (N, features)."""
         seen: Tensor = self.critic(to_blocks(images, 2))
         return seen
 
     def _judge(self, images: Tensor) -> Tensor:
-        """How real the critic finds images, on average."""
+        """The critic's mean output over images, ()."""
         verdict: Tensor = self.verdict(self._features(images)).float().mean()
         return verdict
 
     def _steepness(self, images: Tensor, made: Tensor) -> Tensor:
-        """The gradient penalty: squared distance from 1 of the critic's slope between scans and made ones."""
+        """The gradient penalty: mean of (gradient norm - 1)² of the critic between real and generated scans."""
         share = torch.rand(len(images), 1, 1, 1, 1, device=images.device)
         between = (share * images + (1 - share) * made).requires_grad_()
         with torch.autocast(images.device.type, enabled=False):
@@ -125,9 +125,10 @@ class FAnoGAN3D(ReconstructionModel):
 
 
 def _critic(grid: Grid, width: int) -> nn.Sequential:
-    """Three convolutions without batch norm, which a gradient penalty for each scan forbids.
+    """Three convolutions without batch norm, since the gradient penalty is defined for each scan separately.
 
-    The first sees blocks of 2 x 2 x 2 voxels, the others halve the resolution: features as many as the encoder's.
+    The input is in blocks of 2 x 2 x 2 voxels; the second and third convolution halve the resolution, so that the
+    number of features equals the encoder's.
     """
     coarse(grid)
     layers: list[nn.Module] = [nn.Conv3d(8, width, kernel_size=3, padding=1), nn.LeakyReLU(SLOPE)]

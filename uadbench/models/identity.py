@@ -1,4 +1,4 @@
-"""The identity: reconstructs its input."""
+"""The input as its own reconstruction (`identity`), a baseline."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from uadbench.types import Batch
 
 @register_model("identity")
 class Identity(ReconstructionModel):
-    """Reconstructs its input: the best similarity there is, and detects nothing.
+    """Returns its input unchanged: the highest possible similarity, and no detection.
 
-    The floor of every table: its average precision is the prevalence.
+    Its average precision equals the prevalence, which is chance level.
     """
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """The images themselves."""
+        """The images, unchanged."""
         return batch.images.clone()

@@ -1,4 +1,4 @@
-"""The state that a model begins with: what its constructor makes of code and files, apart from what it draws."""
+"""The initial state of a model without its random numbers, as a hash, and a check for undeclared learnt weights."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from uadbench.models.base import Model
 
 UNSET = frozenset({"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"})
-"""Operations whose result is whatever was in memory."""
+"""Operations that return uninitialised memory."""
 
 NAMED = 3
-"""Tensors that a message names."""
+"""Largest number of tensors that a message names."""
 
 
 @dataclass(frozen=True)
 class Initial:
-    """Where a model begins.
+    """The initial state of a model.
 
     Attributes:
-        digest: Of every parameter, buffer, and other tensor or array that the model holds; None where some of it, such
-            as a tensor of another library's class, cannot be read.
-        undeclared: Names of those that seem to be learnt, and that no `Model.pretrained` declares.
+        digest: Hash of every parameter, buffer, and other tensor or array that the model holds; None if one of them
+            cannot be read, such as a tensor of another library's class.
+        undeclared: Names of tensors that seem to be learnt and are not declared in `Model.pretrained`.
     """
 
     digest: str | None
@@ -40,33 +40,36 @@ class Initial:
 
     @property
     def named(self) -> str:
-        """The first of the undeclared ones, in words; "" if there are none."""
+        """The names of the first undeclared tensors, and how many more there are; "" if there are none."""
         more = len(self.undeclared) - NAMED
         return ", ".join(self.undeclared[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def initial_state(build: Callable[[], Model]) -> Initial:
-    """Build a model in which nothing is drawn, and look at what it holds.
+    """Build a model without random numbers, and hash what it holds.
 
-    Every number that torch would draw is zero, and so is memory that is not set. What remains comes from code and files
-    alone: weights that a constructor loads, also those to which it adds noise. So the digest does not depend on the
-    seed, which a key holds beside it, and is the same on processors that draw other last digits.
+    Every random number from torch, and all uninitialised memory, is replaced by zero. What remains comes from code and
+    files only: for example weights that a constructor loads, even if it adds noise to them. Therefore the digest does
+    not depend on the seed, which is a separate part of a run's key, nor on the processor's random number generator.
 
-    `build` seeds torch's generator, and puts it back. A constructor that cannot do without draws has its draws. One
-    that raises has a digest, too: its error is reported when the model is built to be used.
+    If the constructor fails without random numbers, it gets them. If it fails then, too, the digest is that of a
+    constant; the error is reported when the model is built for use.
+
+    Args:
+        build: Builds the model. It seeds torch's generator and restores it.
     """
     for mode in (_Undrawn(), nullcontext()):  # type: ignore[no-untyped-call]
         try:
             with _generators_apart(), mode, redirect_stdout(sys.stderr):
                 model = build()
-        except (Exception, SystemExit):  # anybody's code
+        except (Exception, SystemExit):  # third-party code may raise anything
             continue
         return begins_as(model)
     return Initial("the constructor raises")
 
 
 def begins_as(model: Model) -> Initial:
-    """What a model holds now."""
+    """The state that a model has now."""
     declared = tuple(_declared(model))
     try:
         tensors = dict(held(model))
@@ -78,9 +81,9 @@ def begins_as(model: Model) -> Initial:
 
 
 def held(module: nn.Module, seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor and array that a module holds, by name: parameters, buffers (in checkpoints or not), and attributes.
+    """Yield every tensor and array of a module with its name: parameters, all buffers, and attributes.
 
-    Attributes are looked at in every module inside, and in lists, tuples and dictionaries, but not in other objects.
+    Attributes are searched in all submodules, and in lists, tuples and dictionaries, but not inside other objects.
     """
     seen = set() if seen is None else seen
     for path, part in module.named_modules():
@@ -92,7 +95,7 @@ def held(module: nn.Module, seen: set[int] | None = None) -> Iterator[tuple[str,
 
 
 _OF_TORCH = frozenset(vars(nn.Module()))
-"""Attributes that every module has."""
+"""Attributes that every `nn.Module` has."""
 
 
 def _inside(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
@@ -110,7 +113,7 @@ def _inside(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Tensor
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) of names, types, shapes and numbers."""
+    """SHA-256 (hex) of the names, types, shapes and values of tensors."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
@@ -119,17 +122,17 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _declared(model: Model) -> Iterator[str]:
-    """What the names of declared tensors, and a dot, begin with: of the model, and of models inside it."""
+    """Yield the declared names, each with a trailing dot, of a model and of the models inside it."""
     for path, part in model.named_modules():
         if isinstance(part, Model):
             yield from (f"{path}.{name}.".lstrip(".") for name in part.pretrained)
 
 
 def seems_learnt(values: Tensor) -> bool:
-    """Whether numbers are other than those that code commonly begins with, where nothing is drawn.
+    """Whether values differ from usual initial values without random numbers.
 
-    Code begins with a constant, with two different values (an identity, a mask), or with whole numbers (indices, edge
-    filters). Tables that code computes, such as sines or a Gaussian kernel, seem learnt as well.
+    Usual are a constant, two different values (an identity, a mask), and whole numbers (indices, edge filters).
+    Computed tables, such as sines or a Gaussian kernel, therefore also seem learnt.
     """
     if not (values.is_floating_point() or values.is_complex()) or values.numel() < 3:
         return False
@@ -141,7 +144,7 @@ def seems_learnt(values: Tensor) -> bool:
 
 
 class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Zero in place of everything that torch draws, and of memory that is not set."""
+    """Replaces everything that torch draws at random, and uninitialised memory, by zero."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         draws = torch.Tag.nondeterministic_seeded in func.tags
@@ -157,7 +160,7 @@ class _Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _generators_apart() -> Iterator[None]:
-    """Seed the generators of Python and NumPy, and put them back as they were."""
+    """Seed the generators of Python and NumPy, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)

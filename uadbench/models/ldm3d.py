@@ -1,4 +1,4 @@
-"""Latent diffusion: the noise is added to, and removed from, the code of an autoencoder."""
+"""Latent diffusion (`ldm3d`): a diffusion model on the codes of an autoencoder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uadbench.types import Batch, Grid
 
 LEVELS = 2
 PATCH = 4
-"""With one halving between the levels, the code has an eighth of the volume's edge."""
+"""Side of the blocks that become channels; with the halving between two levels, the code has 1/8 of the resolution."""
 
 KL_WEIGHT = 1e-6
 MEMORY = 0.99
@@ -28,24 +28,24 @@ MEMORY = 0.99
 
 @register_model("ldm3d")
 class LDM3D(ReconstructionModel):
-    """A KL-regularised autoencoder, and a diffusion model of its codes that restores them from partial depth.
+    """A KL-regularised autoencoder with a diffusion model that restores its codes from partial depth.
 
     Rombach et al. 2022, and Pinaya et al. 2022 for brain images, with MONAI's networks and scheduler. The
-    autoencoder sees blocks of 4 x 4 x 4 voxels as channels and deviations from the mean training scan
-    (see `centring`). Differs from the papers: the two networks learn side by side, the second from
-    codes that are still moving, so that the epochs are those of every model; squared error without
-    perceptual and adversarial terms; noise to partial depth and a few deterministic strides back
-    (DDIM). The noise at inference depends on the scan's seed alone.
+    input of the autoencoder is deviations from the mean training scan (see `centring`), with blocks of
+    4 x 4 x 4 voxels as channels. Differs from the papers: both networks are trained together, so that the
+    number of epochs is the same as for other models, and the diffusion model sees codes that still change;
+    squared error without perceptual and adversarial terms; noise up to partial depth and a few
+    deterministic steps back (DDIM). The noise at inference depends only on the scan's seed.
 
     Args:
-        width: Filters of the autoencoder's first level; doubled at the second.
-        channels: Of the code.
-        unet_width: Filters of the diffusion model's first level; doubled at the second.
-        depth: Of 1000 steps, to which noise is added.
-        passes: Of the diffusion model from there back.
+        width: Number of filters of the autoencoder's first level; doubled at the second.
+        channels: Number of channels of the code.
+        unet_width: Number of filters of the diffusion model's first level; doubled at the second.
+        depth: Step of the noise schedule, of 1000, up to which noise is added.
+        passes: Number of passes of the diffusion model that remove the noise.
         prediction: What the diffusion model predicts: the noise ("epsilon") or the code ("sample").
-        draws: How many restored codes, each from its own noise, are averaged.
-        learning_rate: Of Adam, for both networks, at the start of a cosine.
+        draws: Number of restored codes, each from different noise, that are averaged.
+        learning_rate: Initial learning rate of Adam for both networks; it decays along a cosine to 0.
     """
 
     reference = "Rombach et al. 2022, CVPR; Pinaya et al. 2022, MICCAI"
@@ -91,11 +91,11 @@ class LDM3D(ReconstructionModel):
         self.register_buffer("spread", torch.ones(()))
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Learn what healthy scans have in common."""
+        """Estimate the mean and the scale of healthy training scans (see `Centring`)."""
         self.centring.learn(batches)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """Encode, noise the code and restore it, decode the mean over draws."""
+        """Encode, add noise to the code and remove it, decode the mean over draws."""
         code = self._encode(self.centring(batch.images))[0] / self.spread
         total = torch.zeros_like(code)
         for draw in range(self.draws):
@@ -104,7 +104,7 @@ class LDM3D(ReconstructionModel):
         return self.centring.undo(self._decode(total / self.draws * self.spread))
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """The autoencoder's error; then the diffusion model's, on codes that it cannot move."""
+        """The loss of the autoencoder; then that of the diffusion model, on detached codes."""
         deviations = self.centring(batch.images)
         mu, sigma = self._encode(deviations)
         code = mu + sigma * torch.randn_like(mu)
@@ -118,14 +118,14 @@ class LDM3D(ReconstructionModel):
         yield "diffusion", self.diffusion.loss(self.network, code / self.spread, noise)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Two: the autoencoder's and the diffusion model's."""
+        """Two optimisers: one for the autoencoder, one for the diffusion model."""
         return {
             "autoencoder": adam(self.autoencoder.parameters(), self.learning_rate),
             "diffusion": adam(self.network.parameters(), self.learning_rate),
         }
 
     def learning_rate_factor(self, share: float) -> float:
-        """A cosine to 0."""
+        """Cosine decay from 1 to 0."""
         return cosine(share)
 
     def _encode(self, deviations: Tensor) -> tuple[Tensor, Tensor]:

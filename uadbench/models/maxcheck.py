@@ -1,4 +1,4 @@
-"""The maximum check: does the scaling of intensities alone tell who was altered?"""
+"""The maximum of a scan as its score (`maxcheck`), a check that the intensity scale does not reveal anomalies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from uadbench.types import Batch
 
 @register_model("maxcheck")
 class MaxCheck(Model):
-    """Scores a scan by minus its maximum: no detector, but a test of the intensity scale.
+    """Scores a scan by minus its maximum: a check of the intensity normalisation, not a detector.
 
-    Its map is flat, so it localises nothing. But a scan whose maximum lies in the anomaly has a lower one than its
-    healthy version; where each healthy scan is scaled to a maximum of 1 (`paper`), that alone betrays the altered
-    scans. What it reaches as a detector of scans is a floor under every other model's.
+    Its map is flat, so it localises nothing. If an anomaly contains the maximum of a scan, the altered scan has a lower
+    maximum than the healthy one. Where every healthy scan is scaled to a maximum of 1 (protocol `paper`), this alone
+    reveals altered scans. A useful model detects scans better than this one.
     """
 
     def anomaly_map(self, batch: Batch) -> Tensor:
-        """Minus the largest value of each scan, in every voxel."""
+        """Minus the maximum of each scan, in every voxel, (N, 1, X, Y, Z)."""
         return -batch.images.amax(dim=(2, 3, 4), keepdim=True).expand_as(batch.images).clone()

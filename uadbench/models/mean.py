@@ -1,4 +1,4 @@
-"""The population mean: reconstructs the average healthy scan."""
+"""The mean healthy scan as reconstruction of every input (`mean`), a baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uadbench.types import Batch, Grid
 
 @register_model("mean")
 class Mean(ReconstructionModel):
-    """Reconstructs the average healthy scan: perfectly healthy, and keeps nobody's identity."""
+    """Reconstructs the mean healthy training scan for every input: healthy, but without individual anatomy."""
 
     mean: Tensor
 
@@ -27,5 +27,5 @@ class Mean(ReconstructionModel):
         self.mean.copy_(mean_image(batches))
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """The mean, whatever the images are."""
+        """The mean training scan, once for each image."""
         return self.mean.expand_as(batch.images).clone()

@@ -1,4 +1,4 @@
-"""PaDiM: how far the pretrained features of a patch are from those of healthy patches at the same place."""
+"""PaDiM (`padim`): distance of a patch's pretrained features to those of healthy patches at the same position."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from uadbench.types import Batch, Grid
 class PaDiM(PatchModel):
     """Mahalanobis distance of pretrained features to a Gaussian of healthy ones, patch by patch, in three planes.
 
-    After Defard et al. 2021, of whom it keeps one Gaussian a place, a random subset of the features, and the distance.
-    Different here: slices in three planes instead of one picture, two levels of a smaller network instead of three,
-    and what is added to the diagonal of a covariance is a part of the mean variance, so that it does not depend on the
-    unit of the features. A distance has no sign: raised uptake is as suspicious as lowered uptake.
+    After Defard et al. 2021: one Gaussian per position, a random subset of the features, and the Mahalanobis distance.
+    Differs from the paper: slices in three planes instead of one picture; two levels of a smaller network instead of
+    three; a regularisation that is proportional to the mean variance, so that it does not depend on the unit of the
+    features. The distance has no sign: increased uptake scores as high as decreased uptake.
 
     Args:
-        channels: Features that are kept, drawn at random in `fit`.
-        regularisation: Of the mean variance of the kept features, over a plane, added to every variance.
-        spacing_mm, pixel_mm: Between slices; side of a pixel.
-        network, weights: See `Backbone`.
+        channels: Number of features that are kept, chosen at random in `fit`.
+        regularisation: Fraction of the mean variance of the kept features, over a plane, that is added to every
+            variance.
+        spacing_mm: Distance between slices, in mm.
+        pixel_mm: Side of a pixel, in mm.
+        network: The pretrained network; see `Backbone`.
+        weights: "imagenet" or "random"; see `Backbone`.
 
     Raises:
-        InputError: For more channels than the network has, or weights that are not installed.
+        InputError: If there are more channels than the network has, or its weights are not installed.
     """
 
     recipes: ClassVar = {"quick": {"regularisation": 0.1}}
@@ -62,7 +65,7 @@ class PaDiM(PatchModel):
             self.register_buffer(f"whitening{index}", torch.eye(channels).repeat(places, 1, 1))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Mean and covariance of every patch, summed in one pass about the first scan, and what whitens it."""
+        """Compute mean, covariance and whitening matrix of every patch, in one pass over the scans."""
         draw = torch.randperm(self.backbone.channels)
         self.chosen.copy_(draw[: len(self.chosen)])
         moments = [Moments() for _ in self.planes]
@@ -80,7 +83,7 @@ class PaDiM(PatchModel):
             self.get_buffer(f"whitening{index}").copy_(inverse.mT)
 
     def scores(self, plane: int, features: Tensor) -> Tensor:
-        """The Mahalanobis distance, by equation 2."""
+        """The Mahalanobis distance (Equation 2), (N, P)."""
         off = features[..., self.chosen] - self.get_buffer(f"mean{plane}")
         whitened = torch.bmm(off.transpose(0, 1), self.get_buffer(f"whitening{plane}"))  # (P, N, channels)
         distance: Tensor = torch.linalg.vector_norm(whitened, dim=2)
@@ -88,9 +91,9 @@ class PaDiM(PatchModel):
 
 
 class Moments:
-    """Mean and covariance of N vectors at each of P places, in one pass.
+    """Mean and covariance of N vectors at each of P positions, in one pass.
 
-    What is summed are differences from the first vector of a place: the sums stay small beside what they differ by.
+    Sums are over differences from the first vector of each position, which limits cancellation.
     """
 
     def __init__(self) -> None:
@@ -98,7 +101,7 @@ class Moments:
         self.first = self.sum = self.products = torch.zeros(())
 
     def add(self, vectors: Tensor) -> None:
-        """Take in vectors (N, P, D)."""
+        """Add vectors (N, P, D) to the sums."""
         if not self.count:
             self.first = vectors[0]
         off = (vectors - self.first).transpose(0, 1)  # (P, N, D)
@@ -108,12 +111,12 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        """(P, D) float64."""
+        """The mean, (P, D) float64."""
         return self.first + self.sum / self.count
 
     @property
     def covariance(self) -> Tensor:
-        """(P, D, D) float64, unbiased; 0 for a single vector."""
+        """The unbiased covariance, (P, D, D) float64; 0 for a single vector."""
         off = self.sum / self.count
         centred = self.products - self.count * off[:, :, None] * off[:, None]
         return centred / max(self.count - 1, 1)

@@ -1,4 +1,4 @@
-"""PatchCore: how far the pretrained features of a patch are from the nearest ones in a bank of healthy patches."""
+"""PatchCore (`patchcore`): distance of a patch's pretrained features to the nearest in a bank of healthy patches."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
 CANDIDATES = 15_000
-"""About so many patches of the training scans, of each plane, may come into the bank; bounds memory and time."""
+"""Approximate number of training patches per plane from which the bank is chosen; limits memory and time."""
 
 PATCHES_AT_ONCE = 256
-"""Are compared with the bank: the products of so many stay in the processor's cache."""
+"""Patches that are compared with the bank at once; their products fit into the processor's cache."""
 
 PROJECTED = 128
-"""Features with more channels are projected to so many while the bank is chosen (the paper's number)."""
+"""Dimensions to which features are projected while the bank is chosen, if they have more (as in the paper)."""
 
 
 @register_model("patchcore")
 class PatchCore(PatchModel):
     """Distance of pretrained features to the nearest healthy ones, patch by patch, in three planes.
 
-    After Roth et al. 2022, of whom it keeps mid-level features, a bank chosen by greedy k-centre selection, and the
-    distance to the nearest neighbour. Different here: slices in three planes, with a bank each, instead of one picture;
-    a smaller network; features are not averaged over a neighbourhood unless asked for, since patches lie 16 mm
-    apart; the bank is chosen from a random part of the patches, and has a fixed size instead of a fraction of them;
-    no score of the whole scan, so that its weighting by the density of the bank is not needed. The bank does not know
-    where in the brain a patch lies. A distance has no sign: raised uptake is as suspicious as lowered uptake.
+    After Roth et al. 2022: mid-level features, a bank chosen by greedy k-centre selection, and the distance to the
+    nearest neighbour. Differs from the paper: slices in three planes, with one bank each, instead of one picture; a
+    smaller network; by default no averaging of features over a neighbourhood, since patches lie 16 mm apart; a bank
+    that is chosen from a random part of the patches and has a fixed size; no score of the whole scan, and therefore no
+    weighting by the density of the bank. The bank does not store where in the brain a patch lies. The distance has no
+    sign: increased uptake scores as high as decreased uptake.
 
     Args:
-        bank: Patches that are kept, of each plane.
+        bank: Number of patches in the bank of each plane.
         neighbourhood: Side of the square, in patches, over which features are averaged; odd.
-        spacing_mm, pixel_mm: Between slices; side of a pixel.
-        network, weights: See `Backbone`.
+        spacing_mm: Distance between slices, in mm.
+        pixel_mm: Side of a pixel, in mm.
+        network: The pretrained network; see `Backbone`.
+        weights: "imagenet" or "random"; see `Backbone`.
 
     Raises:
-        InputError: For an even neighbourhood, or weights that are not installed.
+        InputError: If the neighbourhood is even, or the weights are not installed.
     """
 
     recipes: ClassVar = {"quick": {"bank": 6000}}
@@ -65,9 +67,9 @@ class PatchCore(PatchModel):
         self.register_buffer("bank", torch.zeros(len(PLANES), bank, self.backbone.channels))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """A random part of every scan's patches, and of these the bank, plane by plane."""
+        """Draw patches from every scan at random, and choose the bank of each plane from them."""
         each = math.ceil(CANDIDATES / sum(len(batch) for batch in batches))
-        # one generator a plane: how scans are batched changes no draw
+        # one generator per plane, so that the batch size does not change what is drawn
         generators = [torch.Generator().manual_seed(int(torch.randint(2**62, (1,)))) for _ in self.planes]
         found: list[list[Tensor]] = [[] for _ in self.planes]
         for batch in batches:
@@ -79,22 +81,28 @@ class PatchCore(PatchModel):
             self.bank[index] = candidates[k_centres(projected(candidates), self.bank.shape[1])]
 
     def scores(self, plane: int, features: Tensor) -> Tensor:
-        """The Euclidean distance to the nearest patch of the bank."""
+        """The Euclidean distance to the nearest patch of the bank, (N, P)."""
         bank = self.bank[plane]
         flat = features.flatten(0, 1)
         squares = bank.square().sum(dim=1)
         parts = torch.split(flat, PATCHES_AT_ONCE)
         nearest = torch.cat([torch.addmm(squares, part, bank.T, alpha=-2).argmin(dim=1) for part in parts])
-        # the product finds the nearest, and would round away a small distance
+        # the product suffices to find the nearest patch, but would round away a small distance
         distance: Tensor = torch.linalg.vector_norm(flat - bank[nearest], dim=1)
         return distance.view(features.shape[:2])
 
 
 def k_centres(points: Tensor, count: int) -> Tensor:
-    """Indices (count,) of points (M, D), each the farthest from those before it, the first drawn at random.
+    """Choose points by greedy k-centre selection (Gonzalez 1985, Theor Comput Sci 38:293; algorithm 1 of PatchCore).
 
-    Greedy k-centre selection (Gonzalez 1985, Theor Comput Sci 38:293; algorithm 1 of PatchCore). Where there are fewer
-    points than `count`, some are there more than once.
+    The first point is drawn at random; each further one is the point farthest from all points chosen before.
+
+    Args:
+        points: The points to choose from, (M, D).
+        count: How many to choose. If it exceeds M, some are chosen more than once.
+
+    Returns:
+        Indices of the chosen points, (count,) int64.
     """
     chosen = [int(torch.randint(len(points), (1,)))]
     distance = torch.full((len(points),), torch.inf, device=points.device)
@@ -106,9 +114,9 @@ def k_centres(points: Tensor, count: int) -> Tensor:
 
 
 def projected(points: Tensor) -> Tensor:
-    """Points (M, D) in a random space of PROJECTED dimensions, or as they are where D is no larger.
+    """Points (M, D), projected at random to PROJECTED dimensions if D is larger.
 
-    Distances are kept to a few per cent (Johnson and Lindenstrauss 1984).
+    Distances are preserved to a few per cent (Johnson and Lindenstrauss 1984).
     """
     channels = points.shape[1]
     if channels <= PROJECTED:
@@ -117,5 +125,5 @@ def projected(points: Tensor) -> Tensor:
 
 
 def _some(patches: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of the patches (P, C) of a scan at random, or all."""
+    """A random choice of at most `count` of the patches (P, C) of a scan."""
     return patches[torch.randperm(len(patches), generator=generator)[:count].to(patches.device)]

@@ -1,4 +1,4 @@
-"""What PaDiM and PatchCore share: features of patches of slices in three planes, and a map of the patches' scores."""
+"""Base class of PaDiM and PatchCore: features of patches in three planes, and a map of the patches' scores."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from uadbench.models.layers.slices import PLANES, Plane
 from uadbench.types import Batch, Grid
 
 LEVELS = (1, 2)
-"""Of the backbone: a patch every 4 pixels, described by features of strides 4 and 8."""
+"""Levels of the backbone: a patch every 4 pixels, described by features of strides 4 and 8."""
 
 SCANS_AT_ONCE = 8
-"""Bounds memory."""
+"""Scans whose features are computed at once; limits memory."""
 
 
 class PatchModel(Model):
-    """A model that scores the patches of slices in three planes.
+    """Base class of models that score patches of slices in three planes.
 
     Args:
-        network, weights: See `Backbone`.
-        spacing_mm, pixel_mm: See `Plane`.
+        network: The pretrained network; see `Backbone`.
+        weights: "imagenet" or "random"; see `Backbone`.
+        spacing_mm: Distance between slices, in mm; see `Plane`.
+        pixel_mm: Side of a pixel, in mm; see `Plane`.
         neighbourhood: Side of the square, in patches, over which features are averaged; odd.
 
     Raises:
-        InputError: For an even neighbourhood, or weights that are not installed.
+        InputError: If the neighbourhood is even, or the weights are not installed.
     """
 
     extra = "features"
@@ -55,11 +57,11 @@ class PatchModel(Model):
         self.planes = [Plane(grid, axis, *sizes) for axis in range(len(PLANES))]
 
     def scores(self, plane: int, features: Tensor) -> Tensor:
-        """How far features (N, P, C) of the kept patches of a plane are from healthy ones, (N, P)."""
+        """Distance of features (N, P, C) of the kept patches of a plane to healthy ones, (N, P)."""
         raise NotImplementedError
 
     def features(self, plane: int, images: Tensor) -> Tensor:
-        """Features (N, P, C) of the kept patches of a plane, of images (N, 1, X, Y, Z)."""
+        """Features (N, P, C) of the kept patches of a plane, from images (N, 1, X, Y, Z)."""
         slices = self.planes[plane].cut(images)
         found = self.backbone(slices.flatten(0, 1))  # (N * S, C, h, w)
         if self.neighbourhood > 1:
@@ -78,5 +80,5 @@ class PatchModel(Model):
 
 
 def chunks(batch: Batch) -> Iterator[Tensor]:
-    """The images of a batch, a few scans at once, (n, 1, X, Y, Z)."""
+    """Yield the images of a batch in groups of a few scans, (n, 1, X, Y, Z)."""
     yield from torch.split(batch.images, SCANS_AT_ONCE)

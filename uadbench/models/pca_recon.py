@@ -1,4 +1,4 @@
-"""Principal components: reconstructs what a few directions of healthy variation can say of a scan."""
+"""Reconstruction from the leading principal components of healthy scans (`pca_recon`)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
 HELD_VOXELS = 320_000_000
-"""So many numbers (1.3 GB) of the training scans make a block; two blocks are in memory at most."""
+"""Largest number of values (1.3 GB) in a block of training scans; at most two blocks are in memory."""
 
 COLUMNS = 128
-"""Of the Gram matrix, computed at once: what lies above its diagonal is not."""
+"""Columns of the Gram matrix that are computed at once, from the diagonal down; the rest follows by symmetry."""
 
 
 @register_model("pca_recon")
 class PCARecon(ReconstructionModel):
-    """The mean scan plus the scan's projection on the leading principal components of healthy scans.
+    """The mean scan plus the scan's projection onto the leading principal components of healthy scans.
 
-    Principal components of FDG PET are those of the scaled subprofile model (Moeller et al. 1987), here without its
-    logarithm and without a disease group. They come from the Gram matrix of the scans, which are far fewer than their
-    voxels: one product, one small eigenproblem, one more product.
+    Principal components of FDG PET are used in the scaled subprofile model (Moeller et al. 1987), here without its
+    logarithm and without a disease group. They are computed from the Gram matrix of the scans, which is small, since
+    there are far fewer scans than voxels.
 
     Args:
-        components: How many; as many as there are scans at most.
+        components: Number of components; limited to the number of training scans less one.
     """
 
     reference = "Moeller et al. 1987, J Cereb Blood Flow Metab 7:649-658"
@@ -42,9 +42,9 @@ class PCARecon(ReconstructionModel):
         self.register_buffer("directions", torch.zeros(components, grid.size))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Mean, Gram matrix, its leading eigenvectors, and the directions in voxels that belong to them.
+        """Compute the mean scan and the principal components, from the eigenvectors of the Gram matrix.
 
-        Directions beyond the number of scans less one stay 0.
+        Components beyond the number of scans less one stay 0.
         """
         self.mean.copy_(mean_image(batches).flatten())
         gram = self._gram(batches)
@@ -61,12 +61,12 @@ class PCARecon(ReconstructionModel):
         self.directions[:kept] -= weights.sum(dim=0)[:, None] * self.mean
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """The mean plus the projection of what differs from it."""
+        """The mean scan plus the projection of the deviation from it."""
         off = batch.images.flatten(1) - self.mean
         return ((off @ self.directions.T) @ self.directions + self.mean).view_as(batch.images)
 
     def _gram(self, batches: Iterable[Batch]) -> Tensor:
-        """Products of all pairs of centred scans, (S, S) float64: each pair once, block by block."""
+        """Inner products of all pairs of centred scans, (S, S) float64; each pair is computed once, block by block."""
         count = sum(len(batch) for batch in batches)
         gram = torch.zeros(count, count, dtype=torch.float64, device=self.mean.device)
         for top, block in self._blocks(batches):
@@ -79,7 +79,7 @@ class PCARecon(ReconstructionModel):
         return gram.tril() + gram.tril(-1).T
 
     def _blocks(self, batches: Iterable[Batch], begin: int = 0) -> Iterator[tuple[int, Tensor]]:
-        """Centred scans from the `begin`-th on, as many at once as may be held, with the number of the first."""
+        """Yield blocks of centred scans from scan `begin` on, each with the index of its first scan."""
         most = max(1, HELD_VOXELS // len(self.mean))
         left = sum(len(batch) for batch in batches) - begin
         block, filled, number = self.mean.new_empty(min(most, left), len(self.mean)), 0, 0

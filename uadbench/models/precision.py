@@ -1,4 +1,4 @@
-"""In what numbers a network trains, bfloat16 where the processor multiplies it, and how its weights are laid out."""
+"""Precision of training (bfloat16 where the processor supports it) and memory layout of convolution weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from uadbench.types import Precision
 
 
 def available(wanted: Precision, device: torch.device) -> Precision:
-    """What a training that may use bfloat16 really uses on a device: float32 where bfloat16 would be emulated.
+    """The precision that training uses on a device: float32 where bfloat16 would only be emulated.
 
-    Weights, sums, normalisation and losses are float32 in either case; what changes is what goes into a product.
+    Weights, sums, normalisation and losses are float32 in both cases; only the inputs of matrix products and
+    convolutions differ.
     """
     if wanted == "float32":
         return "float32"
@@ -26,12 +27,15 @@ def available(wanted: Precision, device: torch.device) -> Precision:
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Automatic mixed precision (Micikevicius et al. 2018, arXiv:1710.03740) for a forward pass, or nothing."""
+    """Context of automatic mixed precision for a forward pass; does nothing for float32.
+
+    See Micikevicius et al. 2018, arXiv:1710.03740.
+    """
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def lay_out(model: nn.Module) -> None:
-    """Order the weights of 3D convolutions as their fast kernels read them, channels last; the numbers stay."""
+    """Store the weights of 3D convolutions channels-last, as fast kernels read them; their values do not change."""
     for weight in model.parameters():
         if weight.dim() == 5:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)

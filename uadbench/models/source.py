@@ -1,4 +1,4 @@
-"""The code of a model as one hash, as far as it can be found."""
+"""A hash of a model's source code, with the modules that it uses; formatting and comments do not change it."""
 
 from __future__ import annotations
 
@@ -25,50 +25,56 @@ from uadbench.runtime.syntax import Reduced, reduced
 
 OWN = "uadbench"
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of what a package manager has put there."""
+"""Names of folders into which package managers install."""
 
 NO_CODE = frozenset({"__module__", "__qualname__", "__doc__", "__annotations__", "__dict__", "__weakref__"}).union(
     {"__firstlineno__", "__static_attributes__", "__parameters__", "__abstractmethods__", "_abc_impl"},
     {"registered_name"},
 )
-"""Attributes of a class that do not change what it computes."""
+"""Attributes of a class that do not affect what it computes."""
 
 WRAPPERS = (staticmethod, classmethod, MethodType, functools.partial, functools.cached_property, property)
 WRAPPED = ("__func__", "func", "args", "keywords", "fget", "fset")
 
 HEAP_TYPE = 1 << 9
-"""The flag of a class that a class statement has made, and no C code."""
+"""The flag of classes that are made by a class statement, not in C."""
 
 
 class Unknown(Exception):
-    """Some code, or a value that it uses, cannot be found."""
+    """Raised if code, or a value that it uses, cannot be found."""
 
 
 def source_digest(*plugins: type) -> str | None:
-    """A hash of the code of a model and of the models that it is made of; None where some of it cannot be found.
+    """A hash of the code of a model and of the models that it contains.
 
-    A change of what is computed changes the hash. A moved or renamed file with its imports, another format, another
-    comment or docstring do not: code counts as its syntax tree (see `syntax.reduced`), no module counts by its name or
-    file, and the order of modules does not count.
+    Any change of what is computed changes the hash. Moved or renamed files, formatting, comments and docstrings do not:
+    code is hashed as its syntax tree (see `syntax.reduced`), without the names, files and order of modules.
 
-    Of a class in a file: the module, and every module near it that it imports, at its top or inside a function, or from
-    which it holds a value, and so on. Near is what the model's author may change between two runs: the modules of
-    `uadbench.models`, those of the package that the model belongs to, those in the folder of its file, and all others
-    that no package manager has installed.
+    For a class in a file, the hash covers its module and, recursively, every near module that it imports, at its top or
+    inside a function, or from which it holds a value. Near modules are those that the model's author may change between
+    two runs: the modules of `uadbench.models`, of the package that the model belongs to, and in the folder of its file,
+    and all others that were not installed by a package manager.
 
-    An import from a module near counts as the imported name and the content of that module, so that the same name from
-    another module is a change; one from elsewhere in uadbench as the name alone; any other as the module's full name
-    and the imported name. Modules count as wholes: code that goes from one module near to another changes the hash, and
-    so does a change in a part of a module that the model does not use.
+    An import from a near module is hashed as the imported name and the content of that module, so that the same name
+    from another module is a change; an import from elsewhere in uadbench as the name only; any other as the module's
+    full name and the imported name. Modules are hashed as a whole: moving code from one near module to another changes
+    the hash, and so does a change in a part of a module that the model does not use.
 
-    Of a class in a notebook or at a prompt, whose module has no file: the lines of its methods, as Python keeps them
-    for tracebacks (IPython has those of every cell), the values in the class, and all that these use by a name of the
-    module or of a function around them: functions, lambdas, classes, modules near, tensors, arrays, plain values.
+    For a class in a notebook or at a prompt, whose module has no file, the hash covers the lines of its methods as
+    Python keeps them for tracebacks (IPython keeps those of every cell), the values in the class, and everything that
+    these use from the module or an enclosing function: functions, lambdas, classes, near modules, tensors, arrays,
+    plain values.
 
-    Not covered: what is reached by a computed name (`getattr`, `importlib`) or as an attribute of another object, files
-    that code reads (`models.initial_state` sees weights among them), what code makes of its own docstrings, names or
-    line numbers, and installed packages, whose versions are in the result. Not found are methods from a string that was
-    executed, those from standard input before Python 3.13, and values that do not say what they are.
+    Not covered are: what is reached by a computed name (`getattr`, `importlib`) or as an attribute of another object;
+    files that code reads (`models.initial_state` covers weights); code that uses its own docstrings, names or line
+    numbers; and installed packages, whose versions are in the result. Not found are methods from an executed string,
+    methods from standard input before Python 3.13, and values whose `repr` is incomplete.
+
+    Args:
+        plugins: The class of the model, and the classes of models that it contains.
+
+    Returns:
+        A hexadecimal digest; None if some of the code cannot be found.
     """
     try:
         search = _Search(plugins)
@@ -78,17 +84,17 @@ def source_digest(*plugins: type) -> str | None:
 
 
 class _Search:
-    """Follows code from classes to all that they use.
+    """Collects the code that classes use, directly and indirectly.
 
     Attributes:
-        modules: The hashes of modules, by their files.
-        loose: What stands for code and values that lie in no file, in the order in which they were found.
+        modules: The hashes of modules, by file.
+        loose: Descriptions of code and values that are not in a file, in the order in which they were found.
     """
 
     def __init__(self, plugins: tuple[type, ...]) -> None:
         self.modules: dict[Path, str] = {}
         self.loose: list[Any] = []
-        self._seen: dict[int, Any] = {}  # holds what was seen, so that no id comes twice
+        self._seen: dict[int, Any] = {}  # keeps objects alive, so that no id is used twice
         classes = list(dict.fromkeys(base for plugin in plugins for base in plugin.__mro__))
         own = [base for base in classes if issubclass(base, Model)]
         others = [base for base in own if _top(base.__module__) != OWN]
@@ -99,7 +105,7 @@ class _Search:
                 self._take_class(base)
 
     def _take_class(self, plugin: type) -> None:
-        """A class: its module where that has a file, else what it holds."""
+        """Take a class: its module if that has a file, else its attributes."""
         if id(plugin) in self._seen or not plugin.__flags__ & HEAP_TYPE:
             return
         self._seen[id(plugin)] = plugin
@@ -119,7 +125,7 @@ class _Search:
             self._follow(base)
 
     def _take_module(self, name: str, file: Path, module: ModuleType | None) -> None:
-        """A module and the modules near that it uses; one that is not loaded yet is read from its file."""
+        """Take a module and the near modules that it uses; a module that is not loaded is read from its file."""
         if file in self.modules:
             return
         self.modules[file] = ""  # modules may import each other
@@ -128,7 +134,7 @@ class _Search:
             self._follow_module(other)
 
     def _take_function(self, function: FunctionType) -> None:
-        """A function that lies in no file that is taken whole: its lines, and what they use."""
+        """Take a function that is not in a module taken as a whole: its lines, and what they use."""
         if id(function) in self._seen:
             return
         self._seen[id(function)] = function
@@ -142,7 +148,7 @@ class _Search:
             self.loose.append([function.__qualname__, name, self._described(value)])
 
     def _follow(self, value: type | FunctionType) -> None:
-        """Take a class or function if it is near, or in no file."""
+        """Take a class or function if it is near, or not in a file."""
         module = sys.modules.get(value.__module__ or "")
         file = _file_of(module)
         if isinstance(value, FunctionType) and not (file and file.stem == Path(value.__code__.co_filename).stem):
@@ -153,7 +159,7 @@ class _Search:
             self._take_module(value.__module__, file, module)
 
     def _follow_module(self, name: str) -> Reduced | None:
-        """Take a module if it is near: its own code, or None."""
+        """Take a module if it is near, and return its own code; else None."""
         module = sys.modules.get(name)
         if module is None and not self._may_be_near(name):
             return None
@@ -164,22 +170,22 @@ class _Search:
         return _reduced(name, file, module)
 
     def _hash(self, code: Reduced) -> str:
-        """The hash of code and of what its imports stand for; modules near among these are taken, too."""
+        """The hash of code and of its imports; near modules among these are taken, too."""
         return content_hash(code.digest, [self._imported(module, name) for module, name in code.imports])
 
     def _imported(self, module: str, name: str) -> list[str]:
-        """What stands for an import."""
+        """The description of an import in the hash."""
         outer = self._home(module)
         inner = self._follow_module(f"{module}.{name}") if name else None
         return [outer, name] if inner is None else [inner.digest, ""]
 
     def _home(self, module: str) -> str:
-        """What stands for a module: its own code if it is near, else its name, without its place in uadbench."""
+        """The description of a module in the hash: its own code if it is near, else its name (OWN within uadbench)."""
         code = self._follow_module(module)
         return code.digest if code is not None else OWN if _top(module) == OWN else module
 
     def _described(self, value: Any) -> Any:
-        """What stands for a value in the hash; the code that belongs to it is taken, too. Raises Unknown."""
+        """The description of a value in the hash; code that belongs to it is taken, too. Raises Unknown."""
         if isinstance(value, (type, FunctionType)):
             self._follow(value)
             return [self._home(value.__module__ or ""), value.__qualname__]
@@ -192,7 +198,7 @@ class _Search:
         return self._data(value)
 
     def _data(self, value: Any) -> Any:
-        """The same for what is no code."""
+        """The description of a value that is not code. Raises Unknown."""
         if isinstance(value, (Tensor, np.ndarray, nn.Module)):
             self._follow(type(value))
             return [type(value).__qualname__, _numbers(value)]
@@ -213,14 +219,14 @@ class _Search:
         return top not in sys.stdlib_module_names and not INSTALLED & set(file.parts)
 
     def _may_be_near(self, name: str) -> bool:
-        """Whether it is worthwhile to look for the file of a module that is not loaded."""
+        """Whether a module that is not loaded can be near, so that its file must be searched."""
         top = _top(name)
         file = _file_of(sys.modules.get(top))
         return top not in sys.stdlib_module_names and (top == OWN or file is None or self._is_near(top, file))
 
 
 def _top(name: str) -> str:
-    """The outermost package of a module."""
+    """The top-level package of a module."""
     return name.partition(".")[0]
 
 
@@ -234,9 +240,9 @@ def _file_of(module: ModuleType | None) -> Path | None:
 
 
 def _code(module: ModuleType | None, file: Path) -> bytes:
-    """What a module was made from, as far as that can still be told: a file is read once for each time it is loaded.
+    """The source that a module was loaded from, as far as possible: a file is read once each time it is loaded.
 
-    A process that lives longer than a version of its files goes on with the code that it has, and is known by that.
+    A process that runs longer than a version of its files keeps using, and hashing, the code that it has loaded.
     """
     if module is not None and module in _read:
         return _read[module]
@@ -253,7 +259,7 @@ _read: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()
 
 
 def _from_loader(module: ModuleType | None, file: Path) -> bytes:
-    """The code of a module in an archive. Raises Unknown."""
+    """The source of a module in an archive. Raises Unknown."""
     try:
         found: bytes = module.__loader__.get_data(str(file))  # type: ignore[union-attr]
     except (AttributeError, OSError):
@@ -266,9 +272,10 @@ def _reduced(name: str, file: Path, module: ModuleType | None) -> Reduced:
 
 
 def _reached(module: ModuleType | None) -> Iterator[str]:
-    """The modules that a loaded one holds, or from which it holds a class or function.
+    """Yield the modules that a loaded module holds, or from which it holds a class or function.
 
-    A package holds every module in it that has been loaded, by whomever: those that it imports itself are found there.
+    Submodules are left out, since a package holds every one that was loaded from anywhere; those that it imports itself
+    are found in its code.
     """
     for value in vars(module).values() if module is not None else ():
         inside = isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__name__}.")  # type: ignore[union-attr]
@@ -278,7 +285,7 @@ def _reached(module: ModuleType | None) -> Iterator[str]:
 
 
 def _lines(code: CodeType) -> str:
-    """The lines of a function. Raises Unknown where Python does not have them."""
+    """The source lines of a function. Raises Unknown if Python does not have them."""
     lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
     if not lines:
         raise Unknown(code.co_qualname if sys.version_info >= (3, 11) else code.co_name)
@@ -286,13 +293,13 @@ def _lines(code: CodeType) -> str:
 
 
 def _names(code: CodeType) -> set[str]:
-    """The names of the module that code uses, those of functions inside it included."""
+    """The global names that code uses, including those in nested functions."""
     found = {step.argval for step in dis.get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
     return found.union(*(_names(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def _content(cell: Any) -> Any:
-    """What a variable around a function holds; None before it is set."""
+    """The value of a closure variable; None before it is set."""
     try:
         return cell.cell_contents
     except ValueError:
@@ -315,10 +322,10 @@ def _numbers(value: Tensor | np.ndarray | nn.Module) -> str:
 
 
 def _words(value: Any) -> str:
-    """What a value says of itself, if it says all: no place in memory, and nothing left out. Raises Unknown."""
+    """The type and `repr` of a value. Raises Unknown if the `repr` contains a memory address or is abbreviated."""
     try:
         words = repr(value)
-    except Exception:  # anybody's code
+    except Exception:  # third-party code may raise anything
         raise Unknown(type(value).__qualname__) from None
     if not isinstance(value, (str, bytes, type(...))) and (" at 0x" in words or "..." in words):
         raise Unknown(words)

@@ -1,4 +1,4 @@
-"""The reference: the 3D variational autoencoder of the paper."""
+"""The 3D variational autoencoder of Hassanaly et al. 2023 (`vae3d`), the reference model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from uadbench.types import Batch, Grid
 
 @register_model("vae3d")
 class VAE3D(ReconstructionModel):
-    """The paper's 3D variational autoencoder.
+    """The 3D variational autoencoder of Hassanaly et al. 2023.
 
     Three strided convolutions (32, 64, 128 filters), each with batch norm and leaky ReLU, one dense
-    layer to mean and log-variance, a symmetric decoder, latent size 128. The loss is Equation 1 of
-    the paper with the sign of its second term mended: sum of squares over voxels plus
-    KL = 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1), averaged over scans. The paper leaves open the
-    kernel size (3 here) and the slope of the leaky ReLU (0.2 here). At inference z = mu, where the
+    layer to mean and log-variance, a symmetric decoder, latent dimension 128. The loss is Equation 1
+    of the paper with the sign of its second term corrected: sum of squared errors over voxels plus
+    KL = 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1), averaged over scans. The paper does not state the
+    kernel size (here 3) and the slope of the leaky ReLU (here 0.2). At inference z = mu, whereas the
     authors' software sampled z.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the latent space.
-        learning_rate: Of Adam.
-        from_mean: Start the output from the mean training scan (the paper does not).
+        width: Number of filters of the first convolution.
+        latent: Dimension of the latent space.
+        learning_rate: Learning rate of Adam.
+        from_mean: Whether the output starts from the mean training scan (in the paper it does not).
         beta: Weight of the KL term (1 in the paper; see `beta_vae3d`).
     """
 
@@ -58,33 +58,33 @@ class VAE3D(ReconstructionModel):
         self.decoder = Decoder(grid, width, latent)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Start the output from the mean training scan, where `from_mean` asks for it."""
+        """Start the output from the mean training scan if `from_mean` is set."""
         if self.from_mean:
             self.decoder.start_from_mean(batches)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior's mean and log-variance, (N, latent) each."""
+        """Mean and log-variance of the posterior, (N, latent) each."""
         mu, log_variance = self.posterior(self.encoder(images)).float().chunk(2, dim=1)
         return mu, log_variance
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """Decode the posterior's mean."""
+        """Decode the mean of the posterior."""
         restored: Tensor = self.decoder(self.encode(batch.images)[0])
         return restored
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Equation 1 with its sign mended; z is sampled with noise that depends on the scan's seed."""
+        """Equation 1 with its sign corrected; z is sampled with noise that depends on the scan's seed."""
         mu, log_variance = self.encode(batch.images)
         restored = self.decoder(sample(mu, log_variance, batch)).float()
         yield "vae", (squares(restored, batch) + self.beta * kl_divergence(mu, log_variance)) / len(batch)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for all."""
+        """One Adam optimiser for all trained parameters."""
         return {"vae": adam(self.parameters(), self.learning_rate)}
 
 
 def sample(mu: Tensor, log_variance: Tensor, batch: Batch) -> Tensor:
-    """A draw from each scan's posterior, (N, latent), with noise that depends on the scan's seed."""
+    """A sample from each scan's posterior, (N, latent), with noise that depends on the scan's seed."""
     return mu + (0.5 * log_variance).exp() * seeded_normal(batch.seeds, mu.shape[1:], mu.device)
 
 
@@ -94,5 +94,5 @@ def squares(restored: Tensor, batch: Batch) -> Tensor:
 
 
 def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mu, sigma^2) || N(0, 1)) summed over everything: 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1)."""
+    """KL(N(mu, sigma^2) || N(0, 1)), summed over scans and latents: 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1)."""
     return 0.5 * (log_variance.exp() + mu.square() - log_variance - 1).sum()

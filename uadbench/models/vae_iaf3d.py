@@ -1,4 +1,4 @@
-"""The reference VAE with a posterior that is better than a Gaussian with a diagonal covariance."""
+"""A VAE whose posterior is refined by an inverse autoregressive flow (`vae_iaf3d`)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from uadbench.types import Batch, Grid
 class VAEIAF3D(VAE3D):
     """The reference VAE whose posterior passes through an inverse autoregressive flow.
 
-    Kingma et al. 2016: the encoder gives mean, log-variance and a context; the flow bends the draw. The
-    KL term is log q(z | x) - log p(z) of that draw. At inference the flow starts from the mean.
+    Kingma et al. 2016: the encoder gives a mean, a log-variance and a context; the flow transforms the
+    sample. The KL term is log q(z | x) - log p(z) of that sample. At inference the flow starts from the
+    mean.
 
     Args:
-        width: Filters of the first convolution.
-        latent: Size of the latent space.
-        learning_rate: Of Adam.
-        from_mean: Start the output from the mean training scan.
+        width: Number of filters of the first convolution.
+        latent: Dimension of the latent space.
+        learning_rate: Learning rate of Adam.
+        from_mean: Whether the output starts from the mean training scan.
         beta: Weight of the KL term.
-        steps: Of the flow.
-        hidden: Units of the hidden layer of each step.
+        steps: Number of steps of the flow.
+        hidden: Number of units in the hidden layer of each step.
     """
 
     reference = "Kingma et al. 2016, NeurIPS"
@@ -61,13 +62,13 @@ class VAEIAF3D(VAE3D):
         return mu, log_variance, context
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """Decode what the flow makes of the posterior's mean."""
+        """Pass the mean of the posterior through the flow, and decode the result."""
         mu, _, context = self.describe(batch.images)
         restored: Tensor = self.decoder(self.flow(mu, context)[0])
         return restored
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Sum of squares plus log q(z | x) - log p(z), averaged over scans."""
+        """Sum of squared errors plus log q(z | x) - log p(z), averaged over scans."""
         mu, log_variance, context = self.describe(batch.images)
         noise = seeded_normal(batch.seeds, mu.shape[1:], mu.device)
         z, determinant = self.flow(mu + (0.5 * log_variance).exp() * noise, context)

@@ -1,4 +1,4 @@
-"""A VAE whose reconstructions must also pass a discriminator."""
+"""A VAE with a discriminator on its reconstructions (`vaegan3d`)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from uadbench.types import Batch, Grid
 
 @register_model("vaegan3d")
 class VAEGAN3D(VAE3D):
-    """The reference VAE with a discriminator on its reconstructions, against their blur.
+    """The reference VAE with a discriminator on its reconstructions, which makes them less blurred.
 
-    After Larsen et al. 2016 as Baur et al. 2018 use it for anomaly detection: squared error, KL term, and
-    an adversarial term, in voxels (Larsen's error in the discriminator's features is left out). The
-    discriminator is the encoder's network with one output; it sees scans and reconstructions.
+    After Larsen et al. 2016, in the form that Baur et al. 2018 use for anomaly detection: squared error
+    over voxels, KL term and adversarial term (the error in the discriminator's features of Larsen et al.
+    is left out). The discriminator has the encoder's architecture with one output; it is trained on
+    scans and reconstructions.
 
     Args:
-        width: Filters of the first convolution, of the VAE and of the discriminator.
-        latent: Size of the latent space.
-        learning_rate: Of Adam, for encoder and decoder.
-        from_mean: Start the output from the mean training scan.
+        width: Number of filters of the first convolution, in the VAE and in the discriminator.
+        latent: Dimension of the latent space.
+        learning_rate: Learning rate of Adam for encoder and decoder.
+        from_mean: Whether the output starts from the mean training scan.
         beta: Weight of the KL term.
-        adversarial_rate: Of Adam, for the discriminator.
-        adversarial: Weight of the adversarial term beside the sum of squares over voxels.
+        adversarial_rate: Learning rate of Adam for the discriminator.
+        adversarial: Weight of the adversarial term relative to the sum of squared errors over voxels.
     """
 
     reference = "Larsen et al. 2016, ICML; Baur et al. 2018, MICCAI BrainLes"
@@ -58,7 +59,7 @@ class VAEGAN3D(VAE3D):
         self.discriminator = nn.Sequential(encoder(grid, width), nn.Linear(features(grid, width), 1))
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """The VAE against the discriminator, then the discriminator against what the VAE has made."""
+        """The loss of the VAE, with its adversarial term; then that of the discriminator."""
         mu, log_variance = self.encode(batch.images)
         restored = self.decoder(sample(mu, log_variance, batch)).float()
         fooled = self._judge(restored, True)
@@ -68,7 +69,7 @@ class VAEGAN3D(VAE3D):
         yield "discriminator", 0.5 * (self._judge(batch.images, True) + self._judge(restored.detach(), False))
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Two: the VAE's and the discriminator's."""
+        """Two optimisers: one for the VAE, one for the discriminator."""
         of_vae = [*self.encoder.parameters(), *self.posterior.parameters(), *self.decoder.parameters()]
         return {
             "vae": adam(of_vae, self.learning_rate),
@@ -76,6 +77,6 @@ class VAEGAN3D(VAE3D):
         }
 
     def _judge(self, images: Tensor, real: bool) -> Tensor:
-        """Cross-entropy of the discriminator against the claim that these images are scans."""
+        """Cross-entropy of the discriminator's output, for the label that these images are scans (or are not)."""
         verdict = self.discriminator(images).float()
         return F.binary_cross_entropy_with_logits(verdict, torch.full_like(verdict, float(real)))

@@ -1,4 +1,4 @@
-"""A vector-quantised autoencoder: scans from a small vocabulary."""
+"""A vector-quantised autoencoder (`vqvae3d`)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PATCH = 2
 class VQVAE3D(ReconstructionModel):
     """An autoencoder whose code is a grid of entries of a learnt codebook, with MONAI's network.
 
-    van den Oord et al. 2017, with the codebook as moving averages (their appendix A.1). It reconstructs
-    deviations from the mean training scan (see `centring`) in blocks of 2 x 2 x 2 voxels, which are its
-    channels. The code is normalised before it is quantised, and the codebook starts from codes of
-    training scans: otherwise one entry is used for everything. The autoregressive prior over the codes,
-    by which Pinaya et al. 2022 resample unlikely ones, is left out.
+    van den Oord et al. 2017, with a codebook that is updated by moving averages (their appendix A.1). The
+    network reconstructs deviations from the mean training scan (see `centring`), with blocks of 2 x 2 x 2
+    voxels as channels. The code is normalised before it is quantised, and the codebook is initialised
+    with codes of training scans; otherwise a single entry would be used everywhere. The autoregressive
+    prior with which Pinaya et al. 2022 resample unlikely codes is left out.
 
     Args:
-        width: Filters of the first level, at a quarter of the resolution; doubled at the second.
-        codes: Entries of the codebook.
-        size: Of an entry.
+        width: Number of filters of the first level, at a quarter of the resolution; doubled at the second.
+        codes: Number of entries of the codebook.
+        size: Dimension of an entry.
         commitment: Weight of the commitment term.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
     """
 
     reference = "van den Oord et al. 2017, NeurIPS"
@@ -76,9 +76,9 @@ class VQVAE3D(ReconstructionModel):
         self.norm = nn.BatchNorm3d(size, affine=False)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Learn what healthy scans have in common, and start the codebook from codes of some of them.
+        """Estimate the mean healthy scan, and initialise the codebook with codes of training scans.
 
-        A codebook far from the codes would be used at one entry only, for good.
+        With a codebook far from all codes, training would never use more than one entry.
         """
         self.centring.learn(batches)
         quantizer = self.network.quantizer.quantizer
@@ -90,11 +90,11 @@ class VQVAE3D(ReconstructionModel):
             quantizer.ema_cluster_size.fill_(1.0)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """Encode, take the nearest entries, decode."""
+        """Encode, replace codes by the nearest codebook entries, decode."""
         return self.centring.undo(self._restore(self.centring(batch.images))[0])
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        """Mean squared error over voxels plus the commitment term; the codebook follows by itself."""
+        """Mean squared error over voxels plus the commitment term; the codebook is updated by moving averages."""
         deviations = self.centring(batch.images)
         restored, commitment = self._restore(deviations)
         yield "autoencoder", (restored - deviations).square().mean() + commitment
@@ -105,17 +105,17 @@ class VQVAE3D(ReconstructionModel):
         return {"autoencoder": adam(learnt, self.learning_rate)}
 
     def _codes(self, batch: Batch) -> Tensor:
-        """The encoder's answer at every place of one scan in eight, (M, size)."""
+        """The codes at every position of every eighth scan, (M, size)."""
         code = self._encode(self.centring(batch.images[::8]))
         return code.movedim(1, -1).flatten(0, -2)
 
     def _encode(self, deviations: Tensor) -> Tensor:
-        """The encoder's answer, (N, size, X / 8, Y / 8, Z / 8), each of its channels with mean 0 and variance 1."""
+        """The codes, (N, size, X / 8, Y / 8, Z / 8), with mean 0 and variance 1 in each channel."""
         code: Tensor = self.norm(self.network.encode(to_blocks(deviations, PATCH)).float())
         return code
 
     def _restore(self, deviations: Tensor) -> tuple[Tensor, Tensor]:
-        """The reconstruction and the commitment term; distances to the codebook are float32 in any precision."""
+        """The reconstruction and the commitment term; distances to the codebook are always computed in float32."""
         code = self._encode(deviations)
         with torch.autocast(code.device.type, enabled=False):
             entries, commitment = self.network.quantize(code)

@@ -1,4 +1,4 @@
-"""Weights from a file: found, hashed, and read into a model, or refused in one line."""
+"""Weights that a user gives with --checkpoint: found, hashed, checked against the model, and loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uadbench.registry import names_code
 from uadbench.runtime.files import file_hash, read_sealed
 
 PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
-"""Endings of files that torch.load reads by running what is in them."""
+"""Suffixes of files that torch.load reads as pickles, which can execute code."""
 
 CONVERT = (
     "from safetensors.torch import save_file; "
@@ -27,10 +27,13 @@ CONVERT = (
 
 @dataclass(frozen=True)
 class GivenWeights:
-    """Weights that somebody else trained.
+    """Weights that were trained elsewhere.
 
-    `digest` is the SHA-256 of the file. `options` are those that the run folder tells of, where one was given: the
-    model is built with them unless the user sets others. None of them names a file of code: that is for the user to do.
+    Attributes:
+        file: The safetensors file.
+        digest: SHA-256 of the file.
+        options: Options of the model, if the weights are from a run folder; options set by the user take precedence.
+            Options that name a file with code are left out: the user must set these.
     """
 
     file: Path
@@ -39,10 +42,10 @@ class GivenWeights:
 
 
 def find_weights(reference: Path) -> GivenWeights:
-    """The weights of a safetensors file, or of a run folder that holds one.
+    """Find the weights at a path: a safetensors file, or a run folder that holds one.
 
     Raises:
-        InputError: If there are none, or they lie in a pickle, which runs whatever code is in it when it is read.
+        InputError: If there is no such file, it is damaged, or it is a pickle, which could execute code.
     """
     file = reference / WEIGHTS if reference.is_dir() else reference
     if not file.is_file():
@@ -64,14 +67,17 @@ def find_weights(reference: Path) -> GivenWeights:
 
 
 def load_given(model: Model, weights: GivenWeights) -> str:
-    """Read the weights into a model; returns the prefix of the names in the file that the model's names lack, or "".
+    """Load the weights into a model.
 
-    Wrappers add one: DataParallel `module.`, many Lightning modules `model.`, torch.compile `_orig_mod.`, and nested
-    wrappers several.
+    Names in the file may have a prefix from a wrapper: `module.` from DataParallel, `model.` from many Lightning
+    modules, `_orig_mod.` from torch.compile, and several from nested wrappers.
+
+    Returns:
+        The prefix that was removed from the names in the file, or "".
 
     Raises:
-        InputError: If the file is damaged, holds what is not finite, was changed since it was found, or has other
-            tensors than the model: the first is named, with the two shapes.
+        InputError: If the file is damaged, contains non-finite values, has changed since it was found, or its tensors
+            differ from the model's; the message names the first difference.
     """
     tensors = read_tensors(weights.file, most_bytes(model), links=True, digest=weights.digest)
     prefix = _wrapped_in(tensors, model.state_dict())
@@ -82,9 +88,9 @@ def load_given(model: Model, weights: GivenWeights) -> str:
 
 
 def _wrapped_in(names: Collection[str], own: Collection[str]) -> str:
-    """What stands before the model's names in a file: "", or a beginning that ends in a dot.
+    """The prefix of the model's names in a file: "", or a string that ends with a dot.
 
-    It is the one under which most of the model's names are there, the shortest of several.
+    It is the prefix with which most of the model's names are present; of several, the shortest.
     """
     anchor = max(own, key=len, default="")
     before = {name.removesuffix(anchor) for name in names if name.endswith(f".{anchor}")}
@@ -109,7 +115,7 @@ def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> Non
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    """What a run folder tells of its model; nothing where there is no card, or a damaged one."""
+    """The content of `model.json` in a run folder; empty if it is missing or damaged."""
     try:
         return read_sealed(folder / CARD)
     except (OSError, ValueError, RecursionError):

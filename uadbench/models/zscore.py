@@ -1,4 +1,4 @@
-"""The voxelwise z-score: how many standard deviations uptake lies below the healthy mean."""
+"""The voxelwise z-score (`zscore`): how many standard deviations uptake lies below the healthy mean."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from uadbench.types import Batch, Grid
 
 @register_model("zscore")
 class ZScore(Model):
-    """Standard deviations below the healthy mean, voxel by voxel: what clinics use.
+    """Standard deviations below the healthy mean, voxel by voxel: the method of clinical software.
 
-    After Minoshima et al. 1995, J Nucl Med 36:1238 (3D-SSP), without their surface projection.
-    It has a map and no reconstruction.
+    After Minoshima et al. 1995, J Nucl Med 36:1238 (3D-SSP), without the surface projection.
+    The model gives a map and no reconstruction.
 
     Args:
-        sd_floor: Smallest standard deviation, as a fraction of its median in the brain, so that voxels which never vary
-            cannot shout.
+        sd_floor: Smallest standard deviation, as a fraction of the median over the brain. It prevents extreme scores in
+            voxels that hardly vary.
     """
 
     reference = "Minoshima et al. 1995, J Nucl Med 36:1238-1248"
@@ -39,7 +39,7 @@ class ZScore(Model):
         self.register_buffer("sd", torch.ones(grid.shape))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Mean, then unbiased standard deviation about it, in two passes in float64."""
+        """Compute mean and unbiased standard deviation, in two passes in float64."""
         mean = mean_image(batches)
         squares, count = torch.zeros_like(mean), 0
         for batch in batches:
@@ -54,6 +54,6 @@ class ZScore(Model):
 
 
 def floored(sd: Tensor, grid: Grid, floor: float) -> Tensor:
-    """Standard deviations (X, Y, Z), none below the fraction `floor` of their median in the brain, nor 0."""
+    """Standard deviations (X, Y, Z), raised to at least `floor` times their median over the brain, and to 1e-6."""
     brain = torch.from_numpy(brain_mask(grid)).to(sd.device)
     return sd.clamp_min(floor * float(sd[brain].median())).clamp_min(1e-6)

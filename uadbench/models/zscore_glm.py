@@ -1,4 +1,4 @@
-"""The z-score of what age and sex do not explain."""
+"""The voxelwise z-score adjusted for age and sex (`zscore_glm`)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from uadbench.registry import register_model
 from uadbench.types import Batch, Grid
 
 AGE, SEX = 70.0, 0.5
-"""Covariates are counted from here, age in decades: an unknown one is put at the mean of the training scans."""
+"""Origins of the covariates age (in years; then in decades) and sex. Unknown values become the training mean."""
 
 
 @register_model("zscore_glm")
 class ZScoreGLM(Model):
-    """Standard deviations below what a linear model of age and sex expects, voxel by voxel.
+    """Standard deviations below the expectation of a linear model of age and sex, voxel by voxel.
 
     Uptake = b0 + b1 age + b2 sex + residual, by least squares over healthy training scans; the map is
-    (expected - x) / SD of the residual, as statistical parametric mapping does with one patient
-    against controls (Friston et al. 1994), without its test of the contrast. It has a map and no
+    (expected - x) / SD of the residual, as in statistical parametric mapping of one patient against
+    controls (Friston et al. 1994), without the test of the contrast. The model gives a map and no
     reconstruction.
 
     Args:
-        sd_floor: Smallest standard deviation, as a fraction of its median in the brain, so that voxels which never vary
-            cannot shout.
+        sd_floor: Smallest standard deviation, as a fraction of the median over the brain. It prevents extreme scores in
+            voxels that hardly vary.
     """
 
     reference = "Friston et al. 1994, Hum Brain Mapp 2:189-210"
@@ -46,7 +46,7 @@ class ZScoreGLM(Model):
         self.register_buffer("sd", torch.ones(grid.shape))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Least squares from the normal equations in float64, then the SD of the residuals, in two passes."""
+        """Solve the normal equations in float64, then compute the SD of the residuals in a second pass."""
         known = torch.cat([_covariates(batch) for batch in batches])
         self.usual.copy_(known.nanmean(dim=0).nan_to_num())
         products = torch.zeros(3, 3, dtype=torch.float64, device=known.device)
@@ -67,11 +67,11 @@ class ZScoreGLM(Model):
         return (self._expected(batch) - batch.images) / self.sd
 
     def _expected(self, batch: Batch) -> Tensor:
-        """What age and sex let expect, (N, 1, X, Y, Z)."""
+        """The uptake expected for age and sex of every scan, (N, 1, X, Y, Z)."""
         return (self._design(batch) @ self.coefficients).view_as(batch.images)
 
     def _design(self, batch: Batch) -> Tensor:
-        """A one, age and sex of every scan, (N, 3)."""
+        """The design matrix: intercept, age and sex of every scan, (N, 3)."""
         covariates = _covariates(batch)
         covariates = torch.where(covariates.isnan(), self.usual, covariates)
         return torch.cat([torch.ones_like(covariates[:, :1]), covariates], dim=1)

@@ -1,1 +1,1 @@
-"""One result, shown: figures."""
+"""Reports: the self-contained HTML page of a result (`page`), and figures of results, comparisons and cohorts."""

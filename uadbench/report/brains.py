@@ -1,4 +1,4 @@
-"""Brains in three planes: the paper's Figure 2, and the cases that a model sees worst."""
+"""Figures of brains in three planes: the paper's Figure 2, and the worst cases of a model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINE_MM = 2.0
-"""Slices are drawn from volumes resampled to this, so that a voxel of 4 mm does not look like a tile."""
+"""Voxel size to which volumes are resampled for drawing, so that voxels of 4 mm do not look like tiles."""
 
-Backend = tuple[float, float, float]
+Point = tuple[float, float, float]
 
 
 def planes_figure(examples: Examples) -> Figure:
-    """Input, reconstruction and difference of a patient, a healthy scan, and the same scan altered.
+    """Draw input, reconstruction and difference of a patient, a healthy scan, and the same scan altered.
 
-    The difference (reconstruction - input) lies over the input; one colour scale serves all rows. A model without a
-    reconstruction shows its standard map instead.
+    The difference (reconstruction - input) is drawn over the input, with the same colour scale in all rows. For a model
+    without a reconstruction, the standard map is drawn instead.
     """
     case = examples.volumes["case"]
     rows = [("healthy scan", case["healthy"], case.get("from_healthy"), case["healthy_standard_map"])]
@@ -34,47 +34,47 @@ def planes_figure(examples: Examples) -> Figure:
         patient = examples.volumes["patient"]
         images = patient["scan"], patient.get("reconstruction"), patient["standard_map"]
         rows.insert(0, (examples.titles["patient"], *images))
-    place = deepest(case["reduction"], examples.affine)
+    point = deepest(case["reduction"], examples.affine)
     top = float(np.percentile(case["healthy"], 99.8))
     maps = [standard if restored is None else restored - image for _, image, restored, standard in rows]
     limit = float(np.percentile(np.abs(np.stack(maps)[:, examples.brain]), 99.5)) or 1.0
     reconstructs = "from_altered" in case
     figure = new_figure(15 if reconstructs else 10.5, 2.6 * len(rows), layout=None)
-    first, second = (0.32, 0.32) if reconstructs else (0.47, 0.0)  # the rest is the map's, which has a colour bar
+    first, second = (0.32, 0.32) if reconstructs else (0.47, 0.0)  # the remaining width is for map and colour bar
     height = 1 / len(rows)
     for row, ((title, image, restored, _), shown) in enumerate(zip(rows, maps, strict=True)):
         bottom = 1 - (row + 1) * height
-        _image(figure, (0.0, bottom, first, height), examples, image, place, top, f"{title}: input")
+        _image(figure, (0.0, bottom, first, height), examples, image, point, top, f"{title}: input")
         if restored is not None:
-            _image(figure, (first, bottom, second, height), examples, restored, place, top, "reconstruction")
+            _image(figure, (first, bottom, second, height), examples, restored, point, top, "reconstruction")
         label = "standard map [SD]" if restored is None else "reconstruction - input"
         frame = (first + second, bottom, 1 - first - second, height)
-        _overlay(figure, frame, examples, image, shown, place, top, limit, label)
+        _overlay(figure, frame, examples, image, shown, point, top, limit, label)
     return figure
 
 
 def worst_figure(examples: Examples) -> Figure:
-    """The altered scan with the outline of what is to be found, and the standard map over it, a row a case."""
+    """Draw the worst cases, one per row: the altered scan with the outline of the reduction, and the standard map."""
     labels = sorted(label for label in examples.volumes if label.startswith("worst"))
     figure = new_figure(11, 2.6 * len(labels), layout=None)
     limit = max(float(np.percentile(np.abs(examples.volumes[k]["standard_map"][examples.brain]), 99.5)) for k in labels)
     for row, label in enumerate(labels):
         case = examples.volumes[label]
-        place = deepest(case["reduction"], examples.affine)
+        point = deepest(case["reduction"], examples.affine)
         top = float(np.percentile(case["healthy"], 99.8))
         height = 1 / len(labels)
         bottom = 1 - (row + 1) * height
         title = examples.titles[label]
-        shown = _image(figure, (0.0, bottom, 0.47, height), examples, case["altered"], place, top, title)
+        shown = _image(figure, (0.0, bottom, 0.47, height), examples, case["altered"], point, top, title)
         outline = case["reduction"] / max(float(case["reduction"].max()), 1e-6)
         shown.add_contours(_nifti(outline, examples.affine), levels=[0.5], colors=["#56B4E9"], linewidths=1.2)
         frame = (0.47, bottom, 0.53, height)
-        _overlay(figure, frame, examples, case["altered"], case["standard_map"], place, top, limit, "standard map [SD]")
+        _overlay(figure, frame, examples, case["altered"], case["standard_map"], point, top, limit, "standard map [SD]")
     return figure
 
 
-def deepest(reduction: Volume, affine: Affine) -> Backend:
-    """MNI mm of a voxel well inside an anomaly: where the reduction, smoothed, is largest."""
+def deepest(reduction: Volume, affine: Affine) -> Point:
+    """MNI coordinates in mm of a voxel well inside an anomaly: the maximum of the smoothed reduction."""
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(reduction, 2.0)
@@ -88,7 +88,7 @@ def _image(
     frame: tuple[float, float, float, float],
     examples: Examples,
     volume: Volume,
-    place: Backend,
+    point: Point,
     top: float,
     title: str,
 ) -> Any:
@@ -96,7 +96,7 @@ def _image(
 
     return plotting.plot_img(
         _nifti(volume, examples.affine),
-        cut_coords=place,
+        cut_coords=point,
         figure=figure,
         axes=frame,
         cmap="gray",
@@ -115,13 +115,13 @@ def _overlay(
     examples: Examples,
     under: Volume,
     volume: Volume,
-    place: Backend,
+    point: Point,
     top: float,
     limit: float,
     title: str,
 ) -> None:
-    """A signed map over a scan: red where uptake is missing, blue where there is too much."""
-    shown = _image(figure, frame, examples, under, place, top, title)
+    """Draw a signed map over a scan: red where uptake is missing, blue where it is increased."""
+    shown = _image(figure, frame, examples, under, point, top, title)
     inside = np.where(examples.brain, volume, 0.0).astype(np.float32)
     shown.add_overlay(
         _nifti(inside, examples.affine), cmap="RdBu_r", vmin=-limit, vmax=limit, threshold=0.15 * limit, colorbar=True

@@ -1,4 +1,4 @@
-"""Scores against severity, as charts: the paper's Figure 1, and ours."""
+"""Charts of scores against severity: the paper's Figure 1, average precision, response and detection."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-"""Okabe and Ito's, which colour-blind readers tell apart; black is `unseen`."""
+"""Colours of Okabe and Ito, which colour-blind readers can distinguish; black is for `unseen`."""
 
 
 def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure:
-    """The paper's Figure 1: MSE(x̂', x') by severity over the mean MSE(x̂, x), a box over participants each."""
+    """Draw the paper's Figure 1: MSE(x̂', x') divided by the mean MSE(x̂, x), one box over participants per severity."""
     metric = "residual.whole.mse"
     healthy = scores.loc[scores["anomaly"] == HEALTHY, metric]
     rows = scores[scores["anomaly"] == anomaly]
@@ -33,14 +33,14 @@ def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure
     axes.boxplot(boxes, widths=0.6, showfliers=False, medianprops={"color": COLOURS[0]})
     axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     tests = {test.severity: test for r in result.detection.severities if r.anomaly == anomaly for test in r.paper}
-    for place, severity in enumerate(result.severities, start=2):
-        box = boxes[place - 1]
+    for position, severity in enumerate(result.severities, start=2):
+        box = boxes[position - 1]
         quartiles = box.quantile([0.25, 0.75])
         top = float(box[box <= quartiles[0.75] + 1.5 * (quartiles[0.75] - quartiles[0.25])].max())  # of the whisker
         test = tests[severity]
         marks = (("*", test.p_unpaired), ("†", test.p_paired))
         stars = "".join(mark for mark, p in marks if paper.is_significant(test, p, len(result.severities)))
-        axes.annotate(stars, (place, top), xytext=(0, 4), textcoords="offset points", ha="center")
+        axes.annotate(stars, (position, top), xytext=(0, 4), textcoords="offset points", ha="center")
     axes.set_xticks(range(1, len(boxes) + 1), ["healthy", *(f"{severity:.0%}" for severity in result.severities)])
     axes.set(xlabel=f"severity ({anomaly})", ylabel="MSE(x̂', x') / mean MSE(x̂, x)")
     low, high = axes.get_ylim()
@@ -49,7 +49,7 @@ def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure
 
 
 def precision_chart(result: Result, scores: pd.DataFrame) -> Figure:
-    """Average precision by severity: every dementia, `unseen`, chance and ceiling; bands are 95 % over participants."""
+    """Draw average precision by severity for every dementia and `unseen`, with 95 % bands, chance and ceiling."""
     figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, metric, title in ((left, "ap.standard", "standard map (ranks)"), (right, "ap.native", "native map")):
@@ -64,18 +64,18 @@ def precision_chart(result: Result, scores: pd.DataFrame) -> Figure:
 
 
 def response_chart(result: Result, scores: pd.DataFrame) -> Figure:
-    """How much of a reduction the reconstruction gives back, and how healthy it is, against what was taken."""
+    """Draw the uptake that the reconstruction restores against the uptake removed, and the healthiness."""
     figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2)
     names = [*result.dementias, UNSEEN]
     for name, colour in zip(names, _colours(names), strict=True):
         rows = scores[scores["anomaly"] == name]
-        given = (rows["recovered"] * rows["effective_reduction"]).groupby(rows["severity"]).mean()
-        taken = rows.groupby("severity")["effective_reduction"].mean()
-        left.plot(100 * taken, 100 * given, marker="o", markersize=3, color=colour, label=name)
+        restored = (rows["recovered"] * rows["effective_reduction"]).groupby(rows["severity"]).mean()
+        removed = rows.groupby("severity")["effective_reduction"].mean()
+        left.plot(100 * removed, 100 * restored, marker="o", markersize=3, color=colour, label=name)
     limit = 100 * float(scores.loc[scores["anomaly"].isin(names), "effective_reduction"].max())
     left.plot([0, limit], [0, limit], color="0.5", linestyle="--", linewidth=1, label="all of it")
-    left.set(xlabel="uptake taken in the truth [%]", ylabel="uptake given back, (x̂' - x') / x [%]")
+    left.set(xlabel="uptake removed in the ground truth [%]", ylabel="uptake restored, (x̂' - x') / x [%]")
     left.legend(fontsize=7)
     for image, style in (("altered", ":"), ("from_altered", "-")):
         _lines(
@@ -87,21 +87,21 @@ def response_chart(result: Result, scores: pd.DataFrame) -> Figure:
             label=image == "from_altered",
         )
     right.axhline(1, color="0.5", linestyle="--", linewidth=1)
-    right.set(xlabel="severity [%]", ylabel="healthiness / that of the own healthy scan")
+    right.set(xlabel="severity [%]", ylabel="healthiness, relative to the healthy scan")
     right.set_title("solid: reconstruction x̂', dotted: altered scan x'", fontsize=9)
     return figure
 
 
 def detection_chart(result: Result, scores: pd.DataFrame) -> Figure:
-    """Scans: AUROC against other people's healthy scans, and sensitivity at the specificity set on validation."""
+    """Draw AUROC against other participants' healthy scans, and sensitivity at the specificity set on validation."""
     figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2)
     names = [*result.dementias, UNSEEN]
     for name, colour in zip(names, _colours(names), strict=True):
-        found = [result.detected(name, severity) for severity in result.severities]
+        testsets = [result.detected(name, severity) for severity in result.severities]
         for axes, bounded in (
-            (left, [None if f is None else f.auroc for f in found]),
-            (right, [None if f is None else f.sensitivity for f in found]),
+            (left, [None if t is None else t.auroc for t in testsets]),
+            (right, [None if t is None else t.sensitivity for t in testsets]),
         ):
             percent = [100 * s for s in result.severities]
             values, lows, highs = (
@@ -112,7 +112,7 @@ def detection_chart(result: Result, scores: pd.DataFrame) -> Figure:
             axes.fill_between(percent, lows, highs, color=colour, alpha=0.12, linewidth=0)
     left.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
     right.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
-    left.set(xlabel="severity [%]", ylabel="AUROC of scans, healthy scans of others")
+    left.set(xlabel="severity [%]", ylabel="AUROC against others' healthy scans")
     right.set(xlabel="severity [%]", ylabel="sensitivity", ylim=(-0.02, 1.02))
     if result.detection.threshold is None:
         right.text(
@@ -134,7 +134,7 @@ def _lines(
     style: str = "-",
     label: bool = True,
 ) -> None:
-    """The mean over participants by severity with its 95 % band, one line a test set."""
+    """Draw the mean over participants by severity with its 95 % band, one line per test set."""
     for name, colour in zip(names, _colours(names), strict=True):
         rows = scores.assign(value=values)[scores["anomaly"] == name]
         graded = rows.pivot(index="participant_id", columns="severity", values="value")

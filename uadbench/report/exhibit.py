@@ -1,4 +1,4 @@
-"""One thing that a report shows: words, a table, a picture."""
+"""One exhibit of a report: a caption with a table, a figure, or both."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One thing to show.
+    """One exhibit of a report.
 
     Attributes:
-        name: Of its files.
-        title, caption: What it is, and how to read it.
-        of_paper: Whether the paper has it.
-        table: Numbers as text, ready to be shown, or None.
-        draw: Makes the figure, or None.
-        raster: Whether the figure is mostly pixels.
+        name: Name of its files.
+        title: Title.
+        caption: Explanation of how to read it.
+        of_paper: Whether it corresponds to an exhibit of the paper.
+        table: Formatted numbers, or None.
+        draw: Draws the figure, or None.
+        raster: Whether the figure consists mostly of pixels.
     """
 
     name: str

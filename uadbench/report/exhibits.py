@@ -1,4 +1,4 @@
-"""The exhibits of one result, in order: the paper's five, then ours."""
+"""The exhibits of a result, in the order of the report: first those of the paper, then others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESTORED = (
 
 
 def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) -> Iterator[Exhibit]:
-    """All exhibits that the model can have; what needs a reconstruction is left out where there is none."""
+    """Yield all exhibits of a result; those that need a reconstruction are left out if the model gives none."""
     reconstructs = result.model.reconstructs
     if reconstructs:
         if any(response.paper for response in result.detection.severities if response.anomaly == result.dementias[0]):
@@ -40,9 +40,9 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield Exhibit(
             "response",
             "Reduction-response and healthiness",
-            "Left: what the reconstruction gives back of what was taken; a model that sees the disease lies on the "
-            "dashed line, the identity at 0. Right: uptake inside the mask over uptake outside, divided by the same "
-            "participant's healthy value (Hassanaly 2024); bands: 95 % over participants.",
+            "Left: how much of the removed uptake the reconstruction restores; a model that recognises the disease is "
+            "on the dashed line, the identity at 0. Right: uptake inside the mask divided by uptake outside, relative "
+            "to the same participant's healthy scan (Hassanaly 2024); bands: 95 % over participants.",
             of_paper=False,
             draw=lambda: charts.response_chart(result, scores),
         )
@@ -61,8 +61,8 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield Exhibit(
             "worst",
             "The five worst cases",
-            "Lowest average precision of the standard map near 30 %, no two of a participant. Blue outline: half of "
-            "the reduction's maximum, about what is to be found. Colour: the standard map, in SDs of healthy scans.",
+            "Lowest average precision of the standard map near 30 %, at most one per participant. Blue outline: half "
+            "of the largest reduction, about the ground truth. Colour: the standard map, in SD of healthy scans.",
             of_paper=False,
             draw=lambda: brains.worst_figure(examples),
             raster=True,
@@ -92,11 +92,11 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "precision",
         "Average precision against severity",
-        f"Ranking AP {number(head.ap_standard)}{bounds}: half the dementias' mean ({number(head.ap_dementias)}), half "
-        f"unseen blobs' ({number(head.ap_unseen)}), at "
-        f"{', '.join(f'{s:.0%}' for s in head.severities)}; native map {number(head.ap_native)}, chance "
-        f"{number(head.prevalence)}, the true reduction itself {number(head.ceiling)}. Table: standard map. Other test "
-        f"sets: {', '.join(others)}; hyper raises uptake, and a one-sided map should lie below chance there.",
+        f"Ranking AP {number(head.ap_standard)}{bounds}: the mean of dementias ({number(head.ap_dementias)}) and "
+        f"unseen blobs ({number(head.ap_unseen)}) at "
+        f"{', '.join(f'{s:.0%}' for s in head.severities)}. Native map {number(head.ap_native)}, chance "
+        f"{number(head.prevalence)}, true reduction as map {number(head.ceiling)}. Table: standard map. Other test "
+        f"sets: {', '.join(others)}. In hyper uptake is increased, and a one-sided map should score below chance.",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.precision_chart(result, scores),
@@ -106,22 +106,22 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
 def _findings(result: Result) -> Exhibit:
     at = near(result, 0.3)
     rates = [f"fpr{threshold.false_positive_rate:g}" for threshold in result.detection.voxel_thresholds]
-    found = [f"{what}.{rate}" for rate in rates for what in ("recall", "dice")]
-    found += ["dice.oracle", "auroc.standard", "correlation.standard"]
+    metrics = [f"{what}.{rate}" for rate in rates for what in ("recall", "dice")]
+    metrics += ["dice.oracle", "auroc.standard", "correlation.standard"]
     rows = []
     for name, severity in [*((d, at) for d in result.dementias), (UNSEEN, at), (VARIED, None)]:
         row = {"": name, "severity": percent(severity)}
-        rows.append(row | {heading_of(m): number(result.metric(name, severity, m)) for m in found})
-    said = "; ".join(
+        rows.append(row | {heading_of(m): number(result.metric(name, severity, m)) for m in metrics})
+    thresholds = "; ".join(
         f"{t.false_positive_rate:g}: above {t.value:.2f} SD [{t.low:.2f}, {t.high:.2f}], on healthy test scans "
         f"{number(result.metric(HEALTHY, 0.0, f'exceeding.fpr{t.false_positive_rate:g}'))}"
         for t in result.detection.voxel_thresholds
     )
     return Exhibit(
         "findings",
-        "Voxels found at thresholds of healthy people",
+        "Voxels detected at thresholds set on healthy scans",
         f"Standard map, per case. Thresholds are set on {result.detection.validation_scans} healthy validation scans "
-        f"by false positive rate ({said}). {explained('dice.oracle', 'auroc.standard', 'correlation.standard')}",
+        f"by false positive rate ({thresholds}). {explained('dice.oracle', 'auroc.standard', 'correlation.standard')}",
         of_paper=False,
         table=pd.DataFrame(rows),
     )
@@ -144,19 +144,19 @@ def _restoration(result: Result) -> Exhibit:
 def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
     rows = [
         {
-            "": found.anomaly,
-            "severity": percent(found.severity) if found.anomaly != PATIENTS else "",
-            f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(found.auroc),
-            f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(found.sensitivity),
+            "": testset.anomaly,
+            "severity": percent(testset.severity) if testset.anomaly != PATIENTS else "",
+            f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(testset.auroc),
+            f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(testset.sensitivity),
         }
-        for found in result.detection.testsets
+        for testset in result.detection.testsets
     ]
     detection = result.detection
     if detection.threshold is None:
-        said = f"Sensitivity is n/a: {detection.validation_scans} validation scans are too few for a threshold."
+        threshold = f"Sensitivity is n/a: {detection.validation_scans} validation scans are too few for a threshold."
     else:
         low, high = detection.specificity_bounds or (0.0, 1.0)
-        said = (
+        threshold = (
             f"The threshold is set on {detection.validation_scans} validation scans (true specificity {low:.3f} to "
             f"{high:.3f} with 95 % confidence); on healthy test scans it is {bounded(detection.specificity)}."
         )
@@ -165,13 +165,13 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
         f"n = {detection.clinical_patients}."
     )
     leak = (
-        " Where intensities are scaled by each scan's own maximum, that maximum betrays altered scans: read this only "
-        "beside the model maxcheck."
+        " If intensities are scaled by each scan's own maximum, that maximum reveals altered scans: compare with the "
+        "model maxcheck."
     )
     return Exhibit(
         "detection",
-        "Scans told from healthy ones",
-        f"{explained('subject.score', 'detection.testsets.auroc')} {said}{clinical}{leak}",
+        "Detection of altered scans",
+        f"{explained('subject.score', 'detection.testsets.auroc')} {threshold}{clinical}{leak}",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.detection_chart(result, scores),

@@ -1,4 +1,4 @@
-"""Pictures of one result: what the model makes of a case, scores against severity, the training curve."""
+"""Figures of one run: an example case, scores against severity, and the training curve."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIGURES = "figures"
 DPI = 110
 FEW_EPOCHS, MANY_EPOCHS = 20, 200
-"""So few are drawn as points, too, for a line of one point is none; so many as a thin line."""
+"""Up to the first number of epochs, curves have points (one epoch makes no line); above the second, they are thin."""
 ROWS = (
     ("healthy", "healthy scan x"),
     ("altered", "altered x'"),
@@ -34,7 +34,7 @@ ROWS = (
 
 
 def draw_figures(result: Result, folder: Path) -> list[Path]:
-    """Draw all figures of a run into its folder `figures`; returns the PNG files."""
+    """Draw all figures of a run into its folder `figures`, and return the PNG files."""
     figures = {"severity": severity_figure(result)}
     if result.training:
         figures["training"] = training_figure(result)
@@ -51,10 +51,10 @@ def draw_figures(result: Result, folder: Path) -> list[Path]:
 
 
 def figures_of(folder: Path) -> list[Path]:
-    """The figures in a run folder that `draw_figures` draws.
+    """The existing figures of a run folder.
 
     Raises:
-        InputError: Where their folder leads elsewhere.
+        InputError: If a path leads outside the run folder.
     """
     files = [folder / FIGURES / f"{name}.png" for name in ("severity", "training", "example")]
     require_inside(folder, *files)
@@ -62,7 +62,7 @@ def figures_of(folder: Path) -> list[Path]:
 
 
 def severity_figure(result: Result) -> Figure:
-    """Average precision and restoration error against severity, one line a dementia."""
+    """Draw average precision and restoration error against severity, one line per test set."""
     figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
     severities = result.severities
@@ -89,7 +89,7 @@ def severity_figure(result: Result) -> Figure:
 
 
 def training_figure(result: Result) -> Figure:
-    """Every loss by epoch in a panel of its own, for losses differ in size, sign and unit; then the validation MSE."""
+    """Draw every loss by epoch in a separate panel, since losses differ in scale and sign; then the validation MSE."""
     training = result.training
     assert training is not None
     names = list(dict.fromkeys(name for losses in training.losses for name in losses))
@@ -112,17 +112,17 @@ def training_figure(result: Result) -> Figure:
 
 
 def _training_panel(axes: Axes, title: str, values: npt.NDArray[np.float64], best_epoch: int | None) -> None:
-    """One curve; its axis is logarithmic where it ranges widely: above 0 tenfold, about 0 from a few great values."""
+    """Draw one curve, on a logarithmic axis if its values range widely (symmetric-logarithmic if some are negative)."""
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("epoch", fontsize=8)
     axes.tick_params(labelsize=8, labelbottom=True)  # the panel below may be empty
-    known = values[np.isfinite(values)]
-    if not len(known):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         axes.set_yticks([])
         return
-    marker, width = ("o", 1.2) if len(known) <= FEW_EPOCHS else ("", 1.2 if len(known) <= MANY_EPOCHS else 0.6)
+    marker, width = ("o", 1.2) if len(finite) <= FEW_EPOCHS else ("", 1.2 if len(finite) <= MANY_EPOCHS else 0.6)
     axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=3, linewidth=width, color="#0072b2")
-    low, high, usual = float(known.min()), float(known.max()), float(np.median(np.abs(known)))
+    low, high, usual = float(finite.min()), float(finite.max()), float(np.median(np.abs(finite)))
     if low > 0:
         axes.set_yscale("log" if high > 10 * low else "linear")
     elif usual > 0 and max(-low, high) > 100 * usual:
@@ -135,7 +135,7 @@ def _training_panel(axes: Axes, title: str, values: npt.NDArray[np.float64], bes
 
 
 def example_figure(file: Path, model: str) -> Figure:
-    """One altered scan in three planes: input, reconstruction, truth, native and standard map."""
+    """Draw one altered scan in three planes: input, reconstruction, truth, native and standard map."""
     examples = read_examples(file)
     return volumes_figure(examples.volumes["case"], examples.affine, f"{model}: {examples.titles['case']}")
 
@@ -179,7 +179,7 @@ def volumes_figure(volumes: Mapping[str, Volume], affine: Affine, title: str) ->
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """A figure that needs no display and no global state; without layout, whoever draws places the axes."""
+    """Create a figure without display and global state; without a layout, the caller places the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A picture of a comparison: differences with their intervals, one row a measure, one panel a pair."""
+"""Forest plot of a comparison: differences with their intervals, one row per measure and one panel per pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DECIDED, OPEN = "#0072b2", "#7f7f7f"
 
 
 def forest(pairs: Sequence[Pair]) -> Figure:
-    """Differences first - second with their 95 % intervals; filled where the two differ."""
+    """Draw the differences (first - second) with their 95 % intervals; significant ones are filled."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys((pair.first, pair.second) for pair in pairs))
@@ -30,16 +30,16 @@ def forest(pairs: Sequence[Pair]) -> Figure:
         for pair in pairs:
             if (pair.first, pair.second) != (first, second):
                 continue
-            place, off = len(measures) - 1 - measures.index(pair.measure), pair.comparison.difference
+            position, off = len(measures) - 1 - measures.index(pair.measure), pair.comparison.difference
             colour = DECIDED if pair.decided else OPEN
             if off.low is not None and off.high is not None:
-                axis.plot([off.low, off.high], [place, place], color=colour, linewidth=1.6)
+                axis.plot([off.low, off.high], [position, position], color=colour, linewidth=1.6)
             if off.mean is not None:
                 face = colour if pair.decided else "white"
-                axis.plot(off.mean, place, "o", color=colour, markerfacecolor=face, markersize=5)
+                axis.plot(off.mean, position, "o", color=colour, markerfacecolor=face, markersize=5)
         axis.set_title(f"{first} - {second}", fontsize=9)
         axis.set_yticks(range(len(measures)), measures[::-1], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("difference in average precision (95 %; filled: decided, Holm-adjusted)", fontsize=8)
+    figure.supxlabel("difference in average precision (95 %; filled: significant, Holm-adjusted)", fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""What several models make of the same altered scan: one row a model, the truth above them."""
+"""Figure that compares several models on the same altered scan: one row per model below the truth."""
 
 from __future__ import annotations
 
@@ -22,52 +22,56 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS_A_PAGE = 10
-"""Of models on a page of a PDF: with the truth above them they fill the height of A4."""
+"""Models on a page of a PDF; with the truth above them they fill the height of A4."""
 
 DPI = 300
 ALIKE = 5e-3
-"""Volumes are kept to 11 bits, and scans differ by about 1e-4 between machines."""
+"""Tolerance for equal volumes: they are stored with 11 bits, and scans differ by about 1e-4 between machines."""
 
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run in the picture: what it kept of the case, and the average precision of its standard map there.
+    """A run in the figure.
 
-    `telling` is what tells it from other runs of its model: seed, fold, options.
+    Attributes:
+        result: The result of the run.
+        differing: Seed, fold and options that distinguish it from other runs of the same model.
+        examples: The volumes that the run has stored.
+        average_precision: Of the standard map of the case that is shown; None for n/a.
     """
 
     result: Result
-    telling: tuple[str, ...]
+    differing: tuple[str, ...]
     examples: Examples
     average_precision: float | None
 
 
 def read_entries(runs: Sequence[Path], results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ShownRun]:
-    """The runs of comparable results with the case that each of them keeps, in the order given.
+    """Read the example case of each run, in the order given.
 
     Raises:
-        InputError: For a run without pictures, or with those of another scan.
+        InputError: If a run has no pictures, or they are of a different scan.
     """
     entries: list[ShownRun] = []
-    for run, result, telling, table in zip(runs, results, _telling(results), tables, strict=True):
+    for run, result, differing, table in zip(runs, results, _differing(results), tables, strict=True):
         file = (run if run.is_dir() else run.parent) / EXAMPLES
         if not has_examples(file.parent):
             raise InputError(f"{run}: has no {EXAMPLES} to draw; give the run folder that 'uadbench run' wrote")
         examples = read_examples(file)
         case = examples.volumes.get("case")
         if case is None:
-            raise InputError(f"{file}: holds no case; run again with --fresh")
+            raise InputError(f"{file}: contains no case; run again with --fresh")
         if entries and not _alike(case, entries[0].examples.volumes["case"]):
             raise InputError(f"{runs[0]} and {run} cannot be drawn together: their examples are of different scans")
         # rows are in the order of the test scans, and the case is of the first of them
         rows = table[(table["anomaly"] == result.dementias[0]) & (table["severity"] == near(result, 0.3))]
         precision = float(rows["ap.standard"].iloc[0])
-        entries.append(ShownRun(result, telling, examples, None if np.isnan(precision) else precision))
+        entries.append(ShownRun(result, differing, examples, None if np.isnan(precision) else precision))
     return entries
 
 
 def draw_lineup(entries: Sequence[ShownRun], file: Path) -> None:
-    """Draw all rows into one tall PNG or SVG, or into the pages of a PDF."""
+    """Draw all rows into one tall PNG or SVG file, or into the pages of a PDF file."""
     from matplotlib.backends.backend_pdf import PdfPages
 
     with atomic_path(file) as partial:
@@ -80,10 +84,14 @@ def draw_lineup(entries: Sequence[ShownRun], file: Path) -> None:
 
 
 def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
-    """Reconstruction, difference and standard map of each entry, in three planes through the largest reduction.
+    """Draw reconstruction, difference and standard map of each entry, in three planes through the largest reduction.
 
-    Above them stand what a perfect model would give, and the altered scan. Red is missing uptake; the outline is half
-    of the largest reduction. Colour scales are common to all `scaled_on`, so that pages agree.
+    The rows above show what a perfect model would give, and the altered scan. Red is missing uptake; the outline is
+    half of the largest reduction.
+
+    Args:
+        shown: The entries on this page.
+        scaled_on: The entries that determine the common colour scales, so that all pages have the same.
     """
     result, case = shown[0].result, shown[0].examples.volumes["case"]
     taken = case["healthy"] - case["altered"]
@@ -97,7 +105,7 @@ def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
     page = BrainRows(shown[0].examples, rows=2 + len(shown), headings=3)
     page.headings(("healthy scan x", "uptake taken, x - x'", "true reduction r"))
     page.row("truth")
-    page.volume(0, case["healthy"], uptake, signposts=True)
+    page.volume(0, case["healthy"], uptake, annotated=True)
     page.volume(1, taken, difference)
     page.volume(2, 100 * case["reduction"], reduction)
     page.headings(("altered scan x'", "", ""))
@@ -108,7 +116,7 @@ def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
     page.headings(("reconstruction x̂'", "difference x̂' - x'", "standard map"))
     for entry in shown:
         own = entry.examples.volumes["case"]
-        page.row(entry.result.model.name, *entry.telling, f"AP {number(entry.average_precision)}")
+        page.row(entry.result.model.name, *entry.differing, f"AP {number(entry.average_precision)}")
         restored = own.get("from_altered")
         if restored is None:
             page.missing(0)
@@ -120,19 +128,20 @@ def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
     page.foot(
         f"Protocol {result.protocol.name}, cohort {result.cohort.tested_on or result.cohort.name}; slices at MNI mm. "
         "AP: average precision of the standard map, this case. Outline: half of the largest reduction. "
-        "Red: uptake is missing."
+        "Red: missing uptake."
     )
     return page.figure
 
 
-def _telling(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """What differs between the runs of one model: seed, fold, options."""
-    facts = [{"seed": r.seed, "fold": r.fold, **r.model.options} for r in results]
-    told = []
-    for result, own in zip(results, facts, strict=True):
-        others = [fact for r, fact in zip(results, facts, strict=True) if r.model.name == result.model.name]
-        told.append(tuple(f"{key} {value}" for key, value in own.items() if any(o.get(key) != value for o in others)))
-    return told
+def _differing(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Seed, fold and options that differ between the runs of one model."""
+    settings = [{"seed": r.seed, "fold": r.fold, **r.model.options} for r in results]
+    differing = []
+    for result, own in zip(results, settings, strict=True):
+        others = [each for r, each in zip(results, settings, strict=True) if r.model.name == result.model.name]
+        different = {key: value for key, value in own.items() if any(other.get(key) != value for other in others)}
+        differing.append(tuple(f"{key} {value}" for key, value in different.items()))
+    return differing
 
 
 def _alike(one: dict[str, Volume], other: dict[str, Volume]) -> bool:
@@ -143,10 +152,10 @@ def _alike(one: dict[str, Volume], other: dict[str, Volume]) -> bool:
 
 
 def _common_limit(entries: Sequence[ShownRun]) -> float:
-    """Where the colours of standard maps end: the median over models, so that one wild map does not fade the others."""
+    """Colour limit of standard maps: the median over models, so that one extreme map does not fade the others."""
     tops = [
         float(np.percentile(np.abs(entry.examples.volumes["case"]["standard_map"][entry.examples.brain]), 99.8))
         for entry in entries
     ]
-    known = [top for top in tops if top > 0]
-    return float(np.median(known)) if known else 1.0
+    positive = [top for top in tops if top > 0]
+    return float(np.median(positive)) if positive else 1.0

@@ -1,4 +1,4 @@
-"""A result as one self-contained HTML page, with its figures (SVG, PNG) and tables (CSV) beside it."""
+"""The report of a result: a self-contained HTML page, with its figures (SVG, PNG) and tables (CSV) as files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DPI = 130
 
 @dataclass(frozen=True)
 class Report:
-    """A report as it was written: its page, and all of its files."""
+    """A report on disk: its page, and all of its files."""
 
     page: Path
     files: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Shown:
-    """An exhibit ready for the template: its table's rows, its picture and its CSV as data URIs; and its files."""
+    """An exhibit for the template: rows of its table, picture and CSV as data URIs, and the files written."""
 
     exhibit: Exhibit
     columns: list[str]
@@ -56,14 +56,20 @@ def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, 
     """Write the page, `figures/` and `tables/` of a result into a folder.
 
     Args:
-        scores: One row a case, as stored beside the result.
+        result: The result.
+        scores: Its scores, one row per case.
         run: The run folder, which may hold volumes for pictures.
+        folder: Where to write.
+        progress: Reports progress.
+
+    Returns:
+        The page and all files of the report.
     """
     examples = read_examples(run / EXAMPLES) if has_examples(run) else None
     shown = []
-    found = list(exhibits(result, scores, examples))
-    with progress.task(f"report of {result.model.name}", len(found)) as task:
-        for exhibit in found:
+    all_exhibits = list(exhibits(result, scores, examples))
+    with progress.task(f"report of {result.model.name}", len(all_exhibits)) as task:
+        for exhibit in all_exhibits:
             shown.append(_show(exhibit, folder))
             task.advance(1, exhibit.name)
     write_text(folder / PAGE, _page(result, shown))
@@ -71,7 +77,7 @@ def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, 
 
 
 def methods(result: Result) -> str:
-    """A paragraph on how the numbers came about, to be pasted into an article."""
+    """A methods paragraph for an article, which describes how the numbers were obtained."""
     text = (
         _environment()
         .get_template("methods.txt")
@@ -87,7 +93,7 @@ def methods(result: Result) -> str:
 
 
 def bibtex(result: Result) -> str:
-    """References for that paragraph; braces are BibTeX's, so the template marks its own otherwise."""
+    """References for that paragraph as BibTeX; since BibTeX uses braces, the template has other delimiters."""
     environment = _environment().overlay(variable_start_string="<<", variable_end_string=">>")
     return environment.get_template("references.bib").render(result=result)
 
@@ -123,14 +129,14 @@ def _show(exhibit: Exhibit, folder: Path) -> _Shown:
             written.append(folder / "figures" / f"{exhibit.name}.{kind}")
             with atomic_path(written[-1]) as partial:
                 partial.write_bytes(content)
-        # brains are pixels: as SVG they would only be larger
+        # pictures of brains are pixels, and would only be larger as SVG
         kind, media = ("png", "image/png") if exhibit.raster else ("svg", "image/svg+xml")
         picture = _uri(media, files[kind])
     return _Shown(exhibit, columns, rows, picture, csv, tuple(written))
 
 
 def _drawn(figure: Any, kind: str, name: str) -> bytes:
-    """A figure's file, the same bytes each time."""
+    """The content of a figure's file, with reproducible bytes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
@@ -174,7 +180,7 @@ def _page(result: Result, shown: list[_Shown]) -> str:
 
 
 def _bounds_of(result: Result, names: Sequence[str]) -> str:
-    """Chance and ceiling of some test sets, which are the same at every severity."""
+    """Mean chance level and ceiling of some test sets; both are the same at every severity."""
     at = result.severities[0]
     chance, ceiling = (
         [value for name in names if (value := result.metric(name, at, metric)) is not None]
@@ -188,8 +194,8 @@ def _bounds(chance: float | None, ceiling: float | None) -> str:
 
 
 def _parameters(result: Result) -> str:
-    known = result.cost.parameters
-    return "a tool that ran elsewhere" if known is None else f"{known:,} parameters"
+    count = result.cost.parameters
+    return "a tool that ran elsewhere" if count is None else f"{count:,} parameters"
 
 
 def _milliseconds(result: Result) -> str:

@@ -1,6 +1,6 @@
-"""What the paper printed, and why a number of ours may or may not be laid beside it.
+"""The numbers of the reproduced paper, and the differences between a result and the paper's experiment.
 
-Hassanaly, Bottani, Sauty, Colliot, Burgos 2023, SPIE Medical Imaging; a 3D VAE on ADNI, its first fold.
+Hassanaly, Bottani, Sauty, Colliot, Burgos 2023, SPIE Medical Imaging; a 3D VAE on ADNI, first fold.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ TABLE_1: Final = {
     "nfvppa": (0.00319, 0.0388, 25.2, 0.744),
     "pca": (0.00306, 0.0381, 25.4, 0.749),
 }
-"""METRICS of (x̂', x) at 30 %."""
+"""METRICS of (x̂', x) at severity 30 %."""
 
 TABLE_2: Final = {"patients": (0.00408, 0.0433, 24.5, 0.709), "healthy": (0.00292, 0.0373, 25.6, 0.749)}
 """METRICS of (x̂, x) on real scans."""
 
 CONSISTENCY: Final = {"ad": 0.993}
-"""SSIM(x̂', x̂) at 30 %; above 0.99 on average over all dementias."""
+"""SSIM(x̂', x̂) at severity 30 %; the paper says that it is above 0.99 on average over all dementias."""
 
 FIRST_SIGNIFICANT: Final = 0.25
 """The lowest severity of Figure 1 with p < 0.05 / 9."""
 
 
 def is_significant(test: PaperTest, p: float | None, severities: int) -> bool:
-    """Whether the paper would mark a rise of the error: p below 0.05 by Bonferroni over the severities."""
+    """Whether the error increases significantly: p below 0.05, Bonferroni-adjusted for the number of severities."""
     return p is not None and p < 0.05 / severities and test.ratio > 1
 
 
 def protocol_of(result: Result) -> Protocol | None:
-    """The protocol of a result, where it is one that ships with uadbench in this version."""
+    """The protocol of a result, if this version of uadbench contains it unchanged; otherwise None."""
     try:
         protocol = load_protocol(result.protocol.name)
     except InputError:
@@ -48,7 +48,7 @@ def protocol_of(result: Result) -> Protocol | None:
 
 
 def differences(result: Result) -> list[str]:
-    """In what the result differs from the paper's experiment, as far as it is known; the more, the less it compares."""
+    """Differences between a result and the paper's experiment, as far as they are known."""
     found = []
     if result.fold:
         found.append(f"fold {result.fold} instead of the first")
@@ -60,7 +60,7 @@ def differences(result: Result) -> list[str]:
         found.append(f"cohort {result.cohort.name}, which may not be the paper's selection from ADNI")
     found.append("dementia masks from our own reading of the literature (the paper does not list its regions)")
     protocol = protocol_of(result)
-    found += ["a protocol that does not ship with this version of uadbench"] if protocol is None else _of(protocol)
+    found += ["a protocol that is not part of this version of uadbench"] if protocol is None else _of(protocol)
     if result.training is not None and result.training.precision != "float32":
         found.append("training in mixed precision (bfloat16)")
     if result.model.name != "vae3d":
@@ -80,7 +80,7 @@ def _of(protocol: Protocol) -> list[str]:
     if protocol.intensity.kind != "minmax":
         found.append(
             f"intensities divided by SUVR {protocol.intensity.scale:g} instead of scaled to each scan's minimum "
-            "and maximum, so that errors are in another unit"
+            "and maximum, so that errors have a different unit"
         )
     if protocol.training.epochs != 300:
         found.append(f"{protocol.training.epochs} epochs instead of 300")

@@ -1,4 +1,4 @@
-"""What a report says of the people: whose scans they are, how scores differ between sites, what others have altered."""
+"""Parts of a report about the cohort, scores by site and scanner, and altered scans from other tools."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from uadbench.results.schema import CohortCard, Result
 
 
 def about(cohort: CohortCard) -> list[str]:
-    """What is out of the ordinary about the people of a result, a sentence each."""
-    told = []
+    """Sentences about unusual properties of a result's cohort."""
+    sentences = []
     if cohort.tested_on is not None:
-        told.append(f"Trained on {cohort.name}, tested on {cohort.tested_on} (version {cohort.tested_version}).")
+        sentences.append(f"Trained on {cohort.name}, tested on {cohort.tested_on} (version {cohort.tested_version}).")
     if cohort.origin == "scaled":
-        told.append("The cohort has fewer people than the protocol asks for; they were divided in its proportions.")
+        sentences.append("The cohort has fewer participants than the protocol requires; the split has its proportions.")
     if cohort.origin == "given":
-        told.append("Who trains, validates and tests was given as a list.")
+        sentences.append("Training, validation and test participants were given as a list.")
     if cohort.shared_images:
-        told.append(
-            f"{cohort.shared_images} test scans are, voxel by voxel, scans that the model learnt from: too good."
+        sentences.append(
+            f"{cohort.shared_images} test scans are identical to training or validation scans, so scores are too high."
         )
-    return told
+    return sentences
 
 
 def strata_rows(result: Result) -> list[dict[str, str]]:
-    """A row a site, scanner or amyloid status."""
+    """One row per site, scanner or amyloid status."""
     return [
         {
             "": f"{stratum.by} {stratum.value}",
@@ -41,17 +41,17 @@ def strata_rows(result: Result) -> list[dict[str, str]]:
 
 
 def given_rows(result: Result) -> list[dict[str, str]]:
-    """A row a test set of altered scans that another tool has written."""
+    """One row per test set of altered scans from another tool."""
     rows = []
     for name, severity in result.given:
-        found = result.detected(name, severity)
+        scored = result.detected(name, severity)
         values = {metric_of(m).label: number(result.metric(name, severity, m)) for m in GIVEN_METRICS}
         rows.append(
             {
                 "": name,
                 "severity": percent(severity),
                 **values,
-                f"{heading_of('detection.testsets.auroc')} [95 %]": "n/a" if found is None else bounded(found.auroc),
+                f"{heading_of('detection.testsets.auroc')} [95 %]": "n/a" if scored is None else bounded(scored.auroc),
             }
         )
     return rows
@@ -61,16 +61,16 @@ GIVEN_METRICS = ("ap.standard", "ap.native", "prevalence", "restoration.whole.ms
 
 
 def people_exhibits(result: Result) -> list[Exhibit]:
-    """Scores by stratum, and on given test sets, where there are any."""
+    """Exhibits of scores by stratum, and on altered scans from another tool, if there are any."""
     exhibits = []
     if result.strata:
         exhibits.append(
             Exhibit(
                 "strata",
                 "Sites, scanners, amyloid status",
-                "Ranking AP and error on healthy scans of the test participants by where and how they were scanned; "
-                f"{metric_of('detection.specificity').label}: {metric_of('detection.specificity').help}. "
-                "Few participants make wide intervals, or none.",
+                "Ranking AP and reconstruction error on healthy scans, by site, scanner and amyloid status of the test "
+                f"participants; {metric_of('detection.specificity').label}: {metric_of('detection.specificity').help}. "
+                "With few participants, intervals are wide or n/a.",
                 of_paper=False,
                 table=pd.DataFrame(strata_rows(result)),
             )
@@ -79,9 +79,9 @@ def people_exhibits(result: Result) -> list[Exhibit]:
         exhibits.append(
             Exhibit(
                 "given",
-                "Altered scans of another tool",
-                "Test sets that were read from files (--simulated); what is to be found follows from the files and "
-                "the protocol's thresholds. They do not enter the ranking.",
+                "Altered scans from another tool",
+                "Test sets that were read from files (--simulated); their ground truth follows from the files and the "
+                "protocol's thresholds. They do not count for the ranking.",
                 of_paper=False,
                 table=pd.DataFrame(given_rows(result)),
             )

@@ -1,4 +1,4 @@
-"""A picture of a cohort: some of its people, their mean, and where they differ."""
+"""Figure of a cohort: some participants' scans, their mean, and the variation between participants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOP_SUVR, TOP_CV = 1.8, 0.2
 
 
 def draw_portrait(card: Card, file: Path) -> None:
-    """Twelve scans in three planes, the mean, the voxelwise coefficient of variation, and a real average if given."""
+    """Draw scans in three planes, the mean, the voxelwise coefficient of variation, and any real average."""
     portrait = card.portrait
     figure: Any = new_figure(15, 7.2)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
@@ -33,7 +33,7 @@ def draw_portrait(card: Card, file: Path) -> None:
             _slice(axes, scan, plane, "inferno", TOP_SUVR)
     large: list[tuple[str, Volume | None, str, float]] = [
         (f"mean of {card.counts['healthy measured']} [SUVR]", portrait.mean, "inferno", TOP_SUVR),
-        ("SD / mean between people", portrait.variation, "viridis", TOP_CV),
+        ("SD / mean between participants", portrait.variation, "viridis", TOP_CV),
         ("real average, scaled to the mean", _matched(portrait.reference, portrait.mean), "inferno", TOP_SUVR),
     ]
     shown = [(title, volume, colours, top) for title, volume, colours, top in large if volume is not None]
@@ -56,7 +56,7 @@ def _slice(axes: Any, volume: Volume, plane: str, colours: str, top: float) -> A
 
 
 def _matched(reference: Volume | None, mean: Volume | None) -> Volume | None:
-    """The reference times the factor that gives it the mean's mean in the brain; its own unit is unknown."""
+    """The reference scaled to the mean's average in the brain, since its own unit is unknown."""
     if reference is None or mean is None:
         return None
     brain = atlas.brain_mask(BASE)

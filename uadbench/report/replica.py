@@ -1,4 +1,4 @@
-"""The paper's five exhibits for any model, beside the paper's own numbers."""
+"""The paper's five exhibits for any model, with the paper's numbers for comparison."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, PATIENTS
 
 UNITS = (
-    "MSE, MAE and PSNR are in the unit of the intensity scale and count the background: they compare with the paper's "
-    "only under its scale, grid and cohort."
+    "MSE, MAE and PSNR depend on the intensity scale and include the background: they are comparable with the paper's "
+    "only with its scale, grid and cohort."
 )
 PAPER_TESTS = "detection.severities.paper"
 
 
 def figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
-    """MSE against severity, with both of the t-tests that the paper may have meant."""
+    """MSE against severity, with both t-tests that the paper may have used."""
     anomaly = result.dementias[0]
     (response,) = [r for r in result.detection.severities if r.anomaly == anomaly]
     count = len(result.severities)
 
     def first(name: str) -> str:
-        found = [t.severity for t in response.paper if paper.is_significant(t, getattr(t, name), count)]
-        return f"{min(found):.0%}" if found else "never"
+        severities = [t.severity for t in response.paper if paper.is_significant(t, getattr(t, name), count)]
+        return f"{min(severities):.0%}" if severities else "never"
 
     table = pd.DataFrame(
         {
@@ -42,11 +42,12 @@ def figure_1(result: Result, scores: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "figure1",
         f"Figure 1: reconstruction error against severity ({anomaly})",
-        f"MSE(x̂', x') over the mean MSE(x̂, x) of healthy scans; boxes: quartiles over {result.cohort.test} people, "
-        f"whiskers: 1.5 interquartile ranges. t-test against healthy with p < 0.05 / {len(result.severities)}: "
-        f"* unpaired (first at {first('p_unpaired')}), † paired (first at {first('p_paired')}). The paper does not say "
-        f"which it used; its first is {paper.FIRST_SIGNIFICANT:.0%}. A significant rise is not detectability: that is "
-        "sensitivity at a fixed specificity, below.",
+        f"MSE(x̂', x') divided by the mean MSE(x̂, x) of healthy scans. Boxes: quartiles over {result.cohort.test} "
+        f"participants; whiskers: 1.5 interquartile ranges. t-test against healthy scans, p < 0.05 / "
+        f"{len(result.severities)}: * unpaired (first at {first('p_unpaired')}), † paired (first at "
+        f"{first('p_paired')}). The paper does not say which test it used; its first significant severity is "
+        f"{paper.FIRST_SIGNIFICANT:.0%}. A significant increase does not imply that single scans can be detected; see "
+        "the sensitivity at a fixed specificity below.",
         of_paper=True,
         table=table,
         draw=lambda: charts.residual_chart(result, scores, anomaly),
@@ -85,8 +86,8 @@ def consistency(result: Result) -> Exhibit:
     return Exhibit(
         "consistency",
         f"Reconstruction consistency, {at:.0%}",
-        "How alike the reconstructions from the altered and from the healthy scan are. Alike is not healthy: a model "
-        "that always answers with the mean scores 1. It hardly depends on the unit, and compares with the paper's.",
+        "Similarity of the reconstructions from the altered and from the healthy scan. Similar is not healthy: a model "
+        "that always returns the mean scores 1. It hardly depends on the unit, so it is comparable with the paper's.",
         of_paper=True,
         table=pd.DataFrame(rows),
     )
@@ -113,7 +114,7 @@ def table_2(result: Result) -> Exhibit:
 def _beside(
     name: str, values: list[float | None], printed: Mapping[str, tuple[float, ...]], label: str = ""
 ) -> dict[str, str]:
-    """A row: our value, and the paper's in brackets."""
+    """A row of our values, with the paper's in brackets."""
     theirs = printed.get(name)
     row = {"": label or name}
     for index, metric in enumerate(paper.METRICS):
@@ -124,12 +125,12 @@ def _beside(
 
 def figure_2(result: Result, examples: Examples) -> Exhibit:
     """Scans, reconstructions and differences in three planes."""
-    shown = "reconstruction - input" if result.model.reconstructs else "the standard map, for want of a reconstruction"
+    shown = "reconstruction - input" if result.model.reconstructs else "the standard map (there is no reconstruction)"
     return Exhibit(
         "figure2",
-        "Figure 2: scans, their reconstructions, and what differs",
-        f"The same planes for all rows, through the middle of the simulated reduction. Colour, inside the brain: "
-        f"{shown}; red is uptake that the model expects and the scan lacks.",
+        "Figure 2: scans, reconstructions and differences",
+        f"All rows show the same planes, through the middle of the simulated reduction. Colour, in the brain: "
+        f"{shown}; red is uptake that the model expects but the scan lacks.",
         of_paper=True,
         draw=lambda: brains.planes_figure(examples),
         raster=True,

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them, in terminals and on pages."""
+"""Formatting of numbers for terminals and pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NOT_AVAILABLE = "n/a"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits; n/a where it is undefined."""
+    """A number with a given number of significant digits; n/a if it is undefined."""
     return NOT_AVAILABLE if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 
@@ -22,15 +22,15 @@ def bounded(estimate: Bounded) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign and three decimals; a smaller one with two significant digits, never as a zero."""
+    """A difference with its sign and three decimals; small ones with two significant digits, never as zero."""
     return f"{value:+.3f}" if abs(value) >= 0.0005 or not value else f"{value:+.1e}"
 
 
 def percent(severity: float | None) -> str:
-    """A severity; None is that of a test set in which each case has its own."""
+    """A severity in percent; None, if it varies between the cases of a test set."""
     return "its own" if severity is None else f"{severity:.0%}"
 
 
-def near(result: Result, wanted: float) -> float:
-    """The severity of a result nearest to the one that is wanted."""
-    return min(result.severities, key=lambda severity: abs(severity - wanted))
+def near(result: Result, severity: float) -> float:
+    """The severity of a result that is nearest to the given one."""
+    return min(result.severities, key=lambda each: abs(each - severity))

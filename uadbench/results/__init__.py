@@ -1,1 +1,1 @@
-"""The schema of results, and what is computed from the scores of cases."""
+"""Results: their schema and files, metrics aggregated from case scores, comparisons, and removal of identities."""

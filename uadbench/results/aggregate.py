@@ -1,4 +1,4 @@
-"""From one row a case to what is said of a model: what ranks, whom it would call ill, and from which severity on."""
+"""Aggregation of per-case scores into the ranking, detection and severity metrics of a result."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, Values, is_dem
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
 REVISION = 1
-"""Raise it whenever the same scores would lead to other claims."""
+"""Increase it whenever the same scores would lead to other aggregates."""
 
 DETECTED = 0.5
-"""A severity is detectable where the lower bound of the sensitivity reaches this."""
+"""Sensitivity whose lower bound makes a severity detectable."""
 
 CLINICAL = "mmse"
 
@@ -57,7 +57,14 @@ def aggregates(
     validation_mse: float | None,
     voxel_thresholds: Mapping[float, Threshold],
 ) -> Aggregates:
-    """Compute every part of a result that follows from one row a case; arguments as in `headline` and `detection`."""
+    """Compute every part of a result that follows from its case scores.
+
+    Args:
+        table: One row per case.
+        protocol: The protocol of the result.
+        validation_mse: The model's MSE on healthy validation scans, if it reconstructs.
+        voxel_thresholds: False positive rate -> threshold of the standard map.
+    """
     return Aggregates(
         headline=headline(table, protocol, validation_mse),
         detection=detection(table, protocol, voxel_thresholds),
@@ -68,7 +75,13 @@ def aggregates(
 
 
 def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | None) -> Headline:
-    """The numbers a table shows first; `validation_mse` is the model's on healthy validation scans."""
+    """Compute the main numbers of a result.
+
+    Args:
+        table: One row per case.
+        protocol: Defines the severities that count for the ranking.
+        validation_mse: The model's MSE on healthy validation scans, if it reconstructs.
+    """
     severities = protocol.ranking.severities
     (ranked,) = mean_intervals(_values(ranking_scores(table, severities))[:, None])
 
@@ -92,17 +105,19 @@ def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | No
 
 
 def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping[float, Threshold]) -> Detection:
-    """Everything about thresholds and severities, from one row a case.
+    """Compute everything about thresholds and severities.
 
     Args:
-        table: One row a case, with those of healthy, validation and patients' scans.
-        voxel_thresholds: By false positive rate, which need voxels and cannot be had from the table.
+        table: One row per case, including healthy scans, validation scans and patients.
+        protocol: Defines the specificity, and the number of validation scans that it requires.
+        voxel_thresholds: False positive rate -> threshold of the standard map. They are computed from voxels, and so
+            cannot be computed from the table.
     """
     validation = _scores(table, VALIDATION)
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id")[SCORE].astype(np.float64).sort_index()
     limit = _limit(validation, protocol)
     above = None if limit is None else cutoff(validation, limit.rank)
-    found = [
+    testsets = [
         _detected(anomaly, severity, rows, healthy, above)
         for (anomaly, severity), rows in by_testset(table)
         if anomaly not in (HEALTHY, VALIDATION)
@@ -120,15 +135,15 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         specificity=_bounded(
             share_interval(float((healthy <= limit.value).mean()), len(healthy)) if limit else _NOTHING
         ),
-        testsets=found,
-        severities=[_response(name, table, healthy, found) for name in graded],
+        testsets=testsets,
+        severities=[_response(name, table, healthy, testsets) for name in graded],
         clinical=_bounded(rank_correlation(_scores(table, PATIENTS), clinical)),
         clinical_patients=int(np.isfinite(clinical).sum()),
     )
 
 
 def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
-    """What ranks, by site, scanner and amyloid status of the test participants, where they are not all alike."""
+    """Compute the ranking score by site, scanner and amyloid status of the test participants, if these differ."""
     healthy = table[table["anomaly"] == HEALTHY].set_index("participant_id").sort_index()
     ranked = ranking_scores(table, protocol.ranking.severities)
     limit = _limit(_scores(table, VALIDATION), protocol)
@@ -155,16 +170,17 @@ def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:
 
 
 def paper_tests(altered: Values, healthy: Values, severities: list[float]) -> list[PaperTest]:
-    """The paper's t-tests of MSE against healthy scans, one a severity, paired and unpaired.
+    """The paper's t-tests of MSE against healthy scans at each severity, paired and unpaired.
 
     Args:
-        altered: (subjects, severities) MSE(x̂', x').
-        healthy: (subjects,) MSE(x̂, x), in the same order.
+        altered: MSE(x̂', x'), (subjects, severities).
+        healthy: MSE(x̂, x), (subjects,), in the same order.
+        severities: The severities of the columns of `altered`.
     """
     tests = []
     for column, severity in zip(altered.T, severities, strict=True):
         off = column - healthy
-        # without spread a t-test says nothing: the identity errs nowhere
+        # a t-test is undefined without variance, as for the identity, whose errors are all 0
         paired = float(stats.ttest_rel(column, healthy).pvalue) if np.ptp(off) > 0 else None
         spread = np.ptp(column) > 0 or np.ptp(healthy) > 0
         unpaired = float(stats.ttest_ind(column, healthy).pvalue) if spread else None
@@ -177,10 +193,13 @@ def paper_tests(altered: Values, healthy: Values, severities: list[float]) -> li
 
 
 def monotonicity(scores: Values) -> Interval:
-    """Spearman's correlation of score and severity within each subject, mean over subjects with its interval.
+    """Spearman's correlation of score and severity within each subject: the mean over subjects with its interval.
 
-    `scores` is (subjects, severities), severities rising; a subject whose scores are all equal is n/a, and so is
-    everything for fewer than two severities.
+    Args:
+        scores: (subjects, severities), with ascending severities. Subjects whose scores are all equal are left out.
+
+    Returns:
+        The interval; n/a for fewer than two severities.
     """
     if scores.shape[1] < 2:
         return _NOTHING
@@ -198,7 +217,7 @@ _NOTHING = Interval(None, None, None)
 def _detected(
     anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None
 ) -> DetectedTestSet:
-    rows = rows.sort_values("participant_id", kind="stable")  # people are resampled by their place
+    rows = rows.sort_values("participant_id", kind="stable")  # resampling is by row number
     people, values = rows["participant_id"].to_numpy(), _values(rows[SCORE])
     by_person = [values[people == person] for person in dict.fromkeys(people)]
     scores = np.stack(by_person)  # (participants, draws)
@@ -211,7 +230,7 @@ def _detected(
 
 
 def _response(
-    name: str, table: pd.DataFrame, healthy: pd.Series[float], found: list[DetectedTestSet]
+    name: str, table: pd.DataFrame, healthy: pd.Series[float], testsets: list[DetectedTestSet]
 ) -> SeverityResponse:
     rows = table[table["anomaly"] == name]
     graded = rows.pivot(index="participant_id", columns="severity", values=SCORE)  # severities rise
@@ -223,16 +242,16 @@ def _response(
         tests = paper_tests(altered.to_numpy(), unaltered.loc[altered.index].to_numpy(dtype=np.float64), severities)
     return SeverityResponse(
         anomaly=name,
-        minimum_detectable=_minimum_detectable([d for d in found if d.anomaly == name]),
+        minimum_detectable=_minimum_detectable([d for d in testsets if d.anomaly == name]),
         monotonicity=_bounded(monotonicity(graded.to_numpy(dtype=np.float64))),
         paper=tests,
     )
 
 
-def _minimum_detectable(found: list[DetectedTestSet]) -> float | None:
-    """The lowest severity from which on every lower bound of the sensitivity reaches DETECTED."""
+def _minimum_detectable(testsets: list[DetectedTestSet]) -> float | None:
+    """The lowest severity such that, from there on, every lower bound of the sensitivity reaches DETECTED."""
     lowest = None
-    for step in sorted(found, key=lambda d: -(d.severity or 0.0)):
+    for step in sorted(testsets, key=lambda d: -(d.severity or 0.0)):
         if step.sensitivity.low is None or step.sensitivity.low < DETECTED:
             break
         lowest = step.severity
@@ -240,7 +259,7 @@ def _minimum_detectable(found: list[DetectedTestSet]) -> float | None:
 
 
 def _limit(validation: Values, protocol: Protocol) -> SubjectThreshold | None:
-    """The score above which a scan is called altered; None where there are too few validation scans to set it."""
+    """The score above which a scan counts as altered; None if there are too few validation scans."""
     section = protocol.detection
     return subject_threshold(validation, section.specificity) if len(validation) >= section.least_validation else None
 

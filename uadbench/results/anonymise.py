@@ -1,4 +1,4 @@
-"""What may leave the machine: a result, with its scores or without, in which no one is named and no path is told."""
+"""Removal of identities from results before they are shared: no participant ids, and no paths."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from uadbench.runtime.reading import read_json
 AGGREGATES = "aggregates.json"
 
 SHORTEST = 4
-"""An id, with or without its `sub-`, is looked for if it has so many characters; a shorter one is in every text."""
+"""Shortest id, with or without its `sub-`, that is searched for; shorter ones occur in any text."""
 
 LEAST_PEOPLE = 5
-"""Aggregates over fewer people are left out: a mean over one of them is that person's score."""
+"""Smallest number of participants in an aggregate; the mean over a single one would be that person's score."""
 
 EXACT = ("severity", "prevalence", "effective_reduction", "ap.ceiling")
-"""Columns that follow from the protocol and the names in the table; rounding them would hide nothing."""
+"""Columns that follow from the protocol and from names in the table, so that rounding them would hide nothing."""
 
 
 def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
-    """Result and scores of a run folder, as they may be shared.
+    """The result and the scores of a run folder in a form that may be shared.
 
-    Of a private cohort people, sessions and sites are hashes in the run folder already; it is checked that no id is
-    left, and options that hold a path keep the file's name alone.
+    For a private cohort, participants, sessions and sites in a run folder are already hashes. This function checks that
+    no id remains, and reduces paths in options to file names.
 
     Raises:
-        InputError: If an id is in them, if the run folder does not hold what the result was made with, or if an earlier
-            version of uadbench made it, whose draws tell who is who.
+        InputError: If an id remains, the protocol in the run folder is not that of the result, or the result is from an
+            earlier version of uadbench, whose draws reveal identities.
     """
     result = read_result(folder)
     table = read_scores_of(result, folder / SCORES)
@@ -57,21 +57,27 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
 
 
 def require_irreversible(label: str, result: Result) -> None:
-    """Raises InputError for a result of a private cohort whose hashes can be matched to a list of ids."""
+    """Raise InputError for a result of a private cohort whose hashes can be matched with a list of ids."""
     if result.reversible:
         raise InputError(
-            f"{label}: is a result of schema version {result.schema_version}, whose draws tell anyone with a list of "
-            "ids who is who; repeat the run, and see docs/guides/privacy.md about what was shared before"
+            f"{label}: is a result of schema version {result.schema_version}, from which anyone with a list of ids can "
+            "recover identities; repeat the run, and see docs/guides/privacy.md about what was shared before"
         )
 
 
 def share(folder: Path, output: Path, digits: int | None = None) -> Result:
-    """Write what may be shared of a run folder, `result.json` and `scores.parquet`; returns the result as written.
+    """Write the shareable `result.json` and `scores.parquet` of a run folder.
 
-    `digits`: to so many significant digits.
+    Args:
+        folder: The run folder.
+        output: Where to write; it must not overlap with the run folder.
+        digits: Number of significant digits to round to; None for no rounding.
+
+    Returns:
+        The result as written.
 
     Raises:
-        InputError: And writes nothing, as `shareable` does, and for an output that is the run folder or lies in it.
+        InputError: If `shareable` raises it, or the folders overlap; nothing is written.
     """
     require_apart(folder, output)
     result, table = shareable(folder)
@@ -79,7 +85,7 @@ def share(folder: Path, output: Path, digits: int | None = None) -> Result:
         protocol = _protocol_of(folder, result)
         numbers = [str(name) for name in table.select_dtypes("number").columns.difference([*KEYS, *TRAITS, *EXACT])]
         table = table.assign(**{name: _rounded(table[name].to_numpy(dtype=np.float64), digits) for name in numbers})
-        # thresholds and curves first: aggregates follow from the former, and are then those of the rounded scores
+        # round thresholds and curves first: aggregates are then computed from rounded scores and thresholds
         result = _again(Result.model_validate(_coarse(result.model_dump(mode="json"), digits)), table, protocol)
     require_writable(output)
     write_scored(result, table, output)
@@ -87,24 +93,33 @@ def share(folder: Path, output: Path, digits: int | None = None) -> Result:
 
 
 def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> dict[str, Any]:
-    """Write `aggregates.json`: the result without a row, or a number, of a single case; returns its content.
+    """Write `aggregates.json`: the result without rows or numbers of single cases.
 
-    Test sets and strata of fewer than LEAST_PEOPLE people are left out, and the hash of the scores.
+    Test sets and strata of fewer than LEAST_PEOPLE participants are left out, as is the hash of the scores.
+
+    Args:
+        folder: The run folder.
+        output: Where to write; it must not overlap with the run folder.
+        digits: Number of significant digits to round to; None for no rounding.
+
+    Returns:
+        The content of the file.
 
     Raises:
-        InputError: And writes nothing, as `share` does.
+        InputError: If `shareable` raises it, there are too few test participants, or the folders overlap; nothing is
+            written.
     """
     require_apart(folder, output)
     result, table = shareable(folder)
     if result.cohort.test < LEAST_PEOPLE:
-        raise InputError(f"{folder}: {result.cohort.test} participants test; aggregates are of {LEAST_PEOPLE} at least")
+        raise InputError(f"{folder}: {result.cohort.test} test participants; aggregates need at least {LEAST_PEOPLE}")
     content = result.model_dump(mode="json", exclude={"score_hash"})
     content["strata"] = _large(content["strata"], result.cohort.test)
     few = {name for name, rows in table.groupby("anomaly")["participant_id"] if rows.nunique() < LEAST_PEOPLE}
     content["scores"] = [each for each in content["scores"] if each["anomaly"] not in few]
     detection = content["detection"]
     detection["testsets"] = [each for each in detection["testsets"] if each["anomaly"] not in few]
-    detection["threshold"] = None  # one validation scan's own score
+    detection["threshold"] = None  # the score of a single validation scan
     if detection["clinical_patients"] < LEAST_PEOPLE:
         detection["clinical"] = dict.fromkeys(detection["clinical"])
     if digits is not None:
@@ -115,26 +130,32 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
 
 
 def _large(strata: list[dict[str, Any]], people: int) -> list[dict[str, Any]]:
-    """The strata of enough people, unless the others could be had as the difference from all."""
+    """The strata with enough participants, unless the rest could be computed as the difference from the total."""
     large = [each for each in strata if each["participants"] >= LEAST_PEOPLE]
     left = {by: people - sum(each["participants"] for each in large if each["by"] == by) for by in STRATA}
     return [each for each in large if not 0 < left[each["by"]] < LEAST_PEOPLE]
 
 
 def refuse_private(folder: Path, result: Result, table: pd.DataFrame) -> None:
-    """Raise InputError if a result or its cases, made of those of a run folder, name a private cohort's participant."""
+    """Raise InputError if a result or its cases name a participant of a private cohort.
+
+    Args:
+        folder: The run folder that the result is from; it lists the ids.
+        result: The result.
+        table: One row per case.
+    """
     if result.cohort.public:
         return
     ids = _participants(folder)
-    told = result.model_dump(mode="json", exclude={"provenance"})  # which holds versions and dates alone
-    refuse_ids(f"{folder}: the result", _strings(told), ids)
+    content = result.model_dump(mode="json", exclude={"provenance"})  # which only holds versions and dates
+    refuse_ids(f"{folder}: the result", _strings(content), ids)
     words = table.select_dtypes(exclude="number")
     for name in words:
         refuse_ids(f"{folder}: the scores' column {name}", map(str, words[name].unique()), ids)
 
 
 def _participants(folder: Path) -> set[str]:
-    """Everybody whom a run folder knows by an id that results do not have."""
+    """The ids of the participants of a run folder that results do not contain."""
     try:
         parts = read_json(folder / PEOPLE, LARGEST_SEALED)
         rows = [row for part, rows in parts.items() if part != "sites" for row in rows]
@@ -144,17 +165,17 @@ def _participants(folder: Path) -> set[str]:
 
 
 def refuse_ids(where: str, texts: Iterable[str], ids: Iterable[str]) -> None:
-    """Raise InputError if a text holds a participant's id, with or without its `sub-`, as a word of its own.
+    """Raise InputError if a text contains a participant's id, with or without its `sub-`, as a separate word.
 
-    Ids of fewer than SHORTEST characters, such as 7, are in any text and not looked for.
+    Ids shorter than SHORTEST characters, such as 7, occur in any text and are not searched for.
     """
     content = "\n".join(texts).lower()
     for name in ids:
         bare = name.removeprefix("sub-")
         for form in {form for form in (name, bare) if len(form) >= SHORTEST}:
-            # looked for as it is first, which is fast
+            # the plain search first, which is fast
             if form.lower() in content and re.search(rf"(?<![a-z0-9]){re.escape(form.lower())}(?![a-z0-9])", content):
-                advice = "take it out (a path among the model's options?) and run again"
+                advice = "remove it (is it in a path among the model's options?) and run again"
                 raise InputError(f"{where} contains '{form}', which names a participant; {advice}")
 
 
@@ -166,7 +187,7 @@ def _protocol_of(folder: Path, result: Result) -> Protocol:
 
 
 def _again(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
-    """The result with everything that follows from its cases computed again."""
+    """The result with everything that follows from its cases recomputed."""
     limits = result.detection.voxel_thresholds
     thresholds = {each.false_positive_rate: Threshold(each.value, each.low, each.high) for each in limits}
     scored = aggregate.aggregates(table, protocol, result.headline.validation_mse, thresholds)
@@ -174,7 +195,7 @@ def _again(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
 
 
 def _without_folder(value: JsonValue) -> JsonValue:
-    """An option's value; of the path of a file on this machine its name."""
+    """An option's value; an absolute path is reduced to the file name."""
     if isinstance(value, str) and _ABSOLUTE.match(value):
         return PurePath(value.replace("\\", "/")).name
     if isinstance(value, list):
@@ -187,11 +208,11 @@ def _without_folder(value: JsonValue) -> JsonValue:
 _ABSOLUTE = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|file:")
 
 _MEASURED = ("headline", "detection", "strata", "scores", "training")
-"""The parts of a result that were measured on scans."""
+"""The parts of a result that are measured on scans."""
 
 
 def _coarse(content: dict[str, Any], digits: int) -> dict[str, Any]:
-    """A result's JSON with what was measured to so many significant digits."""
+    """A result's JSON with measured values rounded to `digits` significant digits."""
     return {key: _each_rounded(value, digits, key) if key in _MEASURED else value for key, value in content.items()}
 
 
@@ -209,7 +230,7 @@ def _rounded(values: np.ndarray[Any, np.dtype[np.float64]], digits: int) -> np.n
 
 
 def _strings(value: JsonValue) -> Iterator[str]:
-    """Every text in a JSON value, keys included."""
+    """Yield every string in a JSON value, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

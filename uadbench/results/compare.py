@@ -1,4 +1,4 @@
-"""Two or more results, participant by participant: what separates them, over all and in every dementia."""
+"""Paired comparison of two or more models, participant by participant: overall and for every dementia."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OVERALL = metric_of("headline.ap_standard").label
 
 @dataclass(frozen=True)
 class Contender:
-    """A model with all its runs of a comparison; `tables` hold one row a case each."""
+    """A model with all its runs in a comparison; `tables` have one row per case."""
 
     name: str
     results: tuple[Result, ...]
@@ -31,7 +31,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models on one measure; `p` is Holm-adjusted over all pairs and measures of the comparison."""
+    """The comparison of two models on one measure.
+
+    Attributes:
+        measure: What is compared: the ranking AP, or the AP of one dementia or of unseen blobs.
+        first: Name of the first model.
+        second: Name of the second model.
+        comparison: The paired comparison of the two.
+        p: Holm-adjusted over all pairs and measures of the comparison.
+        tests: Number of these tests.
+    """
 
     measure: str
     first: str
@@ -39,43 +48,42 @@ class Pair:
     comparison: Comparison
     p: float | None
     tests: int = 1
-    """How many tests the family has."""
 
     @property
     def too_few(self) -> str:
-        """Why so few participants cannot separate any pair; "" where they can."""
+        """Why there are too few participants to separate any pair; "" if there are enough."""
         return too_few(self.comparison.moved, self.tests)
 
     @property
     def decided(self) -> bool:
-        """Whether the two differ."""
+        """Whether the two differ significantly."""
         return self.comparison.decided(self.p)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        told = {"measure": self.measure, "first": self.first, "second": self.second}
+        """The comparison as JSON."""
+        names = {"measure": self.measure, "first": self.first, "second": self.second}
         tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
-        return {**told, **asdict(self.comparison), **tested, "decided": self.decided}
+        return {**names, **asdict(self.comparison), **tested, "decided": self.decided}
 
 
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
-    """Runs to models, which differ by name or options.
+    """Group runs by model and options.
 
     Raises:
-        InputError: If fewer than two models are left, or for two results of one run.
+        InputError: If there are fewer than two models, or two results of the same run.
     """
     grouped = by_model(zip(results, tables, strict=True), lambda run: run[0])
-    found = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
-    if len(found) < 2:
-        raise InputError("all results are of one model; give results of two models at least")
-    return found
+    models = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
+    if len(models) < 2:
+        raise InputError("all results are of one model; give results of at least two models")
+    return models
 
 
 def compare(models: Sequence[Contender]) -> list[Pair]:
-    """Every pair of models: the ranking AP, then AP over the ranking severities in every dementia and unseen blobs.
+    """Compare every pair of models: by the ranking AP, then by the AP of every dementia and of unseen blobs.
 
     Raises:
-        InputError: If their participants are not the same.
+        InputError: If the models were tested on different participants.
     """
     result = models[0].results[0]
     measures = [OVERALL, *result.dementias, UNSEEN]

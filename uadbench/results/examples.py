@@ -1,4 +1,4 @@
-"""The volumes that a run keeps for pictures."""
+"""Example volumes of a run, which the report shows as pictures: reading and writing of `examples.npz`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from uadbench.types import Affine, Mask, Volume
 
 EXAMPLES = "examples.npz"
 LARGEST = 1 << 30
-"""Bytes that the volumes of a file have at most, as float32: enough for a grid of seven million voxels."""
+"""Largest total size of the volumes of a file as float32, in bytes: enough for a grid of seven million voxels."""
 LONGEST_TITLES, MOST_ARRAYS = 1 << 20, 1000
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Volumes of a few cases and scans, in the models' unit.
+    """Volumes of a few cases and scans, in normalised units.
 
     Attributes:
         volumes: Label ("case", "patient", "worst0" ...) -> name ("altered", "standard_map" ...) -> (X, Y, Z).
-        titles: Label -> what it is, without an id.
-        affine, brain: Of the grid.
+        titles: Label -> title of the picture, without an id.
+        affine: (4, 4), voxels of the grid to MNI mm.
+        brain: The brain mask on the grid, (X, Y, Z) bool.
     """
 
     volumes: dict[str, dict[str, Volume]]
@@ -43,9 +44,9 @@ class Examples:
 
 
 def write_examples(examples: Examples, file: Path) -> None:
-    """Store them compressed, to 11 bits of precision: they are looked at, never scored.
+    """Write example volumes, compressed, to 11 bits of precision: enough for pictures, not for scores.
 
-    On a grid so fine that `read_examples` would not take all of them, the last are left out.
+    If the grid is so fine that `read_examples` would reject the file, the last volumes are left out.
     """
     room = LARGEST // (4 * examples.brain.size)
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -60,22 +61,22 @@ def write_examples(examples: Examples, file: Path) -> None:
 
 
 def read_examples(file: Path) -> Examples:
-    """Read what `write_examples` wrote.
+    """Read example volumes that `write_examples` wrote.
 
     Raises:
-        InputError: For a file that is not there, damaged, or too large.
+        InputError: If the file is missing, damaged or too large.
     """
     try:
         return _read(read_bytes(file, LARGEST))
     except (MemoryError, Unreadable):
         raise
-    except Exception as error:  # numpy, zipfile and what they use have one for each way in which a file can be broken
+    except Exception as error:  # numpy, zipfile and others raise many kinds of exceptions for damaged files
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: cannot be read ({reason}); run again with --fresh") from None
 
 
 def has_examples(folder: Path) -> bool:
-    """Whether there is anything under the name of a run folder's pictures: then it is read, or refused."""
+    """Whether a run folder has a file of pictures, damaged or not."""
     return os.path.lexists(folder / EXAMPLES)
 
 
@@ -90,41 +91,41 @@ def _read(raw: bytes) -> Examples:
     for key in [key for key in arrays if "/" in key]:
         label, _, name = key.partition("/")
         volumes.setdefault(label, {})[name] = arrays.pop(key).astype(np.float32)
-    told = parse_json(str(arrays["titles"]))
-    titles = {str(label): str(title) for label, title in told.items()}
+    parsed = parse_json(str(arrays["titles"]))
+    titles = {str(label): str(title) for label, title in parsed.items()}
     return Examples(volumes, titles, arrays["affine"].astype(np.float64), arrays["brain"])
 
 
 def _claimed(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of every array, as their headers tell them. Raises ValueError for an array that is there twice."""
-    found = {}
+    """Shape and type of every array, from the headers. Raises ValueError if an array occurs twice."""
+    headers = {}
     for member in archive.infolist():
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"it is packed in another way ({member.compress_type})")
+            raise ValueError(f"unexpected compression ({member.compress_type})")
         with archive.open(member) as stored:
             version = read_magic(stored)
             if version != (1, 0):
-                raise ValueError(f"an array of format {version}")
+                raise ValueError(f"unexpected array format {version}")
             shape, _, kind = read_array_header_1_0(stored)
             size = stored.tell() + math.prod(shape) * kind.itemsize
         name = member.filename.removesuffix(".npy")
-        if name in found:
-            raise ValueError(f"{name[:80]!r} is there twice")
+        if name in headers:
+            raise ValueError(f"{name[:80]!r} occurs twice")
         if min(shape, default=0) < 0 or max(member.file_size, size) > LARGEST:
             raise ValueError(f"it claims {max(member.file_size, abs(size))} bytes of pictures")
         if member.file_size != size:
-            raise ValueError(f"{name[:80]!r} has {member.file_size} bytes, and claims {size}")
-        found[name] = shape, kind
-    return found
+            raise ValueError(f"{name[:80]!r} has {member.file_size} bytes instead of {size}")
+        headers[name] = shape, kind
+    return headers
 
 
 def _require_small(claimed: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
-    """Raise ValueError unless there are a grid, texts, and volumes of this grid that fit in memory as float32."""
+    """Raise ValueError unless there are a grid, texts, and volumes on this grid that fit in memory as float32."""
     grid, _ = claimed["brain"]
     kinds = {"affine": ((4, 4), "f"), "brain": (grid, "b"), "titles": ((), "U")}
     for name, (shape, kind) in claimed.items():
-        wanted = kinds.get(name, (grid, "f"))
-        if (shape, kind.kind) != wanted or len(grid) != 3 or ("/" not in name and name not in kinds):
+        expected = kinds.get(name, (grid, "f"))
+        if (shape, kind.kind) != expected or len(grid) != 3 or ("/" not in name and name not in kinds):
             raise ValueError(f"{name[:80]!r} is of shape {shape} and type {kind}")
     volumes = sum("/" in name for name in claimed)
     if (size := volumes * 4 * math.prod(grid)) > LARGEST:
@@ -134,6 +135,6 @@ def _require_small(claimed: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) ->
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """One array, by way of all of its bytes: numpy, which reads as much as it needs, would not come to the checksum."""
+    """Read one array from all its bytes: numpy alone would stop before the checksum at the end."""
     array: npt.NDArray[Any] = np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
     return array

@@ -1,4 +1,4 @@
-"""A result: one run's scores with full provenance, as checked JSON."""
+"""The schema of a result (the scores of one run with full provenance), and reading and writing of its JSON file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from uadbench.types import GIVEN, Precision, is_dementia
 SCHEMA_VERSION: Literal[4] = 4
 RESULT = "result.json"
 PEOPLE = "people.json"
-"""In a run folder: who trained, validated and tested, and who is who where results do not name them. It stays there."""
+"""File in a run folder that lists the participants of each part, with the hashes that results use; never shared."""
 
 
 class _Section(BaseModel):
@@ -31,44 +31,43 @@ class _Section(BaseModel):
 
 
 def _described(path: str, **elsewhere: str) -> ConfigDict:
-    """Let the catalogue of metrics describe the numbers of a section in the schema.
+    """Take the descriptions of a section's fields in the JSON schema from the catalogue of metrics.
 
     Args:
-        path: Where the section stands in a result, without places in lists.
-        **elsewhere: Fields that the catalogue has under another name.
+        path: Path of the section in a result, without indices of lists.
+        **elsewhere: Field name -> name in the catalogue, for fields with another name there.
 
     Returns:
-        What the section adds to its configuration.
+        Configuration for the section.
     """
 
     def describe(schema: dict[str, Any]) -> None:
-        known = {metric.name for metric in METRICS}
+        names = {metric.name for metric in METRICS}
         for name, field in schema["properties"].items():
             number = elsewhere.get(name, f"{path}.{name}")
-            if number in known:
+            if number in names:
                 field["description"] = metric_of(number).description
 
     return ConfigDict(json_schema_extra=describe)
 
 
 def _describe_columns(schema: dict[str, Any]) -> None:
-    """The columns of scores, in the schema."""
+    """Describe the columns of scores in the JSON schema."""
     columns = [f"`{metric.name}`: {metric.description}" for metric in SCORES]
     words = [f"`{name}`: {words}." for name, words in placeholder_rows()]
     schema["properties"]["metrics"]["description"] = "\n".join([*columns, *words])
 
 
 class ModelCard(_Section):
-    """Which model, with which options.
+    """The model card in a result: which model, with which options.
 
-    `weights`: None where they were trained for this result. Else the SHA-256 of the file that they were read from: on
-    which scans they were trained, and with which budget, nobody here knows.
+    `weights`: None if the weights were trained for this result; otherwise the SHA-256 of the file from which they were
+    read. For such weights, the training scans and the training budget are unknown.
 
-    `answers`: None for a model that ran here. Else the hash of the files in which a tool gave its answers to the
-    images that it was shown (`uadbench score`): it ran elsewhere, and cannot be run again from here.
+    `answers`: None for a model that ran here; otherwise the hash of the files with a tool's answers (`uadbench score`).
+    Such a tool ran elsewhere, and cannot be run again from here.
 
-    `unranked`: None, or why the model has no rank: its code is not known, or it came with weights that it does not
-    declare.
+    `unranked`: None, or why the model has no rank: its code is unknown, or it started with undeclared learnt weights.
     """
 
     name: str
@@ -81,13 +80,13 @@ class ModelCard(_Section):
 
 
 class CohortCard(_Section):
-    """Where the scans came from.
+    """The cohort summary in a result: where the scans came from.
 
-    `public`: whether participants may be named in what is shared. `tested_on` is the cohort of the test scans where it
-    is another one. `healthy` and `ill` are the diagnoses that were taken as such. `split` is the hash of who trained,
-    validated and tested (with the secret of a private cohort); its sizes are the protocol's, the same in proportion
-    ("scaled"), or the split was given. The numbers count scans. `shared_images`: test scans that are, voxel by voxel, a
-    scan the model has learnt from.
+    `public`: whether participants may be named in what is shared. `tested_on`: the cohort of the test scans, if it is
+    a different one. `healthy`, `ill`: the diagnoses of healthy scans and of patients. `split`: a hash of the training,
+    validation and test participants (with the secret of a private cohort). `origin`: the split has the protocol's
+    sizes, the same proportions for a smaller cohort ("scaled"), or was given by the user. The numbers count scans.
+    `shared_images`: test scans that are identical, voxel by voxel, to a training or validation scan.
     """
 
     name: str
@@ -107,10 +106,11 @@ class CohortCard(_Section):
 
 
 class ProtocolCard(_Section):
-    """Under which protocol; `ranked` is false where it was changed from what ships with uadbench.
+    """The protocol; `ranked` is false if it differs from the version in uadbench.
 
-    Nor is a result ranked whose weights were not trained under it, or whose model is unranked (see `ModelCard`).
-    `intensity`: "minmax" is the paper's scale, each healthy scan's own range at full resolution; "suvr" a fixed one.
+    `ranked` is also false if the weights were not trained under the protocol, or the model is unranked (see
+    `ModelCard`). `intensity`: "minmax" is the paper's scale, each healthy scan's own range at full resolution; "suvr"
+    is a fixed scale.
     """
 
     name: str
@@ -121,16 +121,16 @@ class ProtocolCard(_Section):
 
 
 class Fingerprint(_Section):
-    """Of the test sets: `recipe` must be equal, the numbers of `sketch` equal to a tolerance."""
+    """The fingerprint of test sets: if they are equal, so is `recipe`, and `sketch` up to a tolerance."""
 
     recipe: str
     sketch: dict[str, float]
 
 
 class Estimate(_Section):
-    """Mean and standard deviation of a metric over the n cases of a test set; None is n/a.
+    """Mean and standard deviation of a metric over the n cases of a test set; None for n/a.
 
-    `low` and `high` are the 95 % interval of the mean over participants, who are resampled alike in all test sets.
+    `low` and `high` are the 95 % interval of the mean over participants; all test sets use the same resamples.
     """
 
     mean: float | None
@@ -141,7 +141,7 @@ class Estimate(_Section):
 
 
 class Bounded(_Section):
-    """An estimate with its 95 % interval; None is n/a."""
+    """An estimate with its 95 % interval; None for n/a."""
 
     value: float | None
     low: float | None
@@ -151,8 +151,8 @@ class Bounded(_Section):
 class TestSetScores(_Section):
     """All metrics of one test set.
 
-    Beside the simulated ones there are `healthy` (test scans), `validation` (healthy, too) and `patients`, all at
-    severity 0. The severity of `varied` is None: every case has its own.
+    Besides simulated test sets there are `healthy` (test scans), `validation` (also healthy) and `patients`, all with
+    severity 0. The severity of `varied` is None, since it differs between cases.
     """
 
     model_config = ConfigDict(json_schema_extra=_describe_columns)
@@ -163,7 +163,7 @@ class TestSetScores(_Section):
 
 
 class Headline(_Section):
-    """The few numbers a table shows first, over the `severities` that rank. None is n/a."""
+    """The main numbers of a result, over the `severities` that count for the ranking; None for n/a."""
 
     model_config = _described("headline")
 
@@ -180,7 +180,10 @@ class Headline(_Section):
 
 
 class VoxelThreshold(_Section):
-    """What a share of healthy validation voxels (standard map) exceeds, and the threshold's 95 % interval."""
+    """A voxel threshold: the value of the standard map that a fraction of healthy validation voxels exceeds.
+
+    `low` and `high` are the 95 % interval of the threshold.
+    """
 
     model_config = _described("detection.voxel_thresholds")
 
@@ -191,9 +194,9 @@ class VoxelThreshold(_Section):
 
 
 class DetectedTestSet(_Section):
-    """How well the scans of a test set are told from healthy test scans by their scores.
+    """How well the scores of a test set's scans separate them from healthy test scans.
 
-    The interval of `sensitivity` is over test participants and those who set the threshold.
+    The interval of `sensitivity` covers test participants and the participants who set the threshold.
     """
 
     model_config = _described("detection.testsets")
@@ -207,7 +210,8 @@ class DetectedTestSet(_Section):
 class PaperTest(_Section):
     """The paper's Figure 1 at one severity.
 
-    The paper does not say whether its test was paired. Neither p is adjusted: compare with 0.05 / severities.
+    The paper does not say whether its test was paired. The p values are not adjusted: compare them with 0.05 /
+    severities.
     """
 
     model_config = _described("detection.severities.paper")
@@ -219,10 +223,10 @@ class PaperTest(_Section):
 
 
 class SeverityResponse(_Section):
-    """How one anomaly is seen as it grows.
+    """The response to one anomaly as its severity increases.
 
-    `minimum_detectable`: None where there is none, or no threshold. `paper`: empty for models without a
-    reconstruction, and for `unseen`.
+    `minimum_detectable`: None if no severity is detectable, or there is no threshold. `paper`: empty for models without
+    a reconstruction, and for `unseen`.
     """
 
     model_config = _described("detection.severities")
@@ -234,9 +238,9 @@ class SeverityResponse(_Section):
 
 
 class Detection(_Section):
-    """Scans and voxels called ill at thresholds that healthy validation scans have set.
+    """Detection of scans and voxels at thresholds set on healthy validation scans.
 
-    `threshold` is n/a where there were fewer `validation_scans` than the protocol asks for. `clinical` is over
+    `threshold` is n/a if there were fewer `validation_scans` than the protocol requires. `clinical` is computed over
     `clinical_patients`.
     """
 
@@ -254,7 +258,7 @@ class Detection(_Section):
 
 
 class Stratum(_Section):
-    """Test participants of one site, scanner or amyloid status: what ranks, and how many healthy scans were passed."""
+    """Test participants of one site, scanner or amyloid status, with the ranking score and the specificity."""
 
     model_config = _described(
         "strata",
@@ -272,7 +276,7 @@ class Stratum(_Section):
 
 
 class Training(_Section):
-    """The training curve: mean of every loss, and the healthy validation MSE, by epoch; what it was computed in."""
+    """The training curve by epoch: mean of every loss, and MSE of healthy validation scans; and the precision used."""
 
     epochs: int
     best_epoch: int | None
@@ -282,7 +286,7 @@ class Training(_Section):
 
 
 class Cost(_Section):
-    """What the result cost on the machine that made it: no part of the scores or their hash. None is unknown."""
+    """Time and memory on the machine that made the result; not part of the scores or their hash. None for unknown."""
 
     model_config = _described("cost")
 
@@ -296,14 +300,14 @@ class Cost(_Section):
 
     @property
     def over_budget(self) -> bool:
-        """Whether the run took more processor time than its protocol grants."""
+        """Whether the run took more processor time than its protocol allows."""
         return (
             self.cpu_minutes is not None and self.budget_minutes is not None and self.cpu_minutes > self.budget_minutes
         )
 
 
 class Provenance(_Section):
-    """What made the result, and when."""
+    """Software, machine and time of a result."""
 
     uadbench: str
     python: str
@@ -318,12 +322,12 @@ class Provenance(_Section):
 
 
 class Result(_Section):
-    """One run, whole. `score_hash` is a hash of every case's scores to six significant digits.
+    """The result of one run. `score_hash` is a hash of every case's scores to six significant digits.
 
-    `schema_version`: from 4 on nothing about a private cohort follows from an id without the cohort's secret. In 3,
-    draws and hashes of who is where did. For a public cohort the two are the same.
+    `schema_version`: from version 4 on, nothing about a private cohort can be derived from ids without the cohort's
+    secret. In version 3, draws and hashes could. For public cohorts there is no difference.
 
-    `seal`: in a run folder's file alone, a hash of all the rest, by which damage is found.
+    `seal`: only in a run folder's file, a hash of all other content, which reveals damage.
     """
 
     schema_version: Literal[3, 4] = SCHEMA_VERSION
@@ -348,36 +352,36 @@ class Result(_Section):
     @model_validator(mode="after")
     def _models_without_a_rank_are_unranked(self) -> Result:
         if self.model.weights is not None and self.protocol.ranked:
-            raise ValueError("weights that were read from a file are not ranked")
+            raise ValueError("a result with weights from a file is not ranked")
         if self.model.unranked is not None and self.protocol.ranked:
-            raise ValueError("a model that is unranked is not ranked")
+            raise ValueError("a result of an unranked model is not ranked")
         return self
 
     @property
     def reversible(self) -> bool:
-        """Whether somebody with a list of candidates can find out who is who, though no id is in it."""
+        """Whether identities can be recovered with a list of candidate ids, although the result contains no id."""
         return not self.cohort.public and self.schema_version < SCHEMA_VERSION
 
     @property
     def unranked(self) -> str:
-        """Why the result stands in no ranking, in words; "" for one that does."""
+        """Why the result is not ranked, in words; "" if it is ranked."""
         if self.model.weights is not None:
-            return "the weights came from a file, and were not trained under this protocol"
+            return "the weights are from a file, and were not trained under this protocol"
         if self.model.unranked is not None:
             return self.model.unranked
-        return "" if self.protocol.ranked else "the protocol was changed from what ships with uadbench"
+        return "" if self.protocol.ranked else "the protocol differs from the one in uadbench"
 
     def estimate(self, anomaly: str, severity: float | None, name: str) -> Estimate | None:
-        """A metric on one test set; None where it is n/a."""
+        """A metric with its interval on one test set; None for n/a."""
         for scores in self.scores:
             if scores.anomaly == anomaly and _same(scores.severity, severity):
                 return scores.metrics.get(name)
         return None
 
     def metric(self, anomaly: str, severity: float | None, name: str) -> float | None:
-        """The mean of a metric on one test set; None where it is n/a."""
-        found = self.estimate(anomaly, severity, name)
-        return None if found is None else found.mean
+        """The mean of a metric on one test set; None for n/a."""
+        estimate = self.estimate(anomaly, severity, name)
+        return None if estimate is None else estimate.mean
 
     @property
     def dementias(self) -> list[str]:
@@ -386,48 +390,47 @@ class Result(_Section):
 
     @property
     def severities(self) -> list[float]:
-        """The severities of the dementias, rising."""
-        found = {s.severity for s in self.scores if is_dementia(s.anomaly) and s.severity is not None}
-        return sorted(found)
+        """The severities of the dementias, ascending."""
+        return sorted({s.severity for s in self.scores if is_dementia(s.anomaly) and s.severity is not None})
 
     @property
     def given(self) -> list[tuple[str, float | None]]:
-        """Name and severity of the test sets that another tool has written."""
+        """Name and severity of the test sets that were altered by another tool."""
         return [(s.anomaly, s.severity) for s in self.scores if s.anomaly.startswith(GIVEN)]
 
     def detected(self, anomaly: str, severity: float | None) -> DetectedTestSet | None:
-        """What `detection` says of one test set."""
-        for found in self.detection.testsets:
-            if found.anomaly == anomaly and _same(found.severity, severity):
-                return found
+        """The part of `detection` for one test set; None if there is none."""
+        for testset in self.detection.testsets:
+            if testset.anomaly == anomaly and _same(testset.severity, severity):
+                return testset
         return None
 
 
 def write_result(result: Result, folder: Path) -> None:
-    """Write a result into a run folder; the scores that it vouches for must lie there already."""
+    """Write a result into a run folder, which must already hold its scores."""
     write_text(folder / RESULT, result_text(result))
 
 
 def result_text(result: Result) -> str:
-    """What a result's file holds in a run folder."""
+    """The content of a result's file in a run folder."""
     return sealed(result.model_dump(mode="json"))
 
 
 def read_result(reference: Path, *, most: int = LARGEST_SEALED, finite: bool = False) -> Result:
     """Read a result from a run folder or a result file.
 
-    That of a run folder is sealed; one that was committed to a leaderboard lies under another name, without a seal.
+    The file in a run folder is sealed; a result on a leaderboard has another name, and no seal.
 
     Args:
-        reference: The folder or the file.
-        most: How many bytes it may have.
-        finite: Whether NaN and infinity are refused.
+        reference: The run folder or the result file.
+        most: Largest allowed size, in bytes.
+        finite: Whether NaN and infinity are rejected.
 
     Returns:
         The result.
 
     Raises:
-        InputError: There is none, it does not fit the schema, or it is not what was written.
+        InputError: If there is no result, it does not match the schema, or it has been changed since it was written.
     """
     file = reference / RESULT if reference.is_dir() else reference
     try:
@@ -438,26 +441,34 @@ def read_result(reference: Path, *, most: int = LARGEST_SEALED, finite: bool = F
     try:
         unsealed(content, required=file.name == RESULT)
     except ValueError as error:
-        raise InputError(f"{file}: {error}; give the command that made it again") from None
+        raise InputError(f"{file}: {error}; rerun the command that created it") from None
     return result
 
 
 def check_result(content: Mapping[str, Any], label: str) -> Result:
-    """Check the content of a result against the schema, and its names for characters that nobody can read."""
+    """Check the content of a result against the schema, and its names for invisible characters.
+
+    Args:
+        content: The parsed JSON.
+        label: What error messages call it, for example its file.
+
+    Raises:
+        InputError: If it does not match the schema, or a name has invisible characters.
+    """
     try:
         result = Result.model_validate(content).model_copy(update={"seal": None})
     except ValidationError as error:
-        place, reason = first_fault(error)
-        where = "".join(f"{each}: " for each in [".".join(map(str, place))] if each)
+        path, reason = first_fault(error)
+        where = "".join(f"{each}: " for each in [".".join(map(str, path))] if each)
         raise InputError(f"{label}: not a result of schema version {SCHEMA_VERSION}: {where}{reason}") from None
     for what, name in names_of(result):
         if steers(name):
-            raise InputError(f"{label}: {what} is called {name[:80]!r}; use letters, digits and visible signs")
+            raise InputError(f"{label}: {what} is called {name[:80]!r}; use letters, digits and visible characters")
     return result
 
 
 def names_of(result: Result) -> Iterator[tuple[str, str]]:
-    """Everything in a result that has a name: what it is, and what it is called."""
+    """Yield everything in a result that has a name: what it is, and its name."""
     yield "the model", result.model.name
     yield "the protocol", result.protocol.name
     yield "the cohort", result.cohort.name
@@ -473,7 +484,7 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def rounded(value: float) -> float:
-    """A number to the digits that results hold."""
+    """A number rounded to the digits that results store."""
     return float(f"{value:.{DIGITS}g}")
 
 

@@ -1,4 +1,4 @@
-"""One row a case: what a model scored, by test set and by participant; its summary, its hash, its file."""
+"""The scores of a model, one row per case: ranking scores, summaries, a hash, and the sealed Parquet file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from uadbench.types import UNSEEN, VARIED, Values, is_dementia
 
 SCORES = "scores.parquet"
 LARGEST = 256 << 20
-"""Bytes of a table of scores, at most."""
+"""Largest size of a file of scores, in bytes."""
 LEVEL = 15
-"""Of zstd's compression; higher ones take twice as long for a thousandth."""
+"""Compression level of zstd; higher levels take twice as long and save a thousandth."""
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
 TRAITS = ("mmse", "site", "scanner", "amyloid")
-"""What a row tells of the person: no score of the model."""
+"""Columns that describe the person, and are not scores of the model."""
 TEXTS = ("participant_id", "session_id", "anomaly", *TRAITS[1:])
-"""The columns that hold text; all others hold numbers."""
+"""The columns with text; all others hold numbers."""
 
 
 def summarise(table: pd.DataFrame) -> list[TestSetScores]:
-    """Mean with its interval, SD and count of every metric on every test set, from one row a case."""
+    """Mean with its interval, SD and count of every metric on every test set, from one row per case."""
     names = [column for column in table.columns if column not in (*KEYS, *TRAITS)]
     summary = []
     for (anomaly, severity), rows in by_testset(table):
@@ -42,13 +42,13 @@ def summarise(table: pd.DataFrame) -> list[TestSetScores]:
         metrics = {
             name: _estimate(column, interval) for name, column, interval in zip(names, values, intervals, strict=True)
         }
-        known = {name: estimate for name, estimate in metrics.items() if estimate.n}
-        summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=known))
+        defined = {name: estimate for name, estimate in metrics.items() if estimate.n}
+        summary.append(TestSetScores(anomaly=anomaly, severity=severity, metrics=defined))
     return summary
 
 
 def by_testset(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float | None], pd.DataFrame]]:
-    """The rows of each test set, under its anomaly and severity, in the order of the table."""
+    """Yield (anomaly, severity) and rows of each test set, in the order of the table; severity is None for `varied`."""
     label = table["severity"].where(table["anomaly"] != VARIED, -1.0)
     for key, rows in table.groupby([table["anomaly"], label], sort=False):
         anomaly, severity = str(key[0]), float(str(key[1]))
@@ -58,10 +58,19 @@ def by_testset(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float | None], 
 def ranking_scores(
     table: pd.DataFrame, severities: tuple[float, ...], column: str = "ap.standard", halves: str = "both"
 ) -> pd.Series[float]:
-    """What ranks, by participant, from one row a case.
+    """The ranking score of each participant, by default the average precision on the standard map.
 
-    Half the mean over dementias and ranking severities, half that over `unseen` and ranking severities; `halves` may
-    ask for one of them ("dementias", "unseen"). NaN where a participant lacks a score.
+    It is the mean of two halves: the mean over dementias and ranking severities, and the mean over `unseen` and ranking
+    severities.
+
+    Args:
+        table: One row per case.
+        severities: The severities that count for the ranking.
+        column: The score.
+        halves: "both", or one of them: "dementias" or "unseen".
+
+    Returns:
+        Score by participant; NaN if a case of the participant has no score.
     """
     ranked = table[table["severity"].isin(severities)]
     dementias = [name for name in ranked["anomaly"].unique() if is_dementia(name)]
@@ -74,7 +83,7 @@ def ranking_scores(
 
 
 def _by_participant(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """The mean of each participant's rows, NaN where one is missing; at once where everybody has as many."""
+    """The mean of each participant's rows, NaN if one is missing; vectorised if all have the same number of rows."""
     codes, people = pd.factorize(rows["participant_id"], sort=True)
     each = np.bincount(codes)
     if len(each) == 0 or each.min() != each.max():
@@ -97,13 +106,13 @@ def score_hash(table: pd.DataFrame) -> str:
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """Write a table as Parquet, atomically."""
+    """Write a table as a sealed Parquet file, atomically."""
     with atomic_path(file) as partial:
         put_table(table, partial)
 
 
 def write_scored(result: Result, table: pd.DataFrame, folder: Path) -> None:
-    """Write the scores and the result that vouches for them into a folder: both or none (`files.write_together`)."""
+    """Write the scores and their result into a folder: either both or neither (`files.write_together`)."""
     text = result_text(result)
     write_together(
         {
@@ -114,10 +123,10 @@ def write_scored(result: Result, table: pd.DataFrame, folder: Path) -> None:
 
 
 def put_table(table: pd.DataFrame, partial: Path) -> None:
-    """Write a table as Parquet, sealed, to a temporary path that module `runtime.files` gave.
+    """Write a table as sealed Parquet to a temporary path from `runtime.files`.
 
-    Columns whose numbers all have six significant digits are stored in single precision, from which `read_table` brings
-    back every number exactly; others stay in double precision.
+    Columns whose numbers all have at most six significant digits are stored in single precision, from which
+    `read_table` restores every number exactly; others are stored in double precision.
     """
     import pyarrow
     import pyarrow.parquet
@@ -126,11 +135,11 @@ def put_table(table: pd.DataFrame, partial: Path) -> None:
     plain = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     sealed = plain.replace_schema_metadata({SEAL: _seal(plain.to_pandas())})
     floats = [field.name for field in plain.schema if pyarrow.types.is_floating(field.type)]
-    for place, name in enumerate(plain.column_names):
+    for index, name in enumerate(plain.column_names):
         if plain.schema.field(name).type == pyarrow.float64():
             narrow = narrowed(table[name].to_numpy(dtype=np.float64))
             if narrow is not None:
-                sealed = sealed.set_column(place, name, pyarrow.array(narrow, from_pandas=True))
+                sealed = sealed.set_column(index, name, pyarrow.array(narrow, from_pandas=True))
     pyarrow.parquet.write_table(
         sealed,
         partial,
@@ -143,17 +152,17 @@ def put_table(table: pd.DataFrame, partial: Path) -> None:
 
 
 def read_table(file: Path, most: int = LARGEST) -> pd.DataFrame:
-    """Read a table of scores that anybody may have written; one that was never sealed is taken as it is.
+    """Read a table of scores from an untrusted source; the seal is checked if there is one.
 
     Args:
         file: The file.
-        most: How many bytes it may have.
+        most: Largest allowed size, in bytes.
 
     Returns:
-        One row a case.
+        One row per case.
 
     Raises:
-        InputError: It is not there, damaged, too large, or no table of scores.
+        InputError: If the file is missing, damaged, too large, or not a table of scores.
     """
     try:
         stored = read_flat(read_bytes(file, most), TEXTS)
@@ -163,22 +172,22 @@ def read_table(file: Path, most: int = LARGEST) -> pd.DataFrame:
         raise InputError(f"{file}: cannot be read (no such file)") from None
     except InputError:
         raise
-    except Exception as error:  # pyarrow has its own exception for each way in which a file can be broken
+    except Exception as error:  # pyarrow raises many kinds of exceptions for damaged files
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from None
     if seal is not None and seal != _seal(table).encode():
-        raise InputError(f"{file}: is damaged: it is not what was written")
+        raise InputError(f"{file}: is corrupted: it was changed after it was written")
     _require_kinds(file, table)
     return table
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose numbers in single precision are the decimals of six digits that they stand for."""
+    """A table in which single-precision numbers are replaced by the six-digit decimals that they represent."""
     single = [name for name in table.columns if table[name].dtype == np.float32]
     return table.assign(**{name: widened(table[name].to_numpy(dtype=np.float32)) for name in single})
 
 
 def _require_kinds(file: Path, table: pd.DataFrame) -> None:
-    """Raise InputError for a column of the wrong kind, and for names that nobody can read."""
+    """Raise InputError for a column of the wrong type, and for names with invisible characters."""
     for name in table.columns:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         if numeric == (name in TEXTS) and not (name in TRAITS and table[name].isna().all()):
@@ -186,11 +195,11 @@ def _require_kinds(file: Path, table: pd.DataFrame) -> None:
     for key in KEYS[:3]:
         for name in table[key].unique() if key in table else ():
             if isinstance(name, str) and steers(name):
-                raise InputError(f"{file}: {key} {name[:80]!r}; use letters, digits and visible signs")
+                raise InputError(f"{file}: {key} {name[:80]!r}; use letters, digits and visible characters")
 
 
 def scores_beside(reference: Path) -> Path:
-    """Where the scores of a result lie: in its run folder, or beside its file under its name or their own."""
+    """The path of a result's scores: in its run folder, or beside its file under the same name or their own."""
     beside = reference.with_suffix(".parquet")
     return (
         reference / SCORES if reference.is_dir() else beside if os.path.lexists(beside) else reference.parent / SCORES
@@ -198,10 +207,10 @@ def scores_beside(reference: Path) -> Path:
 
 
 def read_scores_of(result: Result, file: Path, most: int = LARGEST) -> pd.DataFrame:
-    """The scores that a result vouches for.
+    """Read the scores of a result.
 
     Raises:
-        InputError: For others, and as `read_table` does.
+        InputError: If they are not the scores of this result, or `read_table` raises it.
     """
     table = read_table(file, most)
     try:
@@ -209,27 +218,27 @@ def read_scores_of(result: Result, file: Path, most: int = LARGEST) -> pd.DataFr
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:
-        raise InputError(f"{file}: these are not the scores that the result vouches for; repeat the run")
+        raise InputError(f"{file}: these are not the scores of its result; repeat the run")
     return table
 
 
 def _seal(table: pd.DataFrame) -> str:
-    """A hash of names, types and values."""
+    """A hash of the names, types and values of a table."""
     columns = [[str(name), str(kind)] for name, kind in table.dtypes.items()]
     return content_hash(columns, pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """The scores of every case beside a result.
+    """Read the scores in a run folder.
 
     Raises:
-        InputError: As `read_table` does.
+        InputError: If `read_table` raises it.
     """
     return read_table(folder / SCORES)
 
 
 def has_scores(folder: Path, expected: str) -> bool:
-    """Whether the scores of a run folder are there, and those whose hash a result holds."""
+    """Whether a run folder has scores whose hash is `expected`."""
     try:
         return score_hash(read_scores(folder)) == expected
     except (InputError, KeyError, TypeError, ValueError):
@@ -237,9 +246,10 @@ def has_scores(folder: Path, expected: str) -> bool:
 
 
 def scans_put_aside(folder: Path) -> int:
-    """How many scans' rows lie in a folder, in tables named by the number of scans before them.
+    """Number of scans whose rows an unfinished evaluation has stored in a folder.
 
-    A table that is damaged, or does not follow the one before it, is removed with all that come after it.
+    Each table is named by the number of scans before it. A table that is damaged, or does not continue the one before
+    it, is removed along with all later ones.
     """
     done = 0
     for file in sorted(folder.glob("*.parquet")):
@@ -255,10 +265,10 @@ def scans_put_aside(folder: Path) -> int:
 
 
 def _estimate(values: Values, interval: Interval) -> Estimate:
-    """NaN is n/a for that case; an infinite value (PSNR of a perfect copy) leaves no mean."""
-    known = values[~np.isnan(values)]
-    if not len(known) or not np.isfinite(known).all():
-        return Estimate(mean=None, low=None, high=None, sd=None, n=len(known))
-    sd = float(known.std(ddof=1)) if len(known) > 1 else None
+    """Summarise values; NaN is n/a, and an infinite value (PSNR of a perfect copy) makes the mean n/a."""
+    defined = values[~np.isnan(values)]
+    if not len(defined) or not np.isfinite(defined).all():
+        return Estimate(mean=None, low=None, high=None, sd=None, n=len(defined))
+    sd = float(defined.std(ddof=1)) if len(defined) > 1 else None
     low, high, spread = (None if value is None else rounded(value) for value in (interval.low, interval.high, sd))
-    return Estimate(mean=rounded(float(known.mean())), low=low, high=high, sd=spread, n=len(known))
+    return Estimate(mean=rounded(float(defined.mean())), low=low, high=high, sd=spread, n=len(defined))

@@ -1,4 +1,4 @@
-"""Whether a model beats the z-score: paired tests over participants, over all trainings there are of both."""
+"""Paired tests of every model against the z-score, and rank intervals, over participants and all runs of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ BASELINE = "zscore"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A model beside the z-score; `p` is Holm-adjusted over all verdicts of a table, `tests` in number."""
+    """The comparison of a model with the z-score.
+
+    Attributes:
+        model: Name of the model.
+        comparison: The paired comparison of the two.
+        p: Holm-adjusted over all comparisons of a table.
+        tests: Number of these comparisons.
+    """
 
     model: str
     comparison: Comparison
@@ -28,21 +35,27 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """beats, is worse than, or cannot be told apart from."""
+        """The outcome: "beats", "is worse than" or "cannot be told apart from"."""
         if not self.comparison.decided(self.p):
             return "cannot be told apart from"
         return "beats" if (self.comparison.difference.mean or 0.0) > 0 else "is worse than"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The comparison as JSON."""
         named = {"model": self.model, "baseline": BASELINE, "word": self.word}
         tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
         return {**named, **asdict(self.comparison), **tested}
 
 
 @dataclass(frozen=True)
-class Backend:
-    """A model's place: its group, whose members cannot be told apart from the best of it, and its ranks (95 %)."""
+class RankedModel:
+    """The rank of a model.
+
+    Attributes:
+        model: Name of the model.
+        group: Number of its group, whose members do not differ significantly from the best of the group.
+        ranks: Lowest and highest rank (95 %).
+    """
 
     model: str
     group: int
@@ -50,13 +63,13 @@ class Backend:
 
 
 def ranking_of(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ModelScores]:
-    """The ranking AP of every model, from results and their scores, one row a case."""
+    """The ranking AP of every model, from results and their tables of one row per case."""
     pairs = zip(results, tables, strict=True)
     return gather(results, [ranking_scores(table, result.headline.severities) for result, table in pairs])
 
 
 def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> list[ModelScores]:
-    """Runs to models; `scores` are by participant, and are matched by name to those of the first run."""
+    """Group runs by model; `scores` are by participant, and are aligned to those of the first run."""
     runs = [(result, own.reindex(scores[0].index)) for result, own in zip(results, scores, strict=True)]
     return [
         ModelScores.of(name, {(result.seed, result.fold): own for result, own in group})
@@ -65,7 +78,7 @@ def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> lis
 
 
 def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
-    """Does each model beat the z-score? Empty where that is not among them."""
+    """Compare each model with the z-score; empty if the z-score is not among the models."""
     baseline = next((model for model in models if model.name == BASELINE), None)
     if baseline is None:
         return []
@@ -76,11 +89,11 @@ def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
     return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
 
 
-def places(models: Sequence[ModelScores]) -> list[Backend]:
-    """The places of the models, best first."""
+def places(models: Sequence[ModelScores]) -> list[RankedModel]:
+    """The ranks of the models, best first."""
     if not models:
         return []
     scores = [model.values for model in models]
-    placed = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
-    best_first = sorted(placed, key=lambda place: -float(np.nanmean(place[0].values)))
-    return [Backend(model.name, group, ranks) for model, group, ranks in best_first]
+    ranked = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
+    best_first = sorted(ranked, key=lambda row: -float(np.nanmean(row[0].values)))
+    return [RankedModel(model.name, group, ranks) for model, group, ranks in best_first]

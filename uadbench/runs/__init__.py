@@ -1,1 +1,1 @@
-"""One run: a model is trained or loaded, evaluated, and its result is written."""
+"""Runs: one run trains or loads a model, evaluates it, and writes its result (`run.complete`)."""

@@ -1,4 +1,4 @@
-"""The result of a run, put together from its typed parts."""
+"""Assembly of a run's result from its parts: run metadata, scores and cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from uadbench.training.loop import Curve, validation_mse
 
 
 def assembled_result(run: Run, evaluator: Evaluator, curve: Curve, table: pd.DataFrame, cost: Cost) -> Result:
-    """The result of a run.
+    """Assemble the result of a run.
 
     Args:
         run: The run.
-        evaluator: Its trained model, calibrated.
-        curve: How the model was trained.
-        table: One row a case, as `evaluate.case_scores` gives it.
-        cost: What all of it cost, see `cost_of`.
+        evaluator: Its trained and calibrated model, with the test sets.
+        curve: The training curve.
+        table: One row per case, from `evaluate.case_scores`.
+        cost: The cost of the run, from `cost_of`.
     """
     fold_data, protocol = run.fold_data, run.fold_data.protocol
     error = validation_mse(evaluator.model, evaluator.validation)
@@ -60,17 +60,17 @@ def cost_of(run: Run, evaluator: Evaluator, curve: Curve, evaluation_s: float, c
     Args:
         run: The run.
         evaluator: Its model, with the time that inference took.
-        curve: The training, with the time that it took.
-        evaluation_s: Seconds of evaluation.
-        cpu_s: Processor seconds of training and evaluation, all cores together.
+        curve: The training curve, with the time that training took.
+        evaluation_s: Wall-clock seconds of evaluation.
+        cpu_s: Processor seconds of training and evaluation, summed over cores.
     """
-    given, on_cpu = run.weights is not None, evaluator.device.type == "cpu"
+    is_trained, on_cpu = run.weights is None, evaluator.device.type == "cpu"
     per_scan = evaluator.watch.per_scan
     return Cost(
-        train_seconds=None if given else round(curve.seconds, 2),
+        train_seconds=round(curve.seconds, 2) if is_trained else None,
         inference_seconds_per_scan=None if per_scan is None else float(f"{per_scan:.3g}"),
         evaluation_seconds=round(evaluation_s, 2),
-        cpu_minutes=round(cpu_s / 60, 2) if on_cpu and not given else None,
+        cpu_minutes=round(cpu_s / 60, 2) if on_cpu and is_trained else None,
         budget_minutes=run.fold_data.protocol.runs.cpu_minutes,
         peak_memory_mib=peak_memory_mib(evaluator.device),
         parameters=parameter_count(evaluator.model),

@@ -1,4 +1,4 @@
-"""The case scores of a run: the model is evaluated scan by scan, and a killed evaluation continues."""
+"""Evaluation of a run: scores of every case, resumable scan by scan; stored draws; example pictures."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from uadbench.runtime.progress import Progress
 from uadbench.types import UNSEEN
 
 PARTIAL = "evaluation"
-"""Folder in a run folder with the scores of the scans that an unfinished evaluation has done."""
+"""Folder in a run folder with the scores of an unfinished evaluation."""
 DRAWS = "draws.json"
 WORST = 5
-"""How many of the worst cases have their picture in the report."""
+"""Number of worst cases with a picture in the report."""
 
 
 def case_scores(run: Run, evaluator: Evaluator, folder: Path, progress: Progress) -> pd.DataFrame:
-    """One row a case; rows are put aside every few seconds so that a killed evaluation continues.
+    """Score every case, one row per case; rows are stored every few seconds, so that an interrupted evaluation resumes.
 
-    What is on disk is not held in memory: small tables between large volumes would keep the heap from being used again.
+    Stored rows are not kept in memory: small tables between large volumes would fragment the heap.
     """
     parts = folder / PARTIAL / f"{run.eval_key[:16]}-{evaluator.device.type}"
     done = scans_put_aside(parts)
@@ -50,32 +50,31 @@ def case_scores(run: Run, evaluator: Evaluator, folder: Path, progress: Progress
 
 
 def save_draws(evaluator: Evaluator, folder: Path) -> None:
-    """What was drawn for every test scan, so that its cases can be made again from what the result stores."""
+    """Store the draws of every test scan, so that its cases can be recomputed from the run folder."""
     cases = evaluator.cases
     keys = ({"participant_id": scan.participant, "session_id": scan.session} for scan in cases.scans)
     write_json(folder / DRAWS, [who | cases.draws(s).to_json() for who, s in zip(keys, cases.scans, strict=True)])
 
 
 def example_pictures(run: Run, evaluator: Evaluator, table: pd.DataFrame) -> Examples:
-    """One simulated case with its healthy scan, one patient, and the worst cases.
+    """Volumes of one simulated case with its healthy scan, of one patient, and of the worst cases.
 
-    The case is of the first test scan and the first dementia; a worst case is one of the lowest average precision
-    (standard map), no two of a participant. All at the severity nearest to 30 %.
+    The first is the case of the first test scan and the first dementia. The worst cases have the lowest average
+    precision (standard map), with at most one per participant. All have the severity nearest to 30 %.
     """
     cases, section = evaluator.cases, evaluator.protocol.testsets
     severity = min(section.severities, key=lambda s: abs(s - 0.3))
     graded = table[(table["severity"] == severity) & (table["anomaly"].isin([*section.anomalies, UNSEEN]))]
     worst = graded.sort_values("ap.standard", kind="stable").drop_duplicates("participant_id").head(WORST)
-    wanted = {"case": (cases.scans[0].participant, section.anomalies[0], "")}
-    for place, (participant, anomaly, precision) in enumerate(
+    chosen = {"case": (cases.scans[0].participant, section.anomalies[0], "")}
+    for rank, (participant, anomaly, precision) in enumerate(
         zip(worst["participant_id"], worst["anomaly"], worst["ap.standard"], strict=True)
     ):
-        wanted[f"worst{place}"] = (participant, anomaly, f", AP {precision:.2f}")
+        chosen[f"worst{rank}"] = (participant, anomaly, f", AP {precision:.2f}")
     scans = {scan.participant: scan for scan in cases.scans}
     volumes, titles = {}, {}
-    for label, (participant, anomaly, note) in wanted.items():
-        made = cases.cases(scans[participant])
-        case = next(c for c in made if (c.anomaly, c.severity) == (anomaly, severity))
+    for label, (participant, anomaly, note) in chosen.items():
+        case = next(c for c in cases.cases(scans[participant]) if (c.anomaly, c.severity) == (anomaly, severity))
         volumes[label], titles[label] = case_volumes(evaluator, case), f"{anomaly}, severity {severity:.0%}{note}"
     for scan in run.fold_data.scans("patients")[:1]:
         volumes["patient"], titles["patient"] = scan_volumes(evaluator, scan), f"patient ({scan.group})"

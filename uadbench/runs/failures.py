@@ -1,4 +1,4 @@
-"""A run that failed for good says so in its run folder, until it succeeds."""
+"""Permanent failures of runs, recorded in the run folder until the run succeeds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from uadbench.runtime.reading import read_document
 
 FAILURE = "failure.json"
 LARGEST = 1 << 20
-"""Bytes of such a file, at most."""
+"""Largest size of a failure file, in bytes."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run has no result, after how many attempts, on which machine, and when (UTC)."""
+    """Why a run has no result, with the number of attempts, the machine, and the time (UTC)."""
 
     error: str
     attempts: int
@@ -29,17 +29,17 @@ class Failure:
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line; what is no error of uadbench is called by its class."""
+    """An error as one line; errors from outside uadbench start with their class."""
     if isinstance(error, UadbenchError):
         return str(error)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return f"out of memory ({text[:200] or 'no more was told'}); make the model smaller, or give it more memory"
+        return f"out of memory ({text[:200] or 'no details available'}); use a smaller model, or give it more memory"
     return f"{type(error).__name__}: {text}"
 
 
 def record(folder: Path, error: str, attempts: int = 1, host: str = "") -> None:
-    """Leave the reason in a run folder; where even that cannot be written, the command's own message must do."""
+    """Record the reason of a failure in a run folder, if the folder can be written."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         write_json(folder / FAILURE, asdict(Failure(error, attempts, host or socket.gethostname(), when)))
@@ -48,7 +48,7 @@ def record(folder: Path, error: str, attempts: int = 1, host: str = "") -> None:
 
 
 def recorded(folder: Path) -> Failure | None:
-    """The failure that a run folder tells of, if it does."""
+    """The failure that is recorded in a run folder, or None."""
     try:
         return TypeAdapter(Failure).validate_json(read_document(folder / FAILURE, LARGEST))
     except (OSError, ValidationError):
@@ -56,5 +56,5 @@ def recorded(folder: Path) -> Failure | None:
 
 
 def forget(folder: Path) -> None:
-    """The run is begun again, or done."""
+    """Remove the record of a failure, when a run starts again."""
     (folder / FAILURE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The trained model of a run: its weights are loaded where they exist, else given or trained, and saved."""
+"""The trained model of a run: its weights are loaded from the run folder, read from a given file, or trained."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ from uadbench.runtime.reading import read_json
 from uadbench.training.loop import Curve, train
 
 ANEW = "anew"
-"""In the folder of a run that was forgotten, until it has its result."""
+"""File in the folder of a run that is repeated with --fresh, until the run has its result."""
 
 
 def fitted_model(run: Run, folder: Path, device: torch.device, progress: Progress) -> tuple[Model, Curve]:
-    """Return the model with its weights: loaded if they exist, else given or trained, and then saved."""
+    """Return the model of a run with its weights, and the training curve.
+
+    Existing weights in the run folder are loaded; otherwise the weights are read from the user's file or trained, and
+    then saved in the run folder.
+
+    Raises:
+        InputError: If the model's code or its initial state has changed since the run's key was computed.
+    """
     _require_unchanged(run)
     seed = keyed_seed("weights", run.seed)
     model = build_model(run.model, run.fold_data.protocol.lattice, run.all_options, seed).to(device)
@@ -37,7 +44,7 @@ def fitted_model(run: Run, folder: Path, device: torch.device, progress: Progres
     training = run.fold_data.batches("train", run.seed, device)
     if run.weights is not None:
         if prefix := load_given(model, run.weights):
-            progress.notice(f"{run.weights.file}: the prefix '{prefix}' of its names was ignored")
+            progress.notice(f"{run.weights.file}: ignored the prefix '{prefix}' of its tensor names")
         curve = Curve()
     elif model.learns_by_gradients:
         section = run.fold_data.protocol.training
@@ -65,10 +72,10 @@ def fitted_model(run: Run, folder: Path, device: torch.device, progress: Progres
 
 
 def _require_unchanged(run: Run) -> None:
-    """Raises InputError if the model's code, or what it begins with, is no longer what the run's key says."""
+    """Raise InputError if the model's code or initial state has changed since the run's key was computed."""
     now = replace(run, like=None)
     if (now.source, now.initial) != (run.source, run.initial):
-        raise InputError(f"{run.model}: its code, or a file that it reads, was changed while this ran; run again")
+        raise InputError(f"{run.model}: its code, or a file that it reads, changed during the run; run again")
 
 
 def _read_curve(folder: Path) -> Curve:
@@ -76,7 +83,7 @@ def _read_curve(folder: Path) -> Curve:
 
 
 def take_weights(run: Run, output: Path) -> None:
-    """Copy equal weights that were trained for another test cohort or under another name of the protocol."""
+    """Copy weights with the same fit key from another test cohort, or from another name of the protocol."""
     folder = run.folder(output)
     if has_model(folder, run.fit_key) or (folder / STATE).exists() or (folder / ANEW).exists():
         return

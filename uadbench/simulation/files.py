@@ -1,4 +1,4 @@
-"""`uadbench simulate`: lay dementias over a scan, a table of scans or a CAPS tree, and write what was done."""
+"""Simulated anomalies as NIfTI files (`uadbench simulate`), from a scan, a table of scans or a CAPS tree."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from uadbench.types import Volume
 
 _FDG = re.compile(r"_(trc-18FFDG|acq-fdg)_", re.IGNORECASE)
 _ENDING = re.compile(r"(_pet)?\.nii(\.gz)?$")
-_SIMULATED = re.compile(r"_anomaly-|_pat-.*_deg-")  # ours and ClinicaDL's
+_SIMULATED = re.compile(r"_anomaly-|_pat-.*_deg-")  # written by uadbench or by ClinicaDL
 
 
 TABLE = "simulated.tsv"
-"""In the output folder: what was written, a row each."""
+"""File in the output folder that lists what was written, one row per altered scan."""
 
 
 class _Input(NamedTuple):
     path: Path
-    source: str  # what the table of results calls it
-    stem: str  # how the names of its results begin, folder included
+    source: str  # its name in the table of results
+    stem: str  # common beginning of the names of its output files, with their folder
     participant: str = ""
     session: str = ""
 
@@ -51,25 +51,27 @@ def simulate(
     progress: Progress,
     nan: Literal["refuse", "zero"] = "refuse",
 ) -> pd.DataFrame:
-    """Write altered scans x', masks G(m) and reduction maps r, each on its scan's own lattice.
+    """Write altered scans x', masks G(m) and reduction maps r, each on the lattice of its scan.
 
-    Files have the sform, qform and unit of their scan, so that they claim no other space than it does.
-    All arguments and headers are checked before the first file is written; a file is whole or absent.
-    The table of this run, `simulated.tsv`, is written last, when every file that it names is whole. The
-    table of an earlier run is removed before the first file is written.
+    Output files have the sform, qform and unit of their scan, and so claim the same space. All arguments and headers
+    are checked before the first file is written, and every file is written completely or not at all. The table of this
+    run, `simulated.tsv`, is written last; the table of an earlier run is removed before the first file is written.
 
     Args:
-        source: A NIfTI file; a CAPS tree; or a .tsv or .csv table with a column `path` (relative to the table) and
-            perhaps participant_id and session_id. Folders below the source are mirrored.
-        anomaly, severities: Dementias, such as ["ad", "lvppa"]; nominal degrees in (0, 1].
-        nan: Refuse a scan with voxels that are NaN or infinite, or set them to 0.
+        source: A NIfTI file; a CAPS tree; or a .tsv or .csv table with a column `path` (relative to the table) and,
+            optionally, participant_id and session_id. The output has the same folders as the source.
+        anomaly: Dementias, such as ["ad", "lvppa"].
+        severities: Nominal severities in (0, 1].
+        output: Folder to write to; it must not overlap with the source.
+        progress: Reports progress and warnings.
+        nan: Whether scans with NaN or infinite voxels are refused, or these voxels are set to 0.
 
     Returns:
-        A row per scan, anomaly and severity, with file names relative to `output` and, inside the truth (G(m) > 0.5 in
-        the brain), the means of r and of uptake before and after, in the scan's unit.
+        One row per scan, anomaly and severity, with file names relative to `output`. The means of r, and of uptake
+        before and after (in the scan's unit), are over the ground truth (G(m) > 0.5 in the brain).
 
     Raises:
-        InputError: For whatever cannot be used; the message names file or value.
+        InputError: If an argument, file or header cannot be used; the message names the file or value.
     """
     names = list(dict.fromkeys(regions.dementia(name).key for name in anomaly))
     degrees = {spell(severity): float(severity) for severity in severities}
@@ -90,7 +92,7 @@ def simulate(
     require_inside(output, *(output / item.stem for item in inputs))
     for line in in_lines(doubts):
         progress.warning(line)
-    (output / TABLE).unlink(missing_ok=True)  # it vouches for files of which some are now written anew
+    (output / TABLE).unlink(missing_ok=True)  # it lists files that are about to be overwritten
     rows: list[dict[str, Any]] = []
     with progress.task("simulating", total=len(inputs) * len(names)) as task:
         for item in inputs:
@@ -98,8 +100,8 @@ def simulate(
             scan = _in_file_order(image)
             uptake = scan[atlas.brain_on(image.header.affine, _shape(image.header))]
             filled = float((uptake > 0.3 * np.percentile(uptake, 95)).mean())
-            if filled < 0.8:  # a mean FDG template in MNI fills 99.9 % with tissue, one that is not 68 %
-                progress.warning(f"{item.path}: it fills only {filled:.0%} of the MNI brain; is its affine MNI?")
+            if filled < 0.8:  # 99.9 % for a mean FDG template in MNI, 68 % for one that is not
+                progress.warning(f"{item.path}: tissue fills only {filled:.0%} of the MNI brain; is its affine MNI?")
             for name in names:
                 rows += _write(item, name, degrees, scan, image.header, output)
                 task.advance(note=name)
@@ -111,7 +113,7 @@ def simulate(
 def _require_apart(
     source: Path, inputs: Sequence[_Input], names: Sequence[str], degrees: Iterable[str], output: Path
 ) -> None:
-    """Raises InputError where an output would be an input: a tree in itself, or a file over one that is read."""
+    """Raise InputError if an output would overwrite an input, or the output folder overlaps with the source tree."""
     if source.is_dir():
         require_apart(source, output)
     read = {os.path.realpath(path) for path in (source, *(item.path for item in inputs))}
@@ -125,17 +127,17 @@ def _require_apart(
     ]
     for file in written:
         if os.path.realpath(file) in read:
-            raise InputError(f"{file}: would be written over, and is read; give another --output")
+            raise InputError(f"{file}: is an input and would be overwritten; give another --output")
 
 
 def spell(severity: float) -> str:
-    """A severity in a file name: percent, at least two digits, `p` for the point (0.02: 02, 0.025: 02p5).
+    """A severity as part of a file name: percent, at least two digits, `p` for the point (0.02: 02, 0.025: 02p5).
 
     Raises:
-        InputError: Outside (0, 1], or finer than a thousandth of a percent.
+        InputError: If it is outside (0, 1], or has more than three decimals of a percent.
     """
     if not 0.0 < severity <= 1.0:
-        raise InputError(f"severity {severity:g} is not above 0 and at most 1; give 0.3 for 30 %")
+        raise InputError(f"severity {severity:g} is not in (0, 1]; give 0.3 for 30 %")
     percent = f"{100 * severity:06.3f}"
     if abs(float(percent) - 100 * severity) > 1e-9:
         raise InputError(f"severity {severity!r} has more than three decimals of a percent; round it")
@@ -145,7 +147,7 @@ def spell(severity: float) -> str:
 def _write(
     item: _Input, name: str, degrees: dict[str, float], scan: Volume, header: Header, output: Path
 ) -> Iterator[dict[str, Any]]:
-    """Write one scan under one dementia at every severity, and yield the table's rows."""
+    """Write the files of one scan and dementia at every severity, and yield the rows of the table."""
     affine, shape = header.affine, _shape(header)
     smoothed = hypometabolism.smoothed_mask(name, affine, shape)
     inside = _inside(name, affine.tobytes(), shape)
@@ -165,7 +167,7 @@ def _write(
 
 
 def _inputs(source: Path, progress: Progress) -> list[_Input]:
-    """The scans that a path stands for, each with results of its own name."""
+    """The scans at a path; raises InputError if two of them would have the same output names."""
     if source.is_dir():
         found = _from_caps(source, progress)
     elif source.suffix.lower() in {".tsv", ".csv"}:
@@ -175,7 +177,9 @@ def _inputs(source: Path, progress: Progress) -> list[_Input]:
     taken: dict[str, str] = {}
     for item in found:
         if item.stem in taken:
-            raise InputError(f"{taken[item.stem]} and {item.source} would both be named {item.stem}_...; rename one")
+            raise InputError(
+                f"{taken[item.stem]} and {item.source} have the same output name {item.stem}_...; rename one"
+            )
         taken[item.stem] = item.source
     return found
 
@@ -186,7 +190,7 @@ def _from_caps(source: Path, progress: Progress) -> list[_Input]:
     if not kept:
         raise InputError(f"{source}: no subjects/*/*/pet_linear/*_trc-18FFDG*_pet.nii.gz; give a CAPS tree or a file")
     if len(kept) < len(files):
-        progress.notice(f"{source}: left out {len(files) - len(kept)} PET files that are not FDG, or simulated")
+        progress.notice(f"{source}: skipped {len(files) - len(kept)} PET files that are simulated or not FDG")
     found = []
     for path in kept:
         stem = f"subjects/{path.parts[-4]}/{path.parts[-3]}/pet_linear/{_ENDING.sub('', path.name)}"
@@ -198,7 +202,7 @@ def _from_table(source: Path) -> list[_Input]:
     table = read_table(source)
     paths = column(source, table, "path")
     if table.empty:
-        raise InputError(f"{source}: has no rows; write one a scan")
+        raise InputError(f"{source}: has no rows; write one row per scan")
     names = {name.lower(): name for name in table.columns}
     found = []
     for line, row in rows_of(table):
@@ -216,7 +220,7 @@ def _shape(header: Header) -> tuple[int, int, int]:
 
 
 def _in_file_order(image: nifti.Image) -> Volume:
-    """The RAS volume turned back to the voxel order of its file."""
+    """The RAS volume, reoriented to the voxel order of its file."""
     turn = np.rint(np.linalg.solve(image.affine, image.header.affine)[:3, :3])  # axes, file to RAS: signed permutation
     axes = abs(turn).argmax(axis=0)
     return np.ascontiguousarray(np.flip(image.data.transpose(axes), tuple(np.flatnonzero(turn.sum(axis=0) < 0))))

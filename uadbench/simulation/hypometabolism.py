@@ -1,4 +1,4 @@
-"""Simulated hypometabolism: a dementia's mask, smoothed, lowers the uptake of a healthy scan."""
+"""Simulated hypometabolism: a smoothed mask of a dementia's regions lowers the uptake of a healthy scan."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from uadbench.space.gaussian import gaussian_matrix
 from uadbench.types import Affine, Volume
 
 REVISION = 2
-"""Raised by hand whenever the same table, scan and severity would give another altered scan."""
+"""Increased by hand whenever the same table, scan and severity would give another altered scan."""
 
 SIGMA_MM = 5.0
-"""Standard deviation of the Gaussian that softens a mask, in mm (ClinicaDL: 5 voxels of 1 mm)."""
+"""Standard deviation of the Gaussian that smooths a mask, in mm (ClinicaDL: 5 voxels of 1 mm)."""
 
 POSITIVE = 0.5
 IGNORED = 0.05
@@ -28,8 +28,7 @@ def mask(anomaly: str) -> tuple[Volume, Affine]:
     """The weights m of a dementia's regions on the AAL3 lattice at 1 mm, and its affine.
 
     Returns:
-        m: (181, 217, 181) float32 in 0..1; 0 outside the regions.
-        affine: (4, 4), voxels to MNI mm.
+        The mask, (181, 217, 181) float32 in 0..1, 0 outside the regions; and its affine, (4, 4), voxels to MNI mm.
 
     Raises:
         InputError: For an unknown anomaly.
@@ -48,14 +47,14 @@ def _weight_of(anomaly: str) -> npt.NDArray[np.float32]:
 
 
 def blur(weights: Volume, sigma_voxels: float) -> Volume:
-    """G: a volume smoothed by a Gaussian of `sigma_voxels`, (X, Y, Z) float32, kept within 0..1.
+    """Smooth a volume with a Gaussian G of SD `sigma_voxels`, (X, Y, Z) float32, clipped to 0..1.
 
-    Outside of the array counts as 0. ClinicaDL reflects at the border instead, which is the same
-    wherever the weights vanish within 4 sigma of it; reflecting would double a mask that touches it.
+    Voxels outside the array count as 0. ClinicaDL reflects at the border instead, which gives the same result
+    if the weights vanish within 4 sigma of it; reflecting would double a mask that touches the border.
     """
     smooth = np.asarray(weights, dtype=np.float32)
     if sigma_voxels > 0:
-        # dense products, though mostly with zeros, take half the time of a convolution
+        # dense products, although mostly with zeros, take half the time of a convolution
         for matrix in [_gaussian(n, sigma_voxels) for n in reversed(smooth.shape)]:
             smooth = matrix @ smooth.reshape(-1, len(matrix)).T  # (X, Y, Z) -> (Z, X, Y) -> (Y, Z, X) -> (X, Y, Z)
     return np.clip(smooth.reshape(weights.shape), 0.0, 1.0)
@@ -67,21 +66,22 @@ def _gaussian(n: int, sigma_voxels: float) -> npt.NDArray[np.float32]:
 
 
 def smoothed_mask(anomaly: str, affine: Affine, shape: tuple[int, int, int], sigma_mm: float = SIGMA_MM) -> Volume:
-    """G(m) on a lattice: the mask smoothed at 1 mm, then sampled linearly at the voxel centres.
+    """The smoothed mask G(m) on a lattice: smoothed at 1 mm, then sampled linearly at the voxel centres.
 
-    Because a Gaussian's weights sum to 1, ClinicaDL's x' = x G(1 - s m) equals x (1 - s G(m)): one
-    smoothed mask serves every severity. It is cached, and 0 outside of the AAL3 field of view.
+    Since the weights of a Gaussian sum to 1, ClinicaDL's x' = x G(1 - s m) equals x (1 - s G(m)); therefore one
+    smoothed mask serves every severity. The result is cached, and 0 outside the AAL3 field of view.
 
     Args:
+        anomaly: Key of the dementia.
         affine: (4, 4), voxels of the lattice to MNI mm, in any orientation.
-        shape: The lattice's (X, Y, Z).
-        sigma_mm: Standard deviation of the Gaussian in mm; 0 leaves the mask as it is.
+        shape: Shape of the lattice, (X, Y, Z).
+        sigma_mm: Standard deviation of the Gaussian in mm; 0 for no smoothing.
 
     Returns:
         (X, Y, Z) float32 in 0..1, read-only.
 
     Raises:
-        InputError: For an unknown anomaly or a negative sigma.
+        InputError: If the anomaly is unknown or sigma is negative.
     """
     if not (np.isfinite(sigma_mm) and sigma_mm >= 0):
         raise InputError(f"sigma_mm={sigma_mm}: give a width in mm, 0 or more")
@@ -97,17 +97,17 @@ def reduction(smoothed: Volume, severity: float) -> Volume:
         InputError: If the severity is not within 0..1.
     """
     if not 0.0 <= severity <= 1.0:
-        raise InputError(f"severity {severity:g} is not within 0 and 1; give 0.3 for 30 %")
+        raise InputError(f"severity {severity:g} is not in [0, 1]; give 0.3 for 30 %")
     return np.asarray(np.float32(severity) * smoothed, dtype=np.float32)
 
 
 def alter(scan: Volume, smoothed: Volume, severity: float) -> Volume:
     """The altered scan x' = x (1 - s G(m)), (X, Y, Z) float32, in the unit of the scan.
 
-    Voxels where G(m) is 0 stay bit-equal; with severity 0 all do. Equation: Hassanaly et al. 2023, section 2.2.
+    Voxels where G(m) is 0 do not change at all. Equation: Hassanaly et al. 2023, section 2.2.
 
     Raises:
-        InputError: If the severity is not within 0..1 or the two lattices differ.
+        InputError: If the severity is not within 0..1, or the two lattices differ.
     """
     if scan.shape != smoothed.shape:
         raise InputError(f"the scan has {scan.shape} voxels and the mask {smoothed.shape}; they must share a lattice")
@@ -117,10 +117,10 @@ def alter(scan: Volume, smoothed: Volume, severity: float) -> Volume:
 def truth(
     smoothed: Volume, brain: npt.NDArray[np.bool_], positive: float = POSITIVE, ignored: float = IGNORED
 ) -> npt.NDArray[np.int8]:
-    """What a model must find, (X, Y, Z) int8: 1, 0, or -1 where a voxel does not count.
+    """The ground truth of an anomaly, (X, Y, Z) int8: 1 positive, 0 negative, -1 ignored.
 
-    Inside the brain 1 where G(m) > positive, -1 (the rim) where ignored < G(m) <= positive and 0
-    below; outside the brain -1. It depends on the mask only, so it is the same at every severity.
+    In the brain: 1 where G(m) > positive, -1 (the rim) where ignored < G(m) <= positive, and 0 elsewhere. Outside the
+    brain: -1. It depends only on the mask, so it is the same at every severity.
 
     Raises:
         InputError: Unless 0 <= ignored <= positive and the two lattices are the same.
@@ -129,12 +129,12 @@ def truth(
         raise InputError(f"truth needs 0 <= ignored <= positive; they are {ignored:g} and {positive:g}")
     if smoothed.shape != brain.shape:
         raise InputError(f"the mask has {smoothed.shape} voxels and the brain {brain.shape}; they must share a lattice")
-    found = np.where(smoothed > positive, 1, np.where(smoothed > ignored, -1, 0))
-    return np.where(brain, found, -1).astype(np.int8)
+    labels = np.where(smoothed > positive, 1, np.where(smoothed > ignored, -1, 0))
+    return np.where(brain, labels, -1).astype(np.int8)
 
 
 def _cut(anomaly: str, sigma_mm: float) -> tuple[Volume, Affine]:
-    """The mask at 1 mm and its affine, cut to where G(m) is not 0: a third of the time and memory."""
+    """The mask at 1 mm and its affine, cropped to where G(m) is not 0, which takes a third of the time and memory."""
     labels, affine = atlas.aal3()
     weight_of = _weight_of(anomaly)
     voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -150,7 +150,7 @@ def _cut(anomaly: str, sigma_mm: float) -> tuple[Volume, Affine]:
 
 @lru_cache(maxsize=12)
 def _sampled(anomaly: str, affine: bytes, shape: tuple[int, int, int], sigma_mm: float) -> Volume:
-    """G(m) on a lattice. Along parallel axes, smoothing and sampling are one product an axis."""
+    """G(m) on a lattice. For parallel axes, smoothing and sampling are one matrix product per axis."""
     part, at = _cut(anomaly, sigma_mm)
     there = np.frombuffer(affine, dtype=np.float64).reshape(4, 4)
     sigma_voxels = float(sigma_mm / np.linalg.norm(at[:3, 0]))

@@ -1,4 +1,4 @@
-"""Where each dementia lowers uptake: reads and checks regions.toml."""
+"""The brain regions with lowered uptake in each dementia: reads and checks regions.toml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """A publication; `verified` tells whether the passage that is used was read."""
+    """A publication; `verified` says whether the cited passage was read."""
 
     text: str = Field(min_length=1)
     id: str
@@ -37,7 +37,7 @@ class Source(_Strict):
 class Region(_Strict):
     """One AAL3 region (name without _L or _R) that a dementia affects.
 
-    `weight` is the uptake loss relative to the core of the pattern, above 0 and at most 1.
+    `weight` is the uptake loss relative to the core of the pattern, in (0, 1].
     """
 
     region: str
@@ -48,12 +48,12 @@ class Region(_Strict):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The AAL3 names, with their _L or _R."""
+        """The AAL3 names, with _L or _R."""
         return tuple(self.region + suffix for suffix in _SIDES[self.side])
 
 
 class Dementia(_Strict):
-    """A dementia's pattern: its regions, and a note on what the literature agrees on."""
+    """The pattern of a dementia: its regions, and a note on the agreement in the literature."""
 
     key: str
     name: str = Field(min_length=1)
@@ -62,7 +62,7 @@ class Dementia(_Strict):
 
     @property
     def weights(self) -> dict[str, float]:
-        """AAL3 names, with their _L or _R, to weights."""
+        """AAL3 names, with _L or _R, to weights."""
         return {label: region.weight for region in self.regions for label in region.labels}
 
 
@@ -70,7 +70,7 @@ def dementias() -> dict[str, Dementia]:
     """The six dementias by key, in the order of DEMENTIAS.
 
     Raises:
-        InputError: If the table is broken; the message names the entry.
+        InputError: If the table is invalid; the message names the entry.
     """
     return dict(_table()[0])
 
@@ -84,30 +84,30 @@ def dementia(name: str) -> Dementia:
     """One dementia by its key.
 
     Raises:
-        InputError: For an unknown one, with the nearest known.
+        InputError: If the key is unknown; the message suggests the nearest one.
     """
     known = _table()[0]
     if name not in known:
-        raise InputError(f"no anomaly is called '{name}'; {did_you_mean(name, list(known))}")
+        raise InputError(f"unknown anomaly '{name}'; {did_you_mean(name, list(known))}")
     return known[name]
 
 
 def regions_digest() -> str:
-    """SHA-256 (hex) of what the masks depend on: region, side and weight, not prose or order."""
+    """SHA-256 (hex) of everything the masks depend on: regions, sides and weights, but not prose or order."""
     return digest(dementias())
 
 
 def digest(table: dict[str, Dementia]) -> str:
-    """As `regions_digest`, of any table."""
+    """Like `regions_digest`, for any table."""
     return files.content_hash({key: entry.weights for key, entry in table.items()})
 
 
 def read_table(path: Path) -> tuple[dict[str, Dementia], dict[str, Source]]:
-    """Read a region table: dementias and sources.
+    """Read a region table: dementias and sources, by key.
 
     Raises:
-        InputError: For anything that is missing, unknown, of the wrong type, listed twice, or that AAL3 does not have;
-            the message names file and entry.
+        InputError: If anything is missing, unknown, of the wrong type, listed twice, or not in AAL3; the message names
+            file and entry.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -118,12 +118,12 @@ def read_table(path: Path) -> tuple[dict[str, Dementia], dict[str, Source]]:
     for key in raw:
         if key not in DEMENTIAS:
             raise InputError(f"{path.name}: [{key}] is not a dementia; {did_you_mean(key, list(DEMENTIAS))}")
-    found: dict[str, Dementia] = {}
+    table: dict[str, Dementia] = {}
     for key in DEMENTIAS:
         fields = {"key": key} | _entries(path, key, raw.get(key))
-        found[key] = _check(Dementia, fields, f"{path.name}: {key}")
-        _check_regions(path, found[key], cited)
-    return found, cited
+        table[key] = _check(Dementia, fields, f"{path.name}: {key}")
+        _check_regions(path, table[key], cited)
+    return table, cited
 
 
 @cache
@@ -138,7 +138,7 @@ def _entries(path: Path, key: str, value: Any) -> dict[str, Any]:
 
 
 def _check(kind: type[_Entry], value: Any, where: str) -> _Entry:
-    """Build one entry, or say in one line which of its fields is wrong."""
+    """Build one entry, or raise InputError that names the wrong field."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:

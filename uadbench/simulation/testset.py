@@ -1,4 +1,4 @@
-"""Healthy test scans crossed with anomalies and severities: cases, made when asked for."""
+"""Simulated test sets: the cases of healthy test scans with each anomaly and severity, computed on demand."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ from uadbench.space import atlas
 from uadbench.types import HYPER, UNSEEN, VARIED, Case, Intensity, Mask, Scan, Truth, Volume
 
 SKETCHED = 8
-"""So many scans' draws go into the fingerprint's sketch."""
+"""Number of scans whose draws contribute to the fingerprint's sketch."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for one scan: its blob (`unseen` and `hyper`) and its variations. Enough to make them again."""
+    """The random draws of one scan, from which its anomalies can be recomputed.
+
+    Attributes:
+        blob: The blob of `unseen` and `hyper`.
+        variations: The variations of `varied`.
+    """
 
     blob: Blob
     variations: tuple[Variation, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a run folder."""
+        """The draws in the form in which a run folder stores them."""
         return {UNSEEN: asdict(self.blob), VARIED: [asdict(variation) for variation in self.variations]}
 
     @staticmethod
     def from_json(stored: Mapping[str, Any]) -> Draws:
-        """The draws that `to_json` wrote.
+        """The draws from the output of `to_json`.
 
         Raises:
-            TypeError: For anything else.
-            KeyError: For anything else.
+            TypeError: If a field has the wrong type or name.
+            KeyError: If a field is missing.
         """
         blob = {**stored[UNSEEN], "centre": tuple(stored[UNSEEN]["centre"]), "axes": tuple(stored[UNSEEN]["axes"])}
         variations = [Variation(**{**each, "regions": tuple(each["regions"])}) for each in stored[VARIED]]
@@ -47,10 +52,10 @@ class Draws:
 
 
 def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
-    """What is drawn for a scan: a pure function of the protocol's seed, participant, session and anomaly.
+    """The draws of a scan: a pure function of the protocol's seed, participant, session and anomaly.
 
     Raises:
-        Unfinished: Where the protocol asks for what cannot be drawn.
+        Unfinished: If no anomaly within the limits of the protocol can be drawn.
     """
     section = protocol.testsets
     ranges = section.varied
@@ -79,12 +84,12 @@ def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
 
 @dataclass(frozen=True)
 class SimulatedCases:
-    """Every case of the healthy test scans under a protocol; dementias' masks are smoothed once for the grid.
+    """The cases of healthy test scans under a protocol; dementia masks are smoothed once for the grid.
 
     Attributes:
-        protocol: Fixes grid, anomalies, severities, truth and intensity.
+        protocol: Defines grid, anomalies, severities, ground truth and intensity.
         scans: The healthy test scans on the protocol's grid.
-        altered: Versions of them that another tool has written, as test sets of their own.
+        altered: Versions of these scans that another tool has altered; they form additional test sets.
     """
 
     protocol: Protocol
@@ -109,7 +114,7 @@ class SimulatedCases:
 
     @cached_property
     def truths(self) -> dict[str, Truth]:
-        """The truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
+        """The ground truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
         return {anomaly: self._truth(smoothed) for anomaly, smoothed in self.smoothed_masks.items()}
 
     def intensity(self, scan: Scan) -> Intensity:
@@ -117,16 +122,20 @@ class SimulatedCases:
         return self.protocol.intensity_of(scan.extent)
 
     def draws(self, scan: Scan) -> Draws:
-        """What is drawn for a scan; see `draw`."""
+        """The draws of a scan; see `draw`."""
         if scan.key not in self._drawn:
             self._drawn[scan.key] = draw(self.protocol, scan.key)
         return self._drawn[scan.key]
 
     def cases(self, scan: Scan, draws: Draws | None = None) -> Iterator[Case]:
-        """The cases of one scan: dementias by severity, then `unseen` by severity, `varied`, `hyper`, then given ones.
+        """Yield the cases of one scan, by test set and severity.
 
-        Cases of one mask follow one another and share their `truth` (the same object). `draws` replays what a result
-        has stored; by default they are drawn.
+        The order is: dementias, `unseen`, `varied`, `hyper`, then altered scans from another tool. Cases with the same
+        mask follow each other and share their `truth` (the same object).
+
+        Args:
+            scan: The healthy scan.
+            draws: The draws that a result has stored; by default, new ones.
         """
         section = self.protocol.testsets
         for anomaly in section.anomalies:
@@ -145,9 +154,10 @@ class SimulatedCases:
             yield Case(scan, reduction, truth, name, severity, self.intensity(scan))
 
     def drawn_masks(self, scan: Scan) -> list[Volume]:
-        """G(m) of a scan's blob and of its variations; kept until those of two more scans have been asked for.
+        """G(m) of a scan's blob and of its variations; cached until those of two more scans are requested.
 
-        They take longer to make than all cases of the dementias, so whoever goes through the scans may ask ahead.
+        They take longer to compute than all cases of the dementias, so a caller can compute them ahead in another
+        thread.
         """
         if scan.key not in self._masks:
             self._masks[scan.key] = self._drawn_masks(self.draws(scan))
@@ -162,27 +172,27 @@ class SimulatedCases:
 
     @staticmethod
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
-        """A hash of all that determines the cases exactly: what is simulated how, and `scans`, which tells on which."""
+        """A hash of everything that determines the cases: how they are simulated, and the hashes `scans`."""
         content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
         revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION]
         return content_hash(content, [regions.regions_digest(), revisions, atlas.versions()], list(scans))
 
     @cached_property
     def sketch(self) -> dict[str, float]:
-        """A few numbers of the cases themselves: they agree between machines to about 1e-4, bytes need not."""
+        """Summary numbers of the cases; between machines they agree to about 1e-4, while bytes may differ."""
         numbers = {
             "brain_voxels": float(self.brain.sum()),
             "mean_uptake": float(np.mean([scan.data[self.brain].mean(dtype=np.float64) for scan in self.scans])),
         }
         # relative to the nominal severity
-        found = {name: [_sketched(mask, self.truths[name])] for name, mask in self.smoothed_masks.items()}
+        sizes = {name: [_sketched(mask, self.truths[name])] for name, mask in self.smoothed_masks.items()}
         for scan in self.scans[:SKETCHED]:
             for case in self.cases(scan):
                 if case.anomaly in (UNSEEN, VARIED):
                     relative = np.asarray(case.reduction / np.float32(case.severity))
-                    found.setdefault(case.anomaly, []).append(_sketched(relative, case.truth))
-        for anomaly, sizes in found.items():
-            voxels, effective = np.mean(sizes, axis=0).tolist()
+                    sizes.setdefault(case.anomaly, []).append(_sketched(relative, case.truth))
+        for anomaly, of_scans in sizes.items():
+            voxels, effective = np.mean(of_scans, axis=0).tolist()
             numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
 
@@ -203,6 +213,6 @@ class SimulatedCases:
 
 
 def _sketched(smoothed: Volume, truth: Truth) -> tuple[float, float]:
-    """Voxels to be found, and the mean of G(m) in them (0 where there are none: the JSON has no NaN)."""
+    """Number of ground-truth voxels, and the mean of G(m) in them (0 if there are none, as JSON has no NaN)."""
     inside = truth == 1
     return float(inside.sum()), float(smoothed[inside].mean(dtype=np.float64)) if inside.any() else 0.0

@@ -1,6 +1,6 @@
-"""Dementias as they vary: a connected part of the regions, on one side or both, warped, softened, at any severity.
+"""Variable dementias: a connected part of the regions, on one side or both, warped, smoothed, of any severity.
 
-Hassanaly et al. 2023, section 4, asks for just this: sub-regions, and severity drawn at random.
+Hassanaly et al. 2023, section 4, propose this: sub-regions, and random severity.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from uadbench.space import atlas
 from uadbench.types import Grid, Volume
 
 REVISION: Final = 2
-"""Raised by hand whenever the same draw would give another mask, or the same seed another draw."""
+"""Increased by hand whenever the same draw would give another mask, or the same seed another draw."""
 
 WARP_SCALE_MM: Final = 20.0
 LEAST_CM3: Final = 10.0
-"""The smallest volume of what must be found: less is not drawn."""
+"""Smallest volume of the ground truth; smaller anomalies are drawn again."""
 
 ATTEMPTS: Final = 100
 _SIDES: Final = {"left": ("_L",), "right": ("_R",), "both": ("_L", "_R")}
@@ -31,15 +31,15 @@ _SIDES: Final = {"left": ("_L",), "right": ("_R",), "both": ("_L", "_R")}
 
 @dataclass(frozen=True)
 class Variation:
-    """What was drawn; `variation_mask` makes the same mask of it every time.
+    """The parameters that were drawn; `variation_mask` computes the same mask from them every time.
 
     Attributes:
-        dementia: Whose regions these are.
+        dementia: The dementia that the regions belong to.
         regions: AAL3 names, with _L or _R.
-        severity: Nominal, 0.3 = 30 %.
-        sigma_mm: SD of the Gaussian that softens the mask.
-        warp_mm: SD of the smooth displacement, along each axis.
-        warp_seed: Of its field.
+        severity: Nominal severity, 0.3 for 30 %.
+        sigma_mm: SD of the Gaussian that smooths the mask, in mm.
+        warp_mm: SD of the smooth displacement along each axis, in mm.
+        warp_seed: Seed of the displacement field.
     """
 
     dementia: str
@@ -57,10 +57,17 @@ def draw_variation(
     sigma_mm: tuple[float, float],
     warp_mm: float,
 ) -> Variation:
-    """Draw until the mask is large enough to be found; `severity` and `sigma_mm` are uniform between their two ends.
+    """Draw until the ground truth is large enough.
+
+    Args:
+        rng: Source of the random numbers.
+        dementias: Names of the dementias to choose from.
+        severity: Smallest and largest severity; the distribution is uniform.
+        sigma_mm: Smallest and largest SD of the Gaussian that smooths the mask, in mm; the distribution is uniform.
+        warp_mm: SD of the smooth displacement along each axis, in mm.
 
     Raises:
-        Unfinished: Where a hundred draws are not enough.
+        Unfinished: If a hundred draws are not enough.
     """
     for _ in range(ATTEMPTS):
         name = dementias[int(rng.integers(len(dementias)))]
@@ -75,10 +82,10 @@ def draw_variation(
             warp_mm=warp_mm,
             warp_seed=int(rng.integers(2**31)),
         )
-        found = (_soft(variation) > 0.5) & forebrain()
-        if found.sum() * VOXEL_CM3 >= LEAST_CM3:
+        truth = (_soft(variation) > 0.5) & forebrain()
+        if truth.sum() * VOXEL_CM3 >= LEAST_CM3:
             return variation
-    raise Unfinished(f"no variation of {', '.join(dementias)} of at least {LEAST_CM3:g} cm3 was found")
+    raise Unfinished(f"found no variation of {', '.join(dementias)} of at least {LEAST_CM3:g} cm3")
 
 
 def variation_mask(variation: Variation, grid: Grid) -> Volume:
@@ -87,7 +94,7 @@ def variation_mask(variation: Variation, grid: Grid) -> Volume:
 
 
 def _connected(names: list[str], size: int, rng: np.random.Generator) -> list[str]:
-    """A random start among the regions, and one neighbour after the other until `size` or nothing is left."""
+    """Choose a random region, and then neighbours one after the other, until there are `size` or no more neighbours."""
     chosen = [names[int(rng.integers(len(names)))]]
     while len(chosen) < size:
         edge = [n for n in names if n not in chosen and any(frozenset((n, c)) in _neighbours() for c in chosen)]
@@ -97,26 +104,26 @@ def _connected(names: list[str], size: int, rng: np.random.Generator) -> list[st
     return sorted(chosen)
 
 
-@lru_cache(maxsize=8)  # a draw looks at the mask that is asked for next
+@lru_cache(maxsize=8)  # drawing computes the mask that is needed next
 def _soft(variation: Variation) -> Volume:
-    """The warped regions, softened, on the canvas: each voxel looks up the label at its displaced place."""
+    """The warped regions, smoothed, on the canvas: each voxel takes the label at its displaced position."""
     labels, affine = atlas.aal3()
     to_voxels = np.linalg.solve(affine, CANVAS.affine)
     warp = [variation.warp_mm * smooth_field(variation.warp_seed + axis, WARP_SCALE_MM) for axis in range(3)]
     from_mm = np.linalg.inv(affine[:3, :3])
-    places = []
+    positions = []
     for axis, size in enumerate(labels.shape):
-        place = np.full(CANVAS.shape, to_voxels[axis, 3], dtype=np.float32)
+        position = np.full(CANVAS.shape, to_voxels[axis, 3], dtype=np.float32)
         for other, count in enumerate(CANVAS.shape):
             step = np.float32(to_voxels[axis, other]) * np.arange(count, dtype=np.float32)
-            place += step.reshape([-1 if k == other else 1 for k in range(3)])
+            position += step.reshape([-1 if k == other else 1 for k in range(3)])
             if from_mm[axis, other]:
-                place += np.float32(from_mm[axis, other]) * warp[other]
+                position += np.float32(from_mm[axis, other]) * warp[other]
         # the border of AAL3 has no region
-        places.append(np.clip(np.rint(place, out=place), 0, size - 1, out=place).astype(np.intp))
-    wanted = np.zeros(256, dtype=bool)
-    wanted[[atlas.region_ids()[name] for name in variation.regions]] = True
-    return soften(wanted[labels[tuple(places)]], variation.sigma_mm)
+        positions.append(np.clip(np.rint(position, out=position), 0, size - 1, out=position).astype(np.intp))
+    chosen = np.zeros(256, dtype=bool)
+    chosen[[atlas.region_ids()[name] for name in variation.regions]] = True
+    return soften(chosen[labels[tuple(positions)]], variation.sigma_mm)
 
 
 @cache

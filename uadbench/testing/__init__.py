@@ -1,4 +1,4 @@
-"""The contract of a model as checks that anybody can run on their own.
+"""Checks of the contract of a model, for use in tests of any package.
 
 In a test file of another package::
 
@@ -10,8 +10,8 @@ In a test file of another package::
     def test_contract(check):
         check(MyNet)
 
-Every check takes a model class and raises AssertionError with words that say what is wrong. `examine` runs them all,
-and tells whatever else comes out of a model in words, too.
+Every check takes a model class and raises AssertionError with a message that describes the fault. `examine` runs all
+checks, and also describes any other error of a model.
 """
 
 from __future__ import annotations

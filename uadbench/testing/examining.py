@@ -1,4 +1,4 @@
-"""All checks on one model, each to its end: what comes out of anybody's code is told in words, with file and line."""
+"""Running all checks on one model: every fault is described, with file and line, and the next check goes on."""
 
 from __future__ import annotations
 
@@ -56,20 +56,28 @@ CHECKS: tuple[Check, ...] = (
 )
 
 LIMIT_S = 60.0
-"""Within which a check ends; the networks of this package need a second or a few."""
+"""Time limit of a check, in seconds; models of this package need a second or a few."""
 
 ONCE_MORE_S = 5.0
-"""The same after a check that did not end."""
+"""Time limit after a check that did not end, in seconds."""
 
 HERE = Path(__file__).parent
 BASE = inspect.getfile(Model)
-"""Whose methods stand in for what a model does not define."""
+"""File of the base class, whose methods raise NotImplementedError if a model does not define them."""
 LONGEST = 300
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What came of one check: `wrong` says in words what is wrong, "" if nothing is; `ended`: in time."""
+    """The outcome of one check.
+
+    Attributes:
+        check: Name of the check.
+        about: What is checked.
+        wrong: Description of the fault; "" if the check passed.
+        seconds: Duration.
+        ended: Whether the check ended within its time limit.
+    """
 
     check: str
     about: str
@@ -79,15 +87,15 @@ class CheckOutcome:
 
 
 class TooSlow(BaseException):
-    """A check that has not ended; no `except Exception` of a model catches it."""
+    """Raised in a check that exceeds its time limit; no `except Exception` of a model catches it."""
 
 
 def examine(model_class: type[Model], limit_s: float = LIMIT_S) -> Iterator[CheckOutcome]:
-    """Run every check on a model; one that fails, raises, hangs or exits is told, and the others go on.
+    """Run every check on a model; a check that fails, raises, hangs or exits does not stop the others.
 
-    Once a check has run out of its `limit_s`, the others get less, for what hangs once hangs again.
+    Once a check has exceeded `limit_s`, the others get less time, since the model will probably hang again.
     """
-    example_batches()  # reads the atlas, and imports what that needs, outside of the limits
+    example_batches()  # reads the atlas and its imports before the time limits start
     for check in CHECKS:
         name = check.__name__.removeprefix("check_").replace("_", " ")
         about = (inspect.getdoc(check) or "").partition("\n")[0]
@@ -100,9 +108,9 @@ def examine(model_class: type[Model], limit_s: float = LIMIT_S) -> Iterator[Chec
 
 
 def attempt(work: Callable[[], object], model_class: type[Model], limit_s: float = LIMIT_S) -> str:
-    """Run `work` on a model of this class; what went wrong, in words, or "". Its prints are swallowed.
+    """Run `work` on a model of this class; returns a description of what went wrong, or "". Prints are suppressed.
 
-    The time limit needs the main thread of a POSIX system, and a call into compiled code ends first.
+    The time limit works only in the main thread of a POSIX system, and does not interrupt compiled code.
     """
     too_slow = partial(TooSlow, f"is still running after {limit_s:g} s")
     try:
@@ -110,13 +118,13 @@ def attempt(work: Callable[[], object], model_class: type[Model], limit_s: float
             work()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's code: it may even call sys.exit
-        return _told(error, model_class)
+    except BaseException as error:  # third-party code may raise anything, and even call sys.exit
+        return _described(error, model_class)
     return ""
 
 
-def _told(error: BaseException, model_class: type[Model]) -> str:
-    """An exception in words, with the deepest line of the model's own code that was under way."""
+def _described(error: BaseException, model_class: type[Model]) -> str:
+    """A description of an exception, with the innermost line of the model's own code."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     if isinstance(error, UadbenchError) or (isinstance(error, AssertionError) and Path(last.filename).parent == HERE):
@@ -135,7 +143,7 @@ def _told(error: BaseException, model_class: type[Model]) -> str:
 
 
 def _definition(model_class: type[Model]) -> str:
-    """File and line of the class; the file alone where the source is not to be had."""
+    """File and line of the class; only the file if its source is not available."""
     name = Path(_file(model_class)).name
     try:
         return f"{name}:{inspect.getsourcelines(model_class)[1]}"

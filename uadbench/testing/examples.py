@@ -1,4 +1,4 @@
-"""Small example scans, and a model taught on them for a moment: what the checks look at."""
+"""Small example scans, and models briefly trained on them, for the checks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from uadbench.training.loop import train
 from uadbench.types import Batch, Grid, Intensity, Scan
 
 SMALL = Grid((16, 16, 16), 10.0, (-76.0, -91.0, -66.0))
-"""A grid on which a check takes a second."""
+"""A grid on which a check takes about a second."""
 
 INTENSITY = Intensity(0.0, 2.0)
 RECIPE = "quick"
 
 
 def example_scans(count: int, grid: Grid = SMALL) -> list[Scan]:
-    """Healthy-looking volumes (a smooth brain with its own gain and noise), seeded one by one."""
+    """Volumes that resemble healthy scans (a smooth brain with random gain and noise), one seed per scan."""
     brain = atlas.brain_mask(grid).astype(np.float32)
     scans = []
     for index in range(count):
@@ -41,34 +41,34 @@ def example_scans(count: int, grid: Grid = SMALL) -> list[Scan]:
 
 
 def example_batches(count: int = 6, batch_size: int = 3, grid: Grid = SMALL) -> Batches:
-    """The example scans as batches."""
+    """Batches of the example scans."""
     scans = example_scans(count, grid)
     return Batches(scans, [INTENSITY] * count, batch_size, seed=0)
 
 
 def unseen_batch(count: int) -> Batch:
-    """Scans that no fitted model of this file has seen, (count, 1, 16, 16, 16)."""
+    """A batch of scans that `fitted` does not train on, (count, 1, 16, 16, 16)."""
     scans = example_scans(10 + count)[10:]
     return make_batch([scan.data for scan in scans], [INTENSITY] * count, scans, list(range(count)))
 
 
 def make(model_class: type[Model], grid: Grid = SMALL) -> Model:
-    """A model of this class with the options of its `quick` recipe."""
+    """Create a model with the options of its `quick` recipe."""
     return model_class(grid, **model_class.recipes.get(RECIPE, {}))
 
 
 def new_model(model_class: type[Model], grid: Grid = SMALL, seed: int = 0) -> Model:
-    """The same with weights drawn from `seed`, whatever was drawn before."""
+    """Create such a model with weights drawn from `seed`, independently of earlier draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(model_class, grid)
 
 
 def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Model:
-    """A model of this class, taught for a moment on the example scans, in eval mode.
+    """Create a model, train it briefly on the example scans, and return it in eval mode.
 
     Raises:
-        AssertionError: In words, if it cannot be taught for want of a tensor or an optimiser.
+        AssertionError: If it cannot be trained, for example because a loss is not a tensor or an optimiser is missing.
     """
     model, batches = new_model(model_class, grid), example_batches(grid=grid)
     if model.learns_by_gradients:
@@ -84,7 +84,7 @@ def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Mod
 
 
 def require_losses(model: Model, batches: Batches) -> None:
-    """Raises AssertionError, in words, if the losses of a step cannot be stepped, or the answers are no tensors."""
+    """Raise AssertionError if the losses cannot be used for a training step, or the outputs are not tensors."""
     model.prepare(batches)
     batch = next(iter(batches))
     answers_of(model.eval(), batch)
@@ -95,28 +95,28 @@ def require_losses(model: Model, batches: Batches) -> None:
         named += 1
         assert name in optimisers, f"losses yields '{name}', but optimisers has only: {', '.join(optimisers) or 'none'}"
         assert isinstance(loss, Tensor), f"loss '{name}' is {_kind(loss)}, not a tensor"
-        assert loss.ndim == 0, f"loss '{name}' is no scalar, but of shape {tuple(loss.shape)}"
+        assert loss.ndim == 0, f"loss '{name}' is not a scalar: its shape is {tuple(loss.shape)}"
         assert loss.requires_grad, f"loss '{name}' depends on no parameter: was it detached, or computed in NumPy?"
     assert named, "losses yields nothing"
 
 
 @torch.no_grad()
 def answers_of(model: Model, batch: Batch) -> dict[str, Tensor]:
-    """What a model says of a batch, by name, (N, 1, X, Y, Z) each.
+    """The outputs of a model for a batch, by name, (N, 1, X, Y, Z) each.
 
     Raises:
-        AssertionError: In words, for an answer that is no tensor, or of another shape than the images.
+        AssertionError: If an output is not a tensor, or has a different shape from the images.
     """
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     if isinstance(model, ReconstructionModel):
-        found["reconstruction"] = _checked("reconstruct", model.reconstruct(batch), batch)
-    found["anomaly map"] = _checked("anomaly_map", model.anomaly_map(batch), batch)
-    return found
+        outputs["reconstruction"] = _checked("reconstruct", model.reconstruct(batch), batch)
+    outputs["anomaly map"] = _checked("anomaly_map", model.anomaly_map(batch), batch)
+    return outputs
 
 
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch, and put them back as they were."""
+    """Seed the global generators of Python, NumPy and torch, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         random.seed(seed)
@@ -130,7 +130,7 @@ def global_generators(seed: int) -> Iterator[None]:
 
 
 def generator_states() -> dict[str, bytes]:
-    """The states of the global generators, by the library that they belong to."""
+    """The states of the global generators, by library."""
     return {
         "Python": repr(random.getstate()).encode(),
         "NumPy": repr(

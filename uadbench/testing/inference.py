@@ -1,4 +1,4 @@
-"""Checks of what a model answers: shape, values, and that a scan's answer is its own."""
+"""Checks of a model's outputs: shape and values, determinism, and independence of scans in a batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from uadbench.testing.examples import (
 from uadbench.types import Batch
 
 CLOSE = 1e-4
-"""Of the largest answer: rounding in float32 by kernels that differ with the size of a batch."""
+"""Tolerance relative to the largest output, for float32 rounding by kernels that depend on the batch size."""
 
 
 def check_output(model_class: type[Model]) -> None:
-    """Reconstruction and map have the shape of the images, float32 values, and are finite."""
+    """Reconstruction and map have the shape of the images and finite float32 values."""
     for label, answer in answers_of(fitted(model_class), unseen_batch(3)).items():
         assert answer.dtype == torch.float32, f"the {label} is {str(answer.dtype).removeprefix('torch.')}, not float32"
         wrong = int((~answer.isfinite()).sum())
@@ -33,7 +33,7 @@ def check_output(model_class: type[Model]) -> None:
 
 
 def check_batch_independence(model_class: type[Model]) -> None:
-    """A scan's answer is the same alone, in a batch, and in another order (to float32 rounding)."""
+    """The output for a scan is the same alone, in a batch, and in another order (to float32 rounding)."""
     model, batch = fitted(model_class), unseen_batch(4)
     together = answers_of(model, batch)
     for label, answer in answers_of(model, _pick(batch, [3, 1, 2, 0])).items():
@@ -54,7 +54,7 @@ def check_input_untouched(model_class: type[Model]) -> None:
 
 
 def check_inference_is_deterministic(model_class: type[Model]) -> None:
-    """Asked twice, a model answers the same, whatever the global generators do."""
+    """A second inference gives the same output, whatever the state of the global generators."""
     model, batch = fitted(model_class), unseen_batch(2)
     with global_generators(seed=1):
         first = answers_of(model, batch)
@@ -66,17 +66,17 @@ def check_inference_is_deterministic(model_class: type[Model]) -> None:
 
 
 def check_missing_age_and_sex(model_class: type[Model]) -> None:
-    """A scan of somebody of unknown age and sex (NaN) gets a finite answer: cohorts need not tell either."""
+    """A scan with unknown age and sex (NaN) gets a finite output, since cohorts need not provide them."""
     model, batch = fitted(model_class), unseen_batch(2)
     unknown = torch.full((2,), float("nan"))
-    known = answers_of(model, batch)
+    with_both = answers_of(model, batch)
     for label, answer in answers_of(model, Batch(batch.images, unknown, unknown.clone(), batch.seeds)).items():
-        spoilt = known[label].isfinite() & ~answer.isfinite()
+        spoilt = with_both[label].isfinite() & ~answer.isfinite()
         assert not spoilt.any(), f"the {label} is not finite where age and sex are unknown"
 
 
 def check_quiet(model_class: type[Model]) -> None:
-    """Nothing is printed to stdout, which belongs to tables and `--json`."""
+    """Nothing is printed to stdout, which is reserved for tables and `--json`."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         answers_of(fitted(model_class), unseen_batch(1))
@@ -85,7 +85,7 @@ def check_quiet(model_class: type[Model]) -> None:
 
 
 def check_global_generators(model_class: type[Model]) -> None:
-    """Neither constructor nor inference seeds the global generators: every training would draw the same weights."""
+    """Neither constructor nor inference seeds the global generators, which would make all trainings equal."""
     model, batch = fitted(model_class), unseen_batch(1)
     calls: dict[str, Callable[[], object]] = {
         "the constructor": lambda: make(model_class),
@@ -109,7 +109,7 @@ def _pick(batch: Batch, rows: list[int]) -> Batch:
 
 
 def _close(answer: Tensor, expected: Tensor, complaint: str) -> None:
-    known = expected.nan_to_num()
-    scale = float(known.abs().max()) or 1.0
-    difference = float((answer.nan_to_num() - known).abs().max())
+    reference = expected.nan_to_num()
+    scale = float(reference.abs().max()) or 1.0
+    difference = float((answer.nan_to_num() - reference).abs().max())
     assert difference <= CLOSE * scale, f"{complaint}: by {difference:.2g}, where answers are up to {scale:.2g}"

@@ -1,4 +1,4 @@
-"""Checks of how a model learns: gradients, seeds, and weights that survive being saved and continued."""
+"""Checks of a model's training: gradients, seeds, declared weights, saving and resuming."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from uadbench.testing.examples import (
 from uadbench.training.loop import train
 
 STEPS = 12
-"""Of training, within which every parameter gets a gradient."""
+"""Number of training steps within which every parameter must get a gradient."""
 
 
 def check_gradients_everywhere(model_class: type[Model]) -> None:
-    """Every parameter gets a finite gradient other than zero from some loss (models that learn by gradients).
+    """Every parameter gets a finite non-zero gradient from some loss (models that learn by gradients).
 
-    A layer that begins at zero, as the last of a residual branch may, gives those before it no gradient until it has
-    moved. So the optimisers step, as in a training, and a gradient counts at any of the first steps.
+    A layer with initial weights of zero, such as the last of a residual branch, passes no gradient to earlier layers
+    until its weights have changed. Therefore the optimisers step as in training, and a gradient in any of the first
+    steps counts.
     """
     model = new_model(model_class)
     if not model.learns_by_gradients:
@@ -50,7 +51,7 @@ def check_gradients_everywhere(model_class: type[Model]) -> None:
 
 
 def _gradients(model: Model, batches: Batches) -> tuple[set[str], set[str]]:
-    """The parameters that losses reach, and those whose gradient is not zero everywhere, within some steps."""
+    """Names of the parameters that losses reach, and of those with a non-zero gradient, within some steps."""
     model.train()
     optimisers = model.optimisers()
     owned = {
@@ -81,17 +82,17 @@ def _some(labels: list[str]) -> str:
 
 
 def check_weights_are_declared(model_class: type[Model]) -> None:
-    """What the constructor takes from elsewhere is declared in `pretrained`."""
+    """Weights that the constructor takes from elsewhere are declared in `pretrained`."""
     begun = initial_state(lambda: new_model(model_class))
     assert not begun.undeclared, (
-        f"it arrives with numbers that were learnt or computed elsewhere: {begun.named}; declare them, as in "
+        f"it starts with numbers that were learnt or computed elsewhere: {begun.named}; declare them, as in "
         f"pretrained = {{'{begun.undeclared[0]}': 'what they are and where they come from'}}; until then runs are "
         "unranked"
     )
 
 
 def check_save_load(model_class: type[Model]) -> None:
-    """Weights saved and loaded into a new model give bit-equal answers."""
+    """Weights that are saved and loaded into a new model give bit-equal outputs."""
     model, batch = fitted(model_class), unseen_batch(2)
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, Path(folder), name="model", options={}, fit_key="")
@@ -100,13 +101,13 @@ def check_save_load(model_class: type[Model]) -> None:
     expected = answers_of(model, batch)
     for label, answer in answers_of(again, batch).items():
         same = torch.equal(answer.nan_to_num(), expected[label].nan_to_num())
-        assert same, f"the {label} differs after saving and loading; is what was learnt in parameters and buffers?"
+        assert same, f"the {label} differs after saving and loading; are all learnt values in parameters and buffers?"
 
 
 def check_resume(model_class: type[Model]) -> None:
-    """A training that is stopped after an epoch and continued ends as one that was not (models with gradients).
+    """A training that is interrupted after an epoch and resumed gives the same weights (models with gradients).
 
-    What `prepare` learns must live in buffers: plain attributes are lost when a training is continued.
+    Everything that `prepare` learns must be in buffers: plain attributes are lost when a training is resumed.
     """
     if not new_model(model_class).learns_by_gradients:
         return
@@ -126,7 +127,7 @@ def check_resume(model_class: type[Model]) -> None:
                 progress=Silent(),
                 save_every_s=0.0,
             )
-        # the last weights, not the best, which may be those of the first epoch in both
+        # compare the last weights: the best ones may be those of the first epoch in both
         whole, continued = (load_file(Path(folder) / name) for name in ("whole", "state"))
     for name, value in whole.items():
         assert torch.equal(value, continued[name]), f"'{name}' differs after a training was continued"

@@ -1,1 +1,1 @@
-"""The training loop."""
+"""The training loop for models that learn by gradients (`loop`)."""

@@ -1,4 +1,4 @@
-"""The one loop for models that learn by gradients: validation, best weights, early stop, exact resume."""
+"""Training of models that learn by gradients: validation, best weights, early stopping, exact resuming."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ from uadbench.runtime.progress import Progress
 from uadbench.types import Batch, Precision
 
 LARGEST_STATE = 64 << 20
-"""Bytes of the header of a state, at most: it holds the curve, and what the optimisers keep."""
+"""Largest header of a state file, in bytes; it holds the curve and settings of the optimisers."""
 
 SAVE_EVERY_S = 15.0
 REVISION = 2
-"""Raise it whenever the same model, scans and seed would end with other weights."""
+"""Increase it whenever the same model, scans and seed would end with other weights."""
 
 
 @dataclass
 class Curve:
-    """What happened in each finished epoch; lists are aligned. Seconds, of the clock and of all processor cores, are
-    summed over resumed runs.
+    """The training curve, with one entry per finished epoch in each list.
 
-    `precision` is what the last epochs were computed in: see `precision.available`.
+    Attributes:
+        losses: Mean of each named loss over the training scans.
+        validation_mse: Reconstruction error of healthy validation scans; None if not computed.
+        seconds: Wall-clock seconds, including earlier parts of a resumed training.
+        cpu_seconds: Seconds of all processor cores, including earlier parts of a resumed training.
+        precision: Precision of the latest epochs: see `precision.available`.
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)
@@ -48,9 +52,9 @@ class Curve:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 0, of the lowest validation error; None where nothing is reconstructed."""
-        known = [(value, epoch) for epoch, value in enumerate(self.validation_mse) if value is not None]
-        return min(known)[1] if known else None
+        """The epoch, from 0, with the lowest validation error; None if no error was computed."""
+        errors = [(value, epoch) for epoch, value in enumerate(self.validation_mse) if value is not None]
+        return min(errors)[1] if errors else None
 
 
 def train(
@@ -65,16 +69,31 @@ def train(
     precision: Precision = "float32",
     save_every_s: float = SAVE_EVERY_S,
 ) -> Curve:
-    """Train a model; it leaves with the weights of its best validation epoch.
+    """Train a model; afterwards it has the weights of its best validation epoch.
 
-    The validation error is the MSE of the reconstruction of healthy validation scans; a model that
-    reconstructs nothing, or is not `monitored`, keeps its last weights. The loop writes its whole state to `state_file`
-    every `save_every_s` seconds at the end of an epoch and continues from one it finds there: all
-    randomness is a function of (seed, epoch), so a killed run and an undisturbed one end equal.
-    `precision` "bf16" computes losses in mixed precision where the device can; the validation error is always float32.
+    The validation error is the MSE of the reconstruction of healthy validation scans. A model without a reconstruction,
+    or that is not `monitored`, keeps the weights of its last epoch. At the end of an epoch, at most every
+    `save_every_s` seconds, the loop writes its whole state to `state_file`, and it continues from such a file. All
+    random numbers are a function of (seed, epoch), so that an interrupted and an uninterrupted training end with the
+    same weights.
+
+    Args:
+        model: The model; it is trained in place.
+        training: Healthy training scans.
+        validation: Healthy validation scans.
+        epochs: Largest number of epochs.
+        patience: Epochs without a better validation error after which training stops; 0 for never.
+        state_file: File of the state to continue from.
+        progress: Reports progress.
+        precision: "bf16" computes losses in mixed precision if the device supports it; the validation error is always
+            computed in float32.
+        save_every_s: Shortest interval between two saved states, in seconds.
+
+    Returns:
+        The training curve.
 
     Raises:
-        Unfinished: When a loss or the validation error is not a number.
+        Unfinished: If a loss is not finite or the validation error is NaN.
     """
     state = _State(model, state_file)
     precision = available(precision, torch.device(training.device))
@@ -115,14 +134,14 @@ def train(
 
 @torch.no_grad()
 def validation_mse(model: Model, validation: Batches) -> float | None:
-    """Mean over scans of the MSE between healthy scans and their reconstruction; None without one."""
+    """Mean over scans of the MSE between healthy scans and their reconstructions; None if the model gives none."""
     if not isinstance(model, ReconstructionModel):
         return None
     model.eval()
     total, count = 0.0, 0
     for batch in validation:
         with phase("validation passes"):
-            restored = model.reconstruct(replace(batch, images=batch.images.clone())).float()  # see `observe`
+            restored = model.reconstruct(replace(batch, images=batch.images.clone())).float()  # it may change them
         errors = (restored - batch.images).square().flatten(1).mean(1, dtype=torch.float64)
         total += float(errors.sum())
         count += len(batch)
@@ -132,7 +151,7 @@ def validation_mse(model: Model, validation: Batches) -> float | None:
 def _one_epoch(
     model: Model, optimisers: dict[str, torch.optim.Optimizer], batches: Batches, precision: Precision
 ) -> dict[str, float]:
-    """One pass over the training scans; the mean of each named loss."""
+    """Train for one pass over the training scans; returns the mean of each named loss."""
     torch.manual_seed(keyed_seed("epoch", batches.seed, batches.shuffle))
     model.train()
     sums: dict[str, float] = {}
@@ -148,14 +167,14 @@ def _one_epoch(
 
 
 def _checked_losses(model: Model, batch: Batch, precision: Precision) -> Iterator[tuple[str, Tensor]]:
-    """The model's losses, each computed when it is asked for; the optimiser steps outside of the mixed precision."""
+    """Yield the model's losses, each computed on demand; only the losses are computed in mixed precision."""
     losses = model.losses(batch)
     while True:
         with computing_in(precision, batch.images.device):
-            found = next(losses, None)
-        if found is None:
+            named_loss = next(losses, None)
+        if named_loss is None:
             return
-        name, loss = found
+        name, loss = named_loss
         value = float(loss.detach())
         if not math.isfinite(value):
             raise Unfinished(f"{model.registered_name}: loss '{name}' is {value}; a lower learning rate may help")
@@ -168,7 +187,7 @@ def _is_stale(curve: Curve, patience: int) -> bool:
 
 
 class _State:
-    """All that a training continues from: weights, best weights, optimisers, curve, epoch."""
+    """The state that a training continues from: weights, best weights, optimisers, curve, epoch."""
 
     def __init__(self, model: Model, file: Path) -> None:
         self.model = model
@@ -180,7 +199,7 @@ class _State:
         self.rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimisers.items()}
 
     def anneal(self, epochs: int) -> None:
-        """Set the learning rates of the next epoch, a function of its number alone."""
+        """Set the learning rates of the next epoch, which depend only on its number."""
         factor = self.model.learning_rate_factor(self.epoch / epochs)
         for name, optimiser in self.optimisers.items():
             for group, rate in zip(optimiser.param_groups, self.rates[name], strict=True):
@@ -190,7 +209,7 @@ class _State:
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def save(self) -> None:
-        """One safetensors file, with what is no tensor as JSON in its header, and a hash of all of it."""
+        """Write one safetensors file, with everything but tensors as JSON in its header, and a hash of both."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         groups: dict[str, Any] = {}
@@ -206,7 +225,7 @@ class _State:
         write_tensors(self.file, tensors, {"json": header, "sha256": _hash(tensors, header)})
 
     def load(self) -> bool:
-        """Continue from the file, if it is there and whole."""
+        """Restore the state from the file, if it exists and is undamaged; returns whether it was restored."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -235,7 +254,7 @@ class _State:
 
 
 def _hash(tensors: Mapping[str, Tensor], header: str) -> str:
-    """SHA-256 (hex) of names, types, shapes and bytes of tensors, and of what is stored beside them."""
+    """SHA-256 (hex) of the names, types, shapes and bytes of tensors, and of the header."""
     digest = hashlib.sha256(header.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
@@ -244,7 +263,7 @@ def _hash(tensors: Mapping[str, Tensor], header: str) -> str:
 
 
 def _lay_out_like_weights(optimiser: torch.optim.Optimizer) -> None:
-    """Order what an optimiser keeps of a weight in memory as the weight is: fused kernels walk both alike."""
+    """Store the optimiser's tensors in the memory layout of their weights, as fused kernels require."""
     for weight, slots in optimiser.state.items():
         for slot, value in slots.items():
             if isinstance(value, Tensor) and value.shape == weight.shape:

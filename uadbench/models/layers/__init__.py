@@ -1,1 +1,1 @@
-"""Parts that several models are made of."""
+"""Network parts that several models share."""

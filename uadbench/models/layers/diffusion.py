@@ -1,4 +1,4 @@
-"""Diffusion to partial depth: noise is added to a scan, less than would hide it, and a network removes it."""
+"""Diffusion to partial depth: some noise is added to a scan or code, and a network removes it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 STEPS = 1000
-"""Of the whole noise schedule (Ho et al. 2020)."""
+"""Number of steps of the whole noise schedule (Ho et al. 2020)."""
 
 Prediction = Literal["epsilon", "sample"]
-"""What the network says of a noised input: its noise, or the input without."""
+"""What the network predicts from a noisy input: the noise ("epsilon") or the input without noise ("sample")."""
 
 
 class PartialDiffusion:
     """The forward process and its deterministic reverse (DDIM, Song et al. 2021), with MONAI's scheduler.
 
     Args:
-        depth: To which of the 1000 steps noise is added.
-        passes: Of the network on the way back.
+        depth: Step of the schedule, of 1000, up to which noise is added.
+        passes: Number of passes of the network that remove the noise.
         prediction: What the network predicts.
     """
 
@@ -34,9 +34,9 @@ class PartialDiffusion:
         self.scheduler.set_timesteps(STEPS * self.passes // depth)
 
     def loss(self, network: nn.Module, clean: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of what the network says of `clean` with noise on, at a depth drawn for each scan.
+        """Mean squared error of the prediction for `clean` with noise added, at a random depth for each scan, ().
 
-        Only depths that the way back passes through are drawn.
+        Depths are drawn from 1 to `depth`, since larger ones do not occur at inference.
         """
         times = torch.randint(1, self.depth + 1, (len(clean),), device=clean.device)
         said = network(self.scheduler.add_noise(clean, noise, times), times).float()
@@ -44,7 +44,7 @@ class PartialDiffusion:
         return error
 
     def restore(self, network: Callable[[Tensor, Tensor], Tensor], clean: Tensor, noise: Tensor) -> Tensor:
-        """Add noise to full depth, then remove it in equal strides; the last estimate of the input without noise."""
+        """Add noise up to `depth`, remove it in equal steps, and return the last estimate without noise."""
         stride = STEPS // self.scheduler.num_inference_steps
         times = [max(1, self.depth - index * stride) for index in range(self.passes)]
         now = torch.full((len(clean),), times[0], device=clean.device)
@@ -56,7 +56,7 @@ class PartialDiffusion:
 
 
 def denoiser(channels: int, width: int, levels: int) -> nn.Module:
-    """MONAI's diffusion U-Net in 3D, one residual block a level, with attention in the middle alone."""
+    """MONAI's diffusion U-Net in 3D, with one residual block per level and attention only in the middle."""
     from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
     network: nn.Module = DiffusionModelUNet(

@@ -1,4 +1,4 @@
-"""Noise with a grain: what a denoiser learns to remove must be as large as what it shall find."""
+"""Spatially smooth noise for denoising models; its grain should be as large as the anomalies to be detected."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from uadbench.types import Grid
 def coarse_noise(seeds: Sequence[int], grid: Grid, grain_mm: float, device: torch.device | str = "cpu") -> Tensor:
     """Gaussian noise (N, 1, X, Y, Z), smoothed to a FWHM of `grain_mm`, root mean square 1 in each volume.
 
-    Kascenas et al. 2022 draw noise at a low resolution and interpolate it. Between the places of a lattice noise is
-    piecewise linear, which a network can see, and learns to remove instead of what is unexpected in a brain; smoothed
-    noise has no such mark. A grain of 0 is white noise. Row i depends on seeds[i] alone.
+    Kascenas et al. 2022 draw noise at a low resolution and interpolate it. Interpolated noise is piecewise linear; a
+    network can recognise that and learns to remove it, instead of what is unexpected in a brain. Smoothed noise does
+    not have this property. A grain of 0 gives white noise. Row i depends only on seeds[i].
     """
     noise = seeded_normal(seeds, (1, *grid.shape), device)
     sigma = grain_mm / grid.voxel_mm / math.sqrt(8 * math.log(2))

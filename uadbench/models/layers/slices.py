@@ -1,4 +1,4 @@
-"""The slices of a volume in one plane, and the scores of their patches as a map of the volume."""
+"""Slices of a volume in one plane, and interpolation of their patches' scores to a map of the volume."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from uadbench.space.atlas import brain_mask
 from uadbench.types import Grid
 
 PLANES = ("sagittal", "coronal", "axial")
-"""A plane is named here at the place of the axis of the volume that it cuts at a right angle."""
+"""Names of the planes; the position is the axis of the volume that the plane is perpendicular to."""
 
 
 class Plane:
     """Parallel slices through the brain, resampled to pixels, and patches on them.
 
-    Slices and pixels lie centred on the box that encloses the brain. Patch (i, j) of a slice is centred on pixel
-    (i * stride, j * stride), and the last one on the last pixel, as the features of a convolutional network with odd
-    kernels are when the image has a multiple of its stride plus one pixels. Only patches whose score reaches a voxel of
-    the brain are kept.
+    Slices and pixels are centred on the box that encloses the brain. Patch (i, j) of a slice is centred on pixel
+    (i * stride, j * stride), and the last patch on the last pixel; the features of a convolutional network with odd
+    kernels are centred in this way if the side of the image is a multiple of its stride plus one pixel. Only patches
+    whose score affects a voxel of the brain are kept.
 
     Attributes:
-        shape: (slices, patches high, patches wide).
-        kept: Places of the kept patches in the flattened `shape`, (P,) int64.
+        shape: (slices, rows of patches, columns of patches).
+        kept: Indices of the kept patches in the flattened `shape`, (P,) int64.
 
     Args:
         grid: The lattice of the volumes.
-        axis: The axis that the slices cut at a right angle, 0 to 2.
-        spacing_mm: From a slice to the next; each is a mean of the volume, weighted by a triangle of this half-width.
-        pixel_mm: Side of a pixel.
-        stride, coarsest: Pixels from a patch to the next; the number by which pixels less one can be divided, a
-            multiple of `stride`.
+        axis: The axis perpendicular to the slices, 0 to 2.
+        spacing_mm: Distance between slices, in mm. Each slice is an average of the volume with triangular weights of
+            this half-width.
+        pixel_mm: Side of a pixel, in mm.
+        stride: Distance between patches, in pixels.
+        coarsest: The side of a slice, less one pixel, is a multiple of this number, itself a multiple of `stride`.
     """
 
     def __init__(self, grid: Grid, axis: int, spacing_mm: float, pixel_mm: float, stride: int, coarsest: int) -> None:
@@ -59,14 +60,14 @@ class Plane:
         self.kept = reach.flatten().nonzero().squeeze(1)
 
     def cut(self, images: Tensor) -> Tensor:
-        """The slices of images (N, 1, X, Y, Z), (N, S, H, W) in the same unit."""
+        """Slices of images (N, 1, X, Y, Z), as (N, S, H, W) in the same unit."""
         volumes = images[:, 0].movedim(self.axis + 1, 1)
         return _along_axes(volumes, [weights.to(images.device) for weights in self._sampling])
 
     def lift(self, scores: Tensor) -> Tensor:
-        """Scores of the kept patches (N, P), interpolated linearly between patches and slices, to (N, 1, X, Y, Z).
+        """Interpolate scores of the kept patches (N, P) linearly between patches and slices, to (N, 1, X, Y, Z).
 
-        Voxels outside the brain may have nothing but patches that are not kept around them, and then hold 0.
+        Voxels outside the brain are 0 if no kept patch is near.
         """
         patches = scores.new_zeros(len(scores), math.prod(self.shape))
         patches[:, self.kept.to(scores.device)] = scores
@@ -76,10 +77,10 @@ class Plane:
 
 
 def triangles(points: Tensor, nodes: Tensor, half_width: float) -> Tensor:
-    """Weights (points, nodes) of triangles around `points`, each row with sum 1, or 0 where no node is near.
+    """Weights (points, nodes) of triangles around `points`; each row has sum 1, or 0 if no node is near.
 
-    With evenly spaced nodes as far apart as `half_width`, this is linear interpolation between them, and the value of
-    the outermost node beyond it; with closer nodes, a weighted mean.
+    With evenly spaced nodes at a distance of `half_width`, this is linear interpolation between them, and beyond the
+    outermost node its value; with closer nodes, it is a weighted mean.
     """
     weights = (1 - (points[:, None] - nodes[None]).abs() / half_width).clamp_min(0)
     return weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)

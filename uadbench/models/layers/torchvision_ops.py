@@ -1,4 +1,4 @@
-"""Importing what needs torchvision (timm, MONAI) where its compiled operators do not fit the torch installed."""
+"""Import of packages that need torchvision (timm, MONAI) if its compiled operators do not match the torch version."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from types import ModuleType
 import torch
 
 MISSING = "operator torchvision::nms does not exist"
-"""What torchvision raises when its compiled operators could not be loaded, as with a build for another torch."""
+"""Message of torchvision's error if its compiled operators cannot be loaded, for example built for another torch."""
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-"""Operators that torchvision names while it is imported."""
+"""Operators that torchvision refers to while it is imported."""
 
 
 def import_timm() -> ModuleType:
-    """The package timm, also where torchvision's compiled operators are missing."""
+    """Import timm, even if torchvision's compiled operators are missing."""
     return import_above_torchvision("timm")
 
 
 def import_above_torchvision(package: str) -> ModuleType:
-    """Import a package that imports torchvision, also where torchvision's compiled operators are missing.
+    """Import a package that imports torchvision, even if torchvision's compiled operators are missing.
 
-    No network for images uses these operators, which belong to object detection. Where torchvision stumbles over them,
-    they are declared without code, and it is imported again; any other error is raised as it is.
+    These operators are for object detection; the networks used here do not need them. If the import fails because of
+    them, they are declared without code, and the package is imported again. Any other error is raised unchanged.
 
     Args:
-        package: Such as "timm" or "monai.networks.nets".
+        package: Name of the package or module, such as "timm" or "monai.networks.nets".
     """
     try:
         return importlib.import_module(package)
@@ -44,14 +44,14 @@ def import_above_torchvision(package: str) -> ModuleType:
 
 
 def _forget(*packages: str) -> None:
-    """Drop modules that were imported by half."""
+    """Remove partly imported modules from `sys.modules`."""
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]
 
 
 @cache
 def _declare_operators() -> torch.library.Library:
-    """Declare the operators, once in a process; they live as long as the library, which the cache keeps."""
+    """Declare the operators once per process; the cache keeps the library, and with it the operators, alive."""
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in SCHEMAS:
         library.define(schema)  # type: ignore[no-untyped-call]
