@@ -122,7 +122,7 @@ def lab(home: Path, names: tuple[str, ...], secret: str, database: Path) -> Lab:
             file.write_text(text, encoding="utf-8")
         draw_figures(result, run)
         shutil.copy(database, left / "mlflow.db")
-        tracker = Tracker(f"sqlite:///{left / 'mlflow.db'}", title_of(["mean"], "smoke"), left / "mlartifacts")
+        tracker = Tracker(f"sqlite:///{left / 'mlflow.db'}", title_of(["mean"], "smoke"), left)
         tracker.log(result, run)
         tracker.close()
         write_report(result, read_scores(run), run, left / "report", Silent())

@@ -41,7 +41,7 @@ def logged(trained, tmp_path_factory: pytest.TempPathFactory):
 
     outcome, _ = trained
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = Tracker(default_uri(folder), "title", folder / "mlartifacts")
+    tracker = Tracker(default_uri(folder), "title", folder)
     draw_figures(outcome.result, outcome.folder)
     run_id = tracker.log(outcome.result, outcome.folder)
     tracker.close()
@@ -163,7 +163,7 @@ def test_the_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_
 
 def test_a_folder_whose_name_means_something_in_addresses(trained, tmp_path: Path) -> None:
     output = tmp_path / "a#b d'été"
-    tracker = Tracker(default_uri(output), "t", output / "mlartifacts")
+    tracker = Tracker(default_uri(output), "t", output)
     tracker.log(trained[0].result, trained[0].folder)
     tracker.close()
     assert tracker.has(trained[0].result, trained[0].folder)

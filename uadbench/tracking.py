@@ -7,7 +7,6 @@ import os
 import re
 import sqlite3
 import ssl
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from uadbench.errors import InputError, Unfinished
+from uadbench.errors import InputError, UadbenchError, Unfinished
 from uadbench.report.figures import FIGURES, figures_of
 from uadbench.report.page import Report, write_report
 from uadbench.results.anonymise import share
 from uadbench.results.schema import RESULT, Result
 from uadbench.results.scores import SCORES, read_scores, read_scores_of, write_scored
-from uadbench.runtime.files import content_hash, require_inside, write_json
+from uadbench.runtime.files import content_hash, require_inside, temporary_place, write_json
 from uadbench.runtime.parts import part_folder, sweep
 from uadbench.runtime.progress import Silent
 from uadbench.runtime.reading import read_bytes, read_json
@@ -156,11 +155,16 @@ class Tracker:
 
     Making one raises InputError for an address of no known kind. Its methods raise Unfinished, in one
     line, for whatever MLflow may raise: the caller decides what to say.
+
+    Attributes:
+        uri: The address. Artifacts lie beside a sqlite database, in `mlartifacts`, if its experiment is new.
+        title: What the parent run is called.
+        output: The folder with the runs. A database in it may have come from anybody together with it.
     """
 
     uri: str
     title: str
-    artifacts: Path
+    output: Path
     _client: MlflowClient | None = field(default=None, init=False)
     _parent: str = field(default="", init=False)
     _experiment: str = field(default="", init=False)
@@ -208,13 +212,14 @@ class Tracker:
             client = _client(self.uri)
             known = client.get_experiment_by_name(EXPERIMENT)
             if known is None:
-                location = self.artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
+                beside = database_of(self.uri).parent.resolve() / "mlartifacts"
+                location = beside.as_uri() if self.uri.startswith(SQLITE) else None
                 self._experiment = client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
                 self._experiment = known.experiment_id
             parent = client.create_run(self._experiment, run_name=self.title).info
-            if _lies_in(self.uri, self.artifacts.parent):
-                _require_artifacts_inside(self.artifacts.parent, str(parent.artifact_uri))
+            if _lies_in(self.uri, self.output):
+                _require_artifacts_inside(self.output, str(parent.artifact_uri))
             self._parent = str(parent.run_id)
             self._client = client
         return self._client
@@ -301,7 +306,7 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 
     Of a private cohort it is what may be shared, wherever the store is.
     """
-    with part_folder(Path(tempfile.gettempdir())) as files:
+    with part_folder(temporary_place()) as files:
         if result.cohort.public:
             write_scored(result, read_scores_of(result, folder / SCORES), files)
         else:
@@ -314,7 +319,7 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 @contextmanager
 def _shown_to_all(result: Result, folder: Path, report: Report) -> Iterator[Path]:
     """A folder with the files of a report alone; for a private cohort with a report of what may be shared."""
-    with part_folder(Path(tempfile.gettempdir())) as staged:
+    with part_folder(temporary_place()) as staged:
         files = staged / "report"
         if result.cohort.public:
             for file in report.files:
@@ -355,6 +360,7 @@ def _client(uri: str) -> MlflowClient:
 
     from mlflow.tracking import MlflowClient
 
+    temporary_place()  # which MLflow needs, too, for its locks
     for name in ("mlflow", "alembic"):  # after the import, which sets its own levels; a traceback is an error to them
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith("sqlite"):
@@ -428,6 +434,8 @@ def _require_answer(uri: str) -> None:
 def _as_unfinished(uri: str) -> Iterator[None]:
     try:
         yield
+    except UadbenchError as error:
+        raise Unfinished(f"MLflow at {uri}: {error}") from error
     except Exception as error:  # sqlite, http and MLflow each raise their own; scores are safe on disk already
         raise Unfinished(f"MLflow at {uri}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 

@@ -333,7 +333,7 @@ def test_a_result_of_schema_version_3_is_refused(outcomes, tmp_path) -> None:
         with pytest.raises(InputError, match=r"schema version 3, whose draws tell .* repeat the run"):
             leave(run, tmp_path / "out")
     with pytest.raises(Unfinished, match="schema version 3"):
-        Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts").log(read_result(run), run)
+        Tracker(default_uri(tmp_path), "title", tmp_path).log(read_result(run), run)
     assert not (tmp_path / "out").exists()
     write_sealed(run / RESULT, {**content, "schema_version": 3, "cohort": {**content["cohort"], "public": True}})
     assert not read_result(run).reversible
@@ -524,7 +524,7 @@ def test_a_server_gets_nothing_of_a_result_that_holds_an_id(server, outcomes, tm
 
 def test_a_database_is_told_no_name_either(outcomes, private, tmp_path) -> None:
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
-    tracker = Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts")
+    tracker = Tracker(default_uri(tmp_path), "title", tmp_path)
     tracker.log(read_result(run), run)
     tracker.close()
     for name in (RESULT, SCORES):

@@ -54,6 +54,18 @@ def own_folder(variable: str, usual: Callable[[], str]) -> Path:
     return folder
 
 
+def temporary_place() -> Path:
+    """The folder for temporary files: the one that TMPDIR names, or the system's.
+
+    Raises:
+        InputError: Where no such folder can be written; the message names TMPDIR.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise InputError("no folder for temporary files can be written; set TMPDIR to one that can") from None
+
+
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; move the file there if, and only if, the block succeeds.
