@@ -20,6 +20,7 @@ from uadbench.tracking import (
     EXPERIMENT,
     PING_S,
     Tracker,
+    _params,
     chosen_uri,
     database_of,
     default_uri,
@@ -159,6 +160,12 @@ def test_a_folder_that_an_address_cannot_name_is_refused_before_any_work(name: s
 def test_the_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
     file = tmp_path / name / "mlflow.db"
     assert database_of(sqlite_uri(file)) == file
+
+
+def test_an_option_steers_no_page_of_mlflow(trained) -> None:
+    model = trained[0].result.model.model_copy(update={"options": {"label": "a\u202eb\x1b[31m"}})
+    result = trained[0].result.model_copy(update={"model": model})
+    assert {each.key: each.value for each in _params(result)}["option.label"] == "a?b?[31m"
 
 
 def test_a_folder_whose_name_means_something_in_addresses(trained, tmp_path: Path) -> None:

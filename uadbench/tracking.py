@@ -25,6 +25,7 @@ from uadbench.runtime.files import content_hash, require_inside, temporary_place
 from uadbench.runtime.parts import part_folder, sweep
 from uadbench.runtime.progress import Silent
 from uadbench.runtime.reading import read_bytes, read_json
+from uadbench.runtime.text import plain
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -459,7 +460,7 @@ def _params(result: Result) -> list[Any]:
         "testset": result.testset.recipe,
         **{f"option.{name}": value for name, value in result.model.options.items()},
     }
-    return [Param(name, str(value)) for name, value in values.items()]
+    return [Param(name, plain(str(value))) for name, value in values.items()]
 
 
 def _metrics(result: Result) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ import platformdirs
 from uadbench.errors import InputError, Unfinished
 from uadbench.runtime.parts import PART, part_folder
 from uadbench.runtime.reading import read_json
+from uadbench.runtime.text import escaped
 
 SEAL = "seal"
 """What a hash of all the rest is called in a file that is sealed."""
@@ -145,7 +146,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
 def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
@@ -279,10 +280,17 @@ def require_not_read(file: Path, *sources: Path) -> None:
 
 
 def make_folder(folder: Path, *, private: bool = False) -> None:
-    """Make a folder; one that is `private` only its owner may enter, even if it was there before."""
+    """Make a folder; one that is `private` only its owner may enter, even if it was there before.
+
+    Raises:
+        OSError: Where it cannot be made, or be made private, as on file systems without permissions (vfat).
+    """
     folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     if private and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise OSError(error.errno, "its file system cannot keep other users out") from None
 
 
 def require_writable(folder: Path, *, private: bool = False, advice: str = "choose another folder") -> None:
