@@ -20,6 +20,7 @@ from uadbench.tracking import (
     EXPERIMENT,
     PING_S,
     Tracker,
+    _params,
     chosen_uri,
     database_of,
     default_uri,
@@ -41,7 +42,7 @@ def logged(trained, tmp_path_factory: pytest.TempPathFactory):
 
     outcome, _ = trained
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = Tracker(default_uri(folder), "title", folder / "mlartifacts")
+    tracker = Tracker(default_uri(folder), "title", folder)
     draw_figures(outcome.result, outcome.folder)
     run_id = tracker.log(outcome.result, outcome.folder)
     tracker.close()
@@ -161,9 +162,15 @@ def test_the_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_
     assert database_of(sqlite_uri(file)) == file
 
 
+def test_an_option_steers_no_page_of_mlflow(trained) -> None:
+    model = trained[0].result.model.model_copy(update={"options": {"label": "a\u202eb\x1b[31m"}})
+    result = trained[0].result.model_copy(update={"model": model})
+    assert {each.key: each.value for each in _params(result)}["option.label"] == "a?b?[31m"
+
+
 def test_a_folder_whose_name_means_something_in_addresses(trained, tmp_path: Path) -> None:
     output = tmp_path / "a#b d'été"
-    tracker = Tracker(default_uri(output), "t", output / "mlartifacts")
+    tracker = Tracker(default_uri(output), "t", output)
     tracker.log(trained[0].result, trained[0].folder)
     tracker.close()
     assert tracker.has(trained[0].result, trained[0].folder)

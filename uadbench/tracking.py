@@ -7,7 +7,6 @@ import os
 import re
 import sqlite3
 import ssl
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from uadbench.errors import InputError, Unfinished
+from uadbench.errors import InputError, UadbenchError, Unfinished
 from uadbench.report.figures import FIGURES, figures_of
 from uadbench.report.page import Report, write_report
 from uadbench.results.anonymise import share
 from uadbench.results.schema import RESULT, Result
 from uadbench.results.scores import SCORES, read_scores, read_scores_of, write_scored
-from uadbench.runtime.files import content_hash, require_inside, write_json
+from uadbench.runtime.files import content_hash, require_inside, temporary_place, write_json
 from uadbench.runtime.parts import part_folder, sweep
 from uadbench.runtime.progress import Silent
 from uadbench.runtime.reading import read_bytes, read_json
+from uadbench.runtime.text import plain
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -157,9 +157,9 @@ class Tracker:
     Methods raise Unfinished, with one line, for any error of MLflow; the caller decides how to continue.
 
     Attributes:
-        uri: The address to log to.
+        uri: The address to log to. Artifacts of a new sqlite database lie beside it, in `mlartifacts`.
         title: Name of the parent run.
-        artifacts: Folder for artifacts, if the address is a database.
+        output: The folder with the runs. A database in it may come from someone else, together with it.
 
     Raises:
         InputError: If the address has an unknown form.
@@ -167,7 +167,7 @@ class Tracker:
 
     uri: str
     title: str
-    artifacts: Path
+    output: Path
     _client: MlflowClient | None = field(default=None, init=False)
     _parent: str = field(default="", init=False)
     _experiment: str = field(default="", init=False)
@@ -215,13 +215,14 @@ class Tracker:
             client = _client(self.uri)
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
-                location = self.artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
+                beside = database_of(self.uri).parent.resolve() / "mlartifacts"
+                location = beside.as_uri() if self.uri.startswith(SQLITE) else None
                 self._experiment = client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
                 self._experiment = experiment.experiment_id
             parent = client.create_run(self._experiment, run_name=self.title).info
-            if _lies_in(self.uri, self.artifacts.parent):
-                _require_artifacts_inside(self.artifacts.parent, str(parent.artifact_uri))
+            if _lies_in(self.uri, self.output):
+                _require_artifacts_inside(self.output, str(parent.artifact_uri))
             self._parent = str(parent.run_id)
             self._client = client
         return self._client
@@ -308,7 +309,7 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 
     For a private cohort this is what may be shared, wherever the store is.
     """
-    with part_folder(Path(tempfile.gettempdir())) as files:
+    with part_folder(temporary_place()) as files:
         if result.cohort.public:
             write_scored(result, read_scores_of(result, folder / SCORES), files)
         else:
@@ -321,7 +322,7 @@ def _staged(result: Result, folder: Path) -> Iterator[tuple[Result, Path]]:
 @contextmanager
 def _shown_to_all(result: Result, folder: Path, report: Report) -> Iterator[Path]:
     """A temporary folder with only the files of a report; for a private cohort, of a report of what may be shared."""
-    with part_folder(Path(tempfile.gettempdir())) as staged:
+    with part_folder(temporary_place()) as staged:
         files = staged / "report"
         if result.cohort.public:
             for file in report.files:
@@ -362,6 +363,7 @@ def _client(uri: str) -> MlflowClient:
 
     from mlflow.tracking import MlflowClient
 
+    temporary_place()  # which MLflow needs, too, for its locks
     # after the import, which sets its own levels; both log tracebacks as errors
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -438,6 +440,8 @@ def _require_answer(uri: str) -> None:
 def _as_unfinished(uri: str) -> Iterator[None]:
     try:
         yield
+    except UadbenchError as error:
+        raise Unfinished(f"MLflow at {uri}: {error}") from error
     except Exception as error:  # sqlite, http and MLflow have different exceptions; scores are already stored
         raise Unfinished(f"MLflow at {uri}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
@@ -461,7 +465,7 @@ def _params(result: Result) -> list[Any]:
         "testset": result.testset.recipe,
         **{f"option.{name}": value for name, value in result.model.options.items()},
     }
-    return [Param(name, str(value)) for name, value in values.items()]
+    return [Param(name, plain(str(value))) for name, value in values.items()]
 
 
 def _metrics(result: Result) -> Iterator[Metric]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 import os
 import resource
@@ -19,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from uadbench.cohorts import intake
 from uadbench.cohorts.base import COLUMNS, Cohort
 from uadbench.cohorts.cache import FLUSHED, IMAGES, INDEX, ImageCache, Writer, digest
 from uadbench.cohorts.findings import Finding, ScanError
@@ -315,6 +318,37 @@ def test_an_index_that_no_number_holds(slot, folder):
         index.write(f'\n["key", {slot}, 0, 1, "0"]\n["key", 1, 1{"0" * 400}, 1, "0"]\n')
     check(everything(cohort))
     assert len(cohort.made) == 5
+
+
+def test_two_versions_share_a_cache(monkeypatch):
+    """A newer version that stores other images for the same keys: neither reads what the other has stored."""
+
+    class Newer(Numbers):
+        def scans(self, grid, rows):
+            for scan in super().scans(grid, rows):
+                yield dataclasses.replace(scan, data=scan.data + np.float32(1))
+
+    own, newer, stored = Numbers(), Newer(), []
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(intake, "REVISION", "3")
+            stored.append(everything(newer).scan(4).data.copy())
+        check(everything(own))
+    assert len(own.made) == len(newer.made) == 5
+    for each in stored:
+        np.testing.assert_array_equal(each, image(4) + np.float32(1))
+
+
+@pytest.mark.parametrize("line", ['{"key": "KEY", "slot": 0}', '["KEY", 0, -3.0, 9.0, "blake3:00", "11", "float16"]'])
+def test_lines_of_a_newer_version_are_not_read_as_ours(line, folder):
+    """Should a newer version add to the same index in another form, an image is made again, never misread."""
+    cohort = Numbers()
+    everything(cohort)
+    with (folder / INDEX).open("a") as index:
+        index.write("\n" + line.replace("KEY", cohort.scan_keys(cohort.participants)[3]) + "\n")
+    check(everything(cohort))
+    check(everything(cohort))
+    assert len(cohort.made) <= 6
 
 
 @pytest.mark.parametrize("place", [2, 3])
@@ -683,3 +717,18 @@ def test_private_scans_are_for_their_owner_alone(public, tmp_path, monkeypatch) 
     place.chmod(0o755)  # as earlier versions made it
     gather(cohort, GRID, cohort.participants, Silent())
     assert stat.S_IMODE(place.stat().st_mode) == (0o755 if public else 0o700)
+
+
+def test_private_scans_are_not_stored_where_others_may_read_them(folder, monkeypatch) -> None:
+    """As on vfat, where folders have the permissions of the mount, and chmod is refused."""
+    folder.mkdir(parents=True, mode=0o755)
+    before = stat.S_IMODE(folder.stat().st_mode)
+
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(Unfinished, match=r"cannot keep other users out.*UADBENCH_CACHE") as caught:
+        everything(Numbers())
+    assert str(folder) in str(caught.value) and not list(folder.iterdir())
+    assert stat.S_IMODE(folder.stat().st_mode) == before

@@ -22,9 +22,9 @@ def environment(**changes: str | Path | None) -> dict[str, str]:
     return changed
 
 
-def in_shell(line: str, folder: Path, **changes: str | Path | None) -> tuple[int, str, str]:
-    """Run a line of bash in which `uadbench` is the program: exit code, stdout, stderr."""
-    script = f'set -o pipefail; uadbench() {{ {PROGRAM} "$@"; }}; {line}'
+def in_shell(line: str, folder: Path, before: str = "", **changes: str | Path | None) -> tuple[int, str, str]:
+    """Run a line of bash in which `uadbench` is the program, after the words `before`: exit code, stdout, stderr."""
+    script = f'set -o pipefail; uadbench() {{ {before}{PROGRAM} "$@"; }}; {line}'
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment(**changes), capture_output=True, check=False
     )

@@ -196,7 +196,7 @@ def test_the_report_goes_into_the_mlflow_run_of_the_result(run: Path, written: P
     report = Report(written / "report.html", tuple(file for file in written.rglob("*") if file.is_file()))
     assert attach(result, folder, report) is None, "never logged"
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    run_id = Tracker(uri, "test", tmp_path / "artifacts").log(read_result(folder), folder)
+    run_id = Tracker(uri, "test", tmp_path).log(read_result(folder), folder)
     assert attach(result, folder, report) is None, "the folder tells of an address, which is not enough"
     assert attach(result, folder, report, uri) == run_id
     other = result.model_copy(update={"score_hash": "0"})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -252,6 +254,18 @@ def test_where_no_secret_can_be_kept(tmp_path, monkeypatch) -> None:
         salt("caps-1")
 
 
+def test_a_file_system_without_links_keeps_no_secret(salts, monkeypatch) -> None:
+    """As vfat, which has no permissions either. Nothing half is left that would count as a secret."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(Unfinished, match=r"cannot keep the cohort's secret.*set UADBENCH_SALTS"):
+        salt("caps-1")
+    assert not list(salts.iterdir())
+
+
 def test_runs_go_on_with_their_secret(private, salts, tmp_path) -> None:
     """Another one, or one that was lost and made anew, is not taken silently: other people would train and test."""
     output, other = tmp_path / "runs", planned(private.cohort.home / "scans.tsv")
@@ -333,7 +347,7 @@ def test_a_result_of_schema_version_3_is_refused(outcomes, tmp_path) -> None:
         with pytest.raises(InputError, match=r"schema version 3.*repeat the run"):
             leave(run, tmp_path / "out")
     with pytest.raises(Unfinished, match="schema version 3"):
-        Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts").log(read_result(run), run)
+        Tracker(default_uri(tmp_path), "title", tmp_path).log(read_result(run), run)
     assert not (tmp_path / "out").exists()
     write_sealed(run / RESULT, {**content, "schema_version": 3, "cohort": {**content["cohort"], "public": True}})
     assert not read_result(run).reversible
@@ -489,10 +503,17 @@ def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         process.wait(20)
 
 
-def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) -> None:
+def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts, monkeypatch) -> None:
+    """Of no person, and of no folder, machine or user either."""
     from mlflow.tracking import MlflowClient
 
     uri, folder = server
+    for variable in ("LOGNAME", "USER"):
+        monkeypatch.setenv(variable, "somebody-in-the-lab")
+    monkeypatch.setattr(socket, "gethostname", lambda: "scanner-room-7")
+    monkeypatch.setattr(platform, "node", lambda: "scanner-room-7")
+    around = {"somebody-in-the-lab", "scanner-room-7", str(private.cohort.home), str(tmp_path), "scans.tsv"}
+    around |= {str(outcomes["zscore"].folder), str(Path.home())}
     run = shutil.copytree(outcomes["zscore"].folder, tmp_path / "run")
     result = read_result(run)
     draw_figures(result, run)
@@ -511,6 +532,7 @@ def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts) ->
     assert attach(result, run, written, uri) == run_id
     assert list(folder.rglob("report/*.html")), "a report of what may be known follows"
     assert leaks(folder, clear(private)) == set()
+    assert leaks(folder / "db", around) == leaks(folder / "artifacts", around) == set()
     assert tracker.has(result, run), "it is known by the hash of the result that stays here"
 
 
@@ -524,7 +546,7 @@ def test_a_server_gets_nothing_of_a_result_that_holds_an_id(server, outcomes, tm
 
 def test_a_database_is_told_no_name_either(outcomes, private, tmp_path) -> None:
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
-    tracker = Tracker(default_uri(tmp_path), "title", tmp_path / "mlartifacts")
+    tracker = Tracker(default_uri(tmp_path), "title", tmp_path)
     tracker.log(read_result(run), run)
     tracker.close()
     for name in (RESULT, SCORES):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.markup import escape
 from rich.table import Table
 
+from uadbench.runtime.files import write_json
 from uadbench.runtime.terminal import Terminal
 from uadbench.runtime.text import in_csv, in_markdown, plain, steers
 
@@ -71,3 +74,12 @@ def test_a_terminal_is_steered_by_its_own_colours_alone(coloured: bool) -> None:
     assert "a?[2J" in shown and "c?]0;x" in shown
     assert ("\x1b[31m" in shown) == coloured
     assert not any(part in shown for part in ("\x1b[2J", "\x1b]", "\u202e", "\x07"))
+
+
+def test_a_json_file_holds_no_character_that_steers(tmp_path: Path) -> None:
+    """Whoever reads a submitted result sees what is in it; the value is the same."""
+    value = {"option": "a\u202eb\u200b\x1b[31m\x7f\x9b\U000e0041", "name": "d'été x̂\n"}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert not steers(text.replace("\n", "")) and "été" in text and "\\u202e" in text

@@ -123,7 +123,11 @@ def test_a_participant_does_not_decide_where_a_cohort_is_written(column: str, na
     assert str(refused.value).isprintable() and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "..", "a\\b", "\x1b[2J", "x" * 300], ids=ascii)
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "/etc/x", "a/b", "..", "a\\b", "\x1b[2J", "a\u202eb", "me\u200b", "a\x9b2J", "x" * 300],
+    ids=ascii,
+)
 @pytest.mark.parametrize("column", ["participant_id", "session_id"])
 def test_a_table_has_no_such_ids(column: str, name: str, tmp_path: Path) -> None:
     row = {"participant_id": "a", "session_id": "M0", "path": "a.nii", "diagnosis": "CN", column: name}

@@ -66,7 +66,7 @@ class CompletedRun:
             InputError: If the scores cannot be read.
         """
         from uadbench.report.page import write_report
-        from uadbench.runtime.files import require_folder
+        from uadbench.runtime.files import require_folder, temporary_place
         from uadbench.runtime.progress import Silent
 
         source = self.folder if self.folder.is_dir() else self.folder.parent
@@ -75,7 +75,7 @@ class CompletedRun:
             require_folder(target)
             return write_report(self.result, self.scores, source, target, Silent()).page
         require_folder(target.parent)
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=temporary_place()) as scratch:
             page = write_report(self.result, self.scores, source, Path(scratch), Silent()).page
             return Path(shutil.copyfile(page, target))
 

@@ -76,7 +76,7 @@ def evaluate(
     """
     from uadbench.launch.local import choose_device, prepare_process
     from uadbench.runs.run import complete
-    from uadbench.runtime.files import require_folder, require_writable
+    from uadbench.runtime.files import require_folder, require_writable, temporary_place
 
     if not callable(module) or isinstance(module, type):
         raise InputError(f"{module!r}: give a module or a function; a class goes to uadbench.run(...)")
@@ -87,7 +87,7 @@ def evaluate(
     if fit is not None:
         fit(module, *(ScanDataset(fold_data.protocol, fold_data.scans(part)) for part in ("train", "validation")))
     label = name or _called(module)
-    keeps = tempfile.TemporaryDirectory(prefix="uadbench-") if output is None else None
+    keeps = tempfile.TemporaryDirectory(prefix="uadbench-", dir=temporary_place()) if output is None else None
     target = Path(keeps.name if keeps is not None else cast(Any, output))
     require_folder(target)
     require_writable(target)

@@ -136,7 +136,7 @@ def run(
     log = LoggedProgress(bars=progress)
     require_folder(target)
     uri = None if tracking is None else chosen_uri(tracking, target)
-    tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), target / "mlartifacts")
+    tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), target)
     request = Request(
         models=tuple(names),
         protocol=chosen,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uadbench.errors import InputError
+from uadbench.errors import InputError, UadbenchError
 from uadbench.runtime.commands import command, spelled
 from uadbench.runtime.plurals import counted
 
@@ -171,6 +171,6 @@ def _use_of(folder: Path) -> str:
 
     try:
         plan_fold(open_cohort(spelled(folder)), load_protocol("smoke"), fold=0)
-    except InputError:
+    except UadbenchError:  # also where the tree's secret cannot be kept: the tree itself is whole
         return command("uadbench", "cohort", "check", folder)
     return command("uadbench", "run", model="vae3d", protocol="smoke", cohort=folder)

@@ -36,6 +36,7 @@ def test_model(
     """
     from uadbench import registry
     from uadbench.models.base import Model
+    from uadbench.runtime.files import temporary_place
     from uadbench.runtime.terminal import TerminalProgress
     from uadbench.testing import CHECKS, examine
 
@@ -44,6 +45,7 @@ def test_model(
         raise InputError(f"{model}: class {plugin.__name__} is not a uadbench.models.base.Model")
     name = plugin.registered_name
     options = registry.check_options(name, plugin, _parse_settings(settings or [], (model, name)))
+    temporary_place()  # for want of which no check of the model may fail
     progress = TerminalProgress()
     with progress.task(f"testing {name}", len(CHECKS)) as task:
         findings = []
@@ -106,12 +108,13 @@ def _scored(model: str, options: Mapping[str, Any]) -> dict[str, float | None]:
     from uadbench.runs.fold_data import plan_fold
     from uadbench.runs.keys import Run
     from uadbench.runs.run import complete
+    from uadbench.runtime.files import temporary_place
     from uadbench.runtime.terminal import TerminalProgress
 
     protocol = load_protocol(SMOKE)
     progress = TerminalProgress()
     fold_data = plan_fold(open_cohort(protocol.cohort), protocol, 0, progress)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_place()) as folder:
         runs = [Run(model, fold_data, 0, options), Run(BASELINE, fold_data, 0)]
         outcomes = [complete(run, Path(folder), choose_device("auto"), progress) for run in runs]
     return {outcome.result.model.name: outcome.result.headline.ap_standard for outcome in outcomes}

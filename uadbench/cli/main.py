@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from importlib.metadata import version
@@ -85,6 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str]) -> None:
     debug = "--debug" in given
     warnings.showwarning = _show_warning
+    # it says in two lines that it has no folder in HOME, and goes on without
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         _call([argument for argument in given if argument != "--debug"])
     except UadbenchError as error:

@@ -122,7 +122,7 @@ def run(
         where = choose_device(device if place is None else "cpu")
         require_folder(output)
         uri = chosen_uri(tracking_uri, output)
-        tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output / "mlartifacts")
+        tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output)
         request = Request(
             models=tuple(names),
             protocol=chosen,

@@ -48,7 +48,7 @@ def score(
     progress = TerminalProgress()
     require_folder(output)
     uri = chosen_uri(tracking_uri, output)
-    tracker = None if uri is None else Tracker(uri, f"{name} (answers in files)", output / "mlartifacts")
+    tracker = None if uri is None else Tracker(uri, f"{name} (answers in files)", output)
     try:
         run = answered_run(folder, name, progress, reference, cohort)
         announce(progress, uri, tracking_uri)

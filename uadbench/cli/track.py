@@ -32,7 +32,7 @@ def track(
     uri = chosen_uri(tracking_uri, Path("runs"))
     if uri is None:
         raise InputError("--tracking-uri none: this command only logs; give sqlite:///PATH or http://HOST:PORT")
-    tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs") / "mlartifacts")
+    tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs"))
     read_scores_of(result, folder / SCORES)
     draw(Outcome(result, folder, reused=False), TerminalProgress())  # anew: what lies there may be anything
     run_id = tracker.log(result, folder)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from uadbench.errors import InputError
 from uadbench.launch.slurm import asks_for_memory, directives, has_gpu
+from uadbench.runtime.files import temporary_place
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.progress import Progress, Silent
 from uadbench.runtime.timeouts import seconds_of
@@ -77,7 +78,7 @@ def connected(place: Backend, most: int, output: Path, progress: Progress) -> It
             with client:
                 yield client
             return
-        with tempfile.TemporaryDirectory(prefix="uadbench-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="uadbench-", dir=temporary_place()) as scratch:
             if place.slurm is None:
                 cluster = _local(place, most, Path(scratch))
             else:
@@ -166,7 +167,7 @@ def require_reachable(place: Backend) -> None:
         with connected(place, 1, Path(), Silent()):
             return
     if place.slurm is not None:
-        with tempfile.TemporaryDirectory(prefix="uadbench-") as folder:
+        with tempfile.TemporaryDirectory(prefix="uadbench-", dir=temporary_place()) as folder:
             _slurm_cluster(place, Path(folder)).close()
 
 
@@ -220,7 +221,7 @@ def _slurm_cluster(place: Backend, logs: Path) -> Any:
 
 def _require_acceptable(script: str) -> None:
     """Raises InputError, with Slurm's reason, for a job that it would refuse: nobody else would hear of that."""
-    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=temporary_place()) as file:
         file.write(script)
         file.flush()
         asked = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from uadbench.protocols.schema import Protocol, stored_protocol
 from uadbench.results import aggregate
 from uadbench.results.schema import PEOPLE, Result, read_result
 from uadbench.results.scores import KEYS, SCORES, TRAITS, read_scores_of, write_scored
-from uadbench.runtime.files import LARGEST_SEALED, require_apart, require_writable, write_text
+from uadbench.runtime.files import LARGEST_SEALED, require_apart, require_writable, write_json
 from uadbench.runtime.reading import read_json
 
 AGGREGATES = "aggregates.json"
@@ -125,7 +124,7 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
     if digits is not None:
         content = _coarse(content, digits)
     require_writable(output)
-    write_text(output / AGGREGATES, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(output / AGGREGATES, content)
     return content
 
 

@@ -17,6 +17,7 @@ import platformdirs
 from uadbench.errors import InputError, Unfinished
 from uadbench.runtime.parts import PART, part_folder
 from uadbench.runtime.reading import read_json
+from uadbench.runtime.text import escaped
 
 SEAL = "seal"
 """The key of a sealed JSON file that contains the hash of all other content."""
@@ -59,6 +60,18 @@ def own_folder(variable: str, usual: Callable[[], str]) -> Path:
     if not folder.is_absolute():
         raise InputError(f"HOME is not set, and this user has no home folder; set {variable}")
     return folder
+
+
+def temporary_place() -> Path:
+    """The folder for temporary files: the one that TMPDIR names, or the system's.
+
+    Raises:
+        InputError: Where no such folder can be written; the message names TMPDIR.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise InputError("no folder for temporary files can be written; set TMPDIR to one that can") from None
 
 
 @contextmanager
@@ -162,7 +175,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
 def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
@@ -389,11 +402,14 @@ def make_folder(folder: Path, *, private: bool = False) -> None:
         private: Whether to restrict access to the owner, even if the folder exists already.
 
     Raises:
-        OSError: If it cannot be created.
+        OSError: If it cannot be created, or be made private, as on file systems without permissions (vfat).
     """
     folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     if private and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise OSError(error.errno, "its file system cannot keep other users out") from None
 
 
 def require_writable(folder: Path, *, private: bool = False, advice: str = "choose another folder") -> None:

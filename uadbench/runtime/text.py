@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 _STEERING = re.compile(
@@ -36,6 +37,11 @@ def plain(text: str, keep: str = "") -> str:
         The text, with the same length.
     """
     return _STEERING.sub(lambda match: _harmless(match[0], keep), text)
+
+
+def escaped(document: str) -> str:
+    """A JSON document with escapes for characters that steer: the same value, harmless for whoever reads the file."""
+    return _STEERING.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], document)
 
 
 def _harmless(sign: str, keep: str) -> str:

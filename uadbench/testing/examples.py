@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uadbench.cohorts.batches import Batches, make_batch
 from uadbench.models.base import Model, ReconstructionModel
+from uadbench.runtime.files import temporary_place
 from uadbench.runtime.progress import Silent
 from uadbench.space import atlas
 from uadbench.training.loop import train
@@ -73,7 +74,7 @@ def fitted(model_class: type[Model], grid: Grid = SMALL, epochs: int = 2) -> Mod
     model, batches = new_model(model_class, grid), example_batches(grid=grid)
     if model.learns_by_gradients:
         require_losses(new_model(model_class, grid), batches)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=temporary_place()) as folder:
             state = Path(folder) / "state.safetensors"
             train(model, batches, batches, epochs=epochs, patience=0, state_file=state, progress=Silent())
     else:

@@ -12,6 +12,7 @@ from uadbench.cohorts.batches import Batches
 from uadbench.models.base import Model
 from uadbench.models.checkpoint import WEIGHTS, load_weights, save_model
 from uadbench.models.initial_state import initial_state
+from uadbench.runtime.files import temporary_place
 from uadbench.runtime.progress import Silent
 from uadbench.testing.examples import (
     answers_of,
@@ -94,7 +95,7 @@ def check_weights_are_declared(model_class: type[Model]) -> None:
 def check_save_load(model_class: type[Model]) -> None:
     """Weights that are saved and loaded into a new model give bit-equal outputs."""
     model, batch = fitted(model_class), unseen_batch(2)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_place()) as folder:
         save_model(model, Path(folder), name="model", options={}, fit_key="")
         again = new_model(model_class, seed=1).eval()
         load_weights(again, Path(folder) / WEIGHTS)
@@ -115,7 +116,7 @@ def check_resume(model_class: type[Model]) -> None:
 
     batches = example_batches()
     require_losses(new_model(model_class), batches)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_place()) as folder:
         for epochs, name in ((2, "whole"), (1, "state"), (2, "state")):
             train(
                 new_model(model_class),
