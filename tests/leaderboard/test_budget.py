@@ -56,4 +56,4 @@ def test_a_run_says_so(tmp_path, capsys) -> None:
         )
     said = capsys.readouterr()
     assert stopped.value.code == 0 and "Unranked" not in said.out
-    assert "more than the 0.0001 that a run of smoke may cost" in said.err + said.out
+    assert "more than the 0.0001 allowed by protocol smoke" in said.err + said.out

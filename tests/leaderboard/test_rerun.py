@@ -166,7 +166,7 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
     consistent(lone, private, table)
     for arguments, reason in (
         ([], "cohort caps-1 is private; only its owner can run it again"),
-        (["--cohort-seed", "7"], "only results on the phantom can be tried on another population"),
+        (["--cohort-seed", "7"], "only results on the phantom"),
     ):
         code, _, err = verify(capsys, lone, output, "--rerun", "zscore", *arguments)
         assert code == 2 and err.count("error:") == 1 and reason in err

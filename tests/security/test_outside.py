@@ -25,7 +25,7 @@ from uadbench.exchange.export import export_testset
 from uadbench.exchange.manifest import manifest_of, write_manifest
 from uadbench.exchange.scoring import answered_run
 from uadbench.leaderboard import committing
-from uadbench.leaderboard.entries import RESULTS, place
+from uadbench.leaderboard.entries import RESULTS, result_path
 from uadbench.report.exhibits import exhibits
 from uadbench.report.figures import draw_figures
 from uadbench.results.anonymise import share
@@ -218,8 +218,8 @@ def edit(folder: Path, change: Callable[[dict], object]) -> None:
 def test_a_result_is_added_through_no_link(given: Path, outside: Path, tmp_path: Path) -> None:
     result = read_result(given)
     root = tmp_path / "leaderboard"
-    (root / RESULTS / place(result).parts[0]).mkdir(parents=True)
-    (root / RESULTS / place(result).parent.parent).symlink_to(outside)
+    (root / RESULTS / result_path(result).parts[0]).mkdir(parents=True)
+    (root / RESULTS / result_path(result).parent.parent).symlink_to(outside)
     with nothing_changes(tmp_path, but=root), pytest.raises(InputError, match="leads out of"):
         committing.add(given, root)
 

@@ -20,7 +20,7 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
     `standings` is None where there is no leaderboard to look in.
     """
     from uadbench.errors import UadbenchError
-    from uadbench.leaderboard.standing import BOARDS, standings
+    from uadbench.leaderboard.ranking import BOARDS, rankings
     from uadbench.models import card
     from uadbench.models.extras import missing_packages
     from uadbench.protocols.schema import load_protocol, protocol_names
@@ -50,7 +50,7 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),
         "fault": fault,
-        "standings": [asdict(row) for row in standings(root, plugin.registered_name)] if looked else None,
+        "standings": [asdict(row) for row in rankings(root, plugin.registered_name)] if looked else None,
     }
 
 
