@@ -126,16 +126,16 @@ def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_wr
 ) -> None:
     manifest = manifest_of(fold_data, "phantom", ".nii.gz")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty, and no export"):
+    with pytest.raises(InputError, match="neither empty nor an export"):
         export_testset(fold_data, manifest, tmp_path, Silent())
-    with pytest.raises(InputError, match=r"holds another export \(protocol smoke .*, fold 0, .nii.gz\)"):
+    with pytest.raises(InputError, match=r"contains another export \(protocol smoke .*, fold 0, .nii.gz\)"):
         export_testset(fold_data, manifest.model_copy(update={"fold": 1}), exported, Silent())
     full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr(exporting.shutil.os, "statvfs", lambda path: full)
-    with pytest.raises(InputError, match=r"the export takes up to 0.0 GB, and 0.0 GB are free"):
+    with pytest.raises(InputError, match=r"needs up to 0.0 GB, but only 0.0 GB are free"):
         export_testset(fold_data, manifest, tmp_path / "new", Silent())
     assert not (tmp_path / "new").exists()
-    with pytest.raises(InputError, match=r"notes\.txt: is a file"):
+    with pytest.raises(InputError, match=r"notes\.txt: not a folder"):
         export_testset(fold_data, manifest, tmp_path / "notes.txt", Silent())
 
 

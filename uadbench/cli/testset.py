@@ -53,7 +53,7 @@ def export(
     from uadbench.cli.words import words
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.exchange.export import export_size, export_testset
-    from uadbench.exchange.inputs import counted
+    from uadbench.exchange.inputs import image_counts
     from uadbench.exchange.manifest import manifest_of
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import Selection, plan_fold
@@ -66,7 +66,7 @@ def export(
     reference = cohort or chosen.cohort
     selection = Selection(words("--healthy", healthy), words("--patients", patients))
     fold_data = plan_fold(open_and_warn(reference, progress), chosen, fold, progress, selection)
-    count = counted(fold_data)
+    count = image_counts(fold_data)
     print(
         f"{count['train']} images to train, {count['validation']} to validate, {count['test']} to test, each "
         f"{chosen.lattice}: at most {export_size(fold_data) / 1e9:.2g} GB"
