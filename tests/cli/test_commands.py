@@ -77,7 +77,7 @@ def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
     code, out, err = call(capsys, "run", "--model", "mean", *options, *twin)
     assert code == 0, err
     shared = json.loads(out)["results"][0]["result"]["cohort"]["shared_images"]
-    assert shared > 0 and f"{shared} test scans are, voxel by voxel, scans that the model learns from" in err
+    assert shared > 0 and f"{shared} test scans are identical to scans that the model learns from" in err
     code, _, err = call(capsys, "run", "--model", "mean", *options)
     assert code == 0 and "voxel by voxel" not in err and "asks for more people than there are" in err
     code, _, err = call(capsys, "run", "--model", "mean", *options, "--test-cohort", small)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uadbench.launch.backend import Backend, workers_of
 from uadbench.launch.estimates import Estimate, Estimator
-from uadbench.launch.place import Backend, workers_of
 from uadbench.runs.failures import recorded
 from uadbench.runs.keys import Run
 from uadbench.runtime.plurals import counted

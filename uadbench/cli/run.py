@@ -19,7 +19,7 @@ from uadbench.runtime.commands import command
 from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
-    from uadbench.launch.place import Backend
+    from uadbench.launch.backend import Backend
     from uadbench.launch.sweep import Sweep
     from uadbench.models.weights_file import GivenWeights
     from uadbench.runs.keys import Run
@@ -176,8 +176,8 @@ def _place(
     device: str,
 ) -> Backend | None:
     """Where runs are computed; None is this process. Raises InputError for options that do not belong together."""
+    from uadbench.launch.backend import Backend, require_dask
     from uadbench.launch.local import DEVICES, choose_device
-    from uadbench.launch.place import Backend, require_dask
     from uadbench.launch.slurm import parse_slurm
 
     if launcher not in {"local", "dask"}:
