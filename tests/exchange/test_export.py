@@ -117,7 +117,7 @@ def test_the_dry_run_counts_and_writes_nothing(exported: Path, tmp_path: Path, c
         main(["testset", "export", str(tmp_path / "new"), "--protocol", "smoke", "--dry-run"])
     said = capsys.readouterr().out
     counts = [len(list((exported / part).iterdir())) for part in EXPORTED]
-    assert "{} images to train, {} to validate, {} to test".format(*counts) in said and "GB" in said
+    assert "{} training, {} validation and {} test images".format(*counts) in said and "GB" in said
     assert not (tmp_path / "new").exists()
 
 
@@ -143,7 +143,7 @@ def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_wr
     ("options", "complaint"),
     [
         (["--severities", "0.3,0.4"], "protocol smoke has 0.3, 0.5"),
-        (["--severities", "0.5"], "give at least one of 0.3, from which models are ranked"),
+        (["--severities", "0.5"], "give at least one ranking severity (0.3)"),
         (["--severities", "much"], "give numbers, such as 0.1,0.3"),
         (["--anomalies", "alzheimer"], "no 'alzheimer' in protocol smoke"),
         (["--anomalies", "unseen"], "give at least one dementia of ad, bvftd"),

@@ -68,8 +68,8 @@ def test_no_slurm_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "2"], "--workers 2: is for --launcher dask"),
-        (["--slurm", "partition=x"], "--slurm partition=x: is for --launcher dask"),
+        (["--workers", "2"], "--workers 2: only valid with --launcher dask"),
+        (["--slurm", "partition=x"], "--slurm partition=x: only valid with --launcher dask"),
         (["--launcher", "ray"], "--launcher ray: give local or dask"),
         (["--launcher", "dask", "--scheduler", "tcp://a:1", "--workers", "2"], "has its own workers"),
         (["--launcher", "dask", "--slurm", "gpus=x"], "gpus must be a number"),

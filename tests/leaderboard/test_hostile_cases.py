@@ -172,7 +172,9 @@ def test_numbers_that_are_no_scores(root, mean, table, value: float) -> None:
 def test_a_column_more(root, mean, table) -> None:
     """A test set's metrics are then others than the result tells of; its name is one that a page could show."""
     assert "more" in refused(with_cases(root, mean, table.assign(**{"my.metric": 1.0})), root)
-    assert "name of a metric: '<b>'" in refused(consistent(root, mean.result, table.assign(**{"<b>": 1.0})), root)
+    assert "a metric has the invalid name '<b>'" in refused(
+        consistent(root, mean.result, table.assign(**{"<b>": 1.0})), root
+    )
     assert "column notes holds" in refused(with_cases(root, mean, table.assign(notes="sub-ADNI4001")), root)
 
 

@@ -235,7 +235,9 @@ def _require_sense(file: Path, result: Result) -> None:
     """Raises InputError for invalid names, numbers that cannot be scores, and sections that contradict each other."""
     for what, name in names_of(result):
         if not NAME.fullmatch(name):
-            raise InputError(f"{file}: invalid name of a {what}: {name[:80]!r}; use letters, digits and . _ : , = + -")
+            raise InputError(
+                f"{file}: {what} has the invalid name {name[:80]!r}; use letters, digits and . _ : , = + -"
+            )
     for what, name in _hashes(result):
         if not HASH.fullmatch(name):
             raise InputError(f"{file}: {what} is {name[:80]!r}, which is not a SHA-256 hash")
