@@ -132,7 +132,8 @@ def test_numbers_that_are_no_scores(content, place, spelled: str, tmp_path) -> N
 def test_a_number_beyond_all_scores_is_named(content, spelled: str, tmp_path) -> None:
     for place in (("cost", "parameters"), ("model", "options", "lots")):
         assert (
-            refused(tmp_path, with_number(content, place, spelled)) == f"{'.'.join(place)} is 1e+16; that is no score"
+            refused(tmp_path, with_number(content, place, spelled))
+            == f"{'.'.join(place)} is 1e+16, which is not a valid value"
         )
 
 

@@ -179,7 +179,10 @@ def test_a_manifest_does_not_decide_what_is_read_or_written(export: Path, outsid
     told["files"] = {f"test/{name}": "0" * 64 for name in ("../../outside/x.nii.gz", "/etc/x.nii.gz", "a\nb.nii.gz")}
     (export / "manifest.json").write_text(json.dumps(told))
     scan(export / "maps" / "x.nii.gz")
-    with nothing_changes(export.parent, but=export), pytest.raises(InputError, match="belong to no") as refused:
+    with (
+        nothing_changes(export.parent, but=export),
+        pytest.raises(InputError, match="match no validation or test image") as refused,
+    ):
         answered_run(export, "tool", Silent())
     assert str(refused.value).isprintable()
 

@@ -74,7 +74,7 @@ def rerun(
 def rerun_elsewhere(
     entry: Entry, seed: int, root: Path, output: Path, device: torch.device, progress: Progress
 ) -> Rerun:
-    """Train and evaluate a committed run on a phantom population of another seed, which nobody has tuned on.
+    """Train and evaluate a committed run on a phantom population of another seed, to which no model was tuned.
 
     Args:
         entry: The committed result.
