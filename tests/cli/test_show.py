@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.runs import cell_len
+from rich.cells import cell_len
 
 from uadbench import registry
 from uadbench.cli.main import main

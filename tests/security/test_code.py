@@ -52,7 +52,7 @@ def test_options_of_a_committed_result_are_no_code(code: Path, tmp_path: Path) -
     content = json.loads(committed.read_text(encoding="utf-8"))
     content["model"] |= {"name": "ensemble", "options": {"members": f"{code}:Evil"}}
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="option members of the model refers to a code file"):
+    with pytest.raises(InputError, match="option members of the model refers to a local code file"):
         read_untrusted(tmp_path / "r.json")
 
 

@@ -50,7 +50,14 @@ def require_utf8() -> None:
 
 
 def require_text(argument: str) -> None:
-    """Raises InputError for an argument that is not UTF-8, such as a file name from an old system."""
+    """Check that a command line argument is UTF-8; file names from old systems may not be.
+
+    Args:
+        argument: The argument.
+
+    Raises:
+        InputError: If it is not UTF-8.
+    """
     try:
         argument.encode()
     except UnicodeEncodeError:

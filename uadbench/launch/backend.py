@@ -112,7 +112,11 @@ def workers_of(backend: Backend) -> int:
 
 
 def require_dask() -> None:
-    """Raises InputError with the command that installs the extra `cluster`, if it is not installed."""
+    """Check that the extra `cluster` is installed.
+
+    Raises:
+        InputError: If it is not; the message gives the command that installs it.
+    """
     from importlib.util import find_spec
 
     if missing := [name for name in ("distributed", "dask_jobqueue") if find_spec(name) is None]:
