@@ -263,7 +263,8 @@ def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
         "Models in the same *group* do not differ significantly from the best model of the group (paired tests over "
         "participants, Holm-adjusted). A *rank* is a 95 % interval. *Reproduced*: the model was trained and evaluated "
         "again, and every metric agreed within its tolerance. *Self-reported*: not yet reproduced. *Over budget*: "
-        "a run took more processor time than its protocol allows.",
+        "a run took more processor time than its protocol allows. *Answers in files*: the tool ran outside uadbench, "
+        "which scored its output files and cannot run it again.",
     ]
     for board, content in zip(boards, described, strict=True):
         lines += ["", f"## {in_markdown(content['title'])}", ""]
