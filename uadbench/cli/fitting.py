@@ -23,7 +23,7 @@ LEAST_WANTED = (
     # paths, and what other commands show
     *("folder", "source", "from", "hash"),
     # cost
-    *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "about"),
+    *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "time left"),
     # details of a comparison
     *("prefer second", "prefer first", "effect"),
     # restoration and detection

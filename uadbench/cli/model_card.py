@@ -95,9 +95,9 @@ def _details(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     others = {name: value for name, value in card["attributes"].items() if name not in OWN_LINES}
     return [
         ("paper", card["reference"] or "none"),
-        ("gives", card["gives"]),
-        ("learns", card["learns"]),
-        ("needs", _needs(card["extra"])),
+        ("output", card["gives"]),
+        ("training", card["learns"]),
+        ("requires", _needs(card["extra"])),
         *((name, str(value)) for name, value in others.items()),
         *_size(card),
         *_rankings(card),

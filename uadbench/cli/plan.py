@@ -39,7 +39,7 @@ def print_plan(runs: Sequence[Run], output: Path, backend: Backend | None, fresh
         return
     from uadbench.cli.fitting import Column, Fitted, terminal
 
-    words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
+    words = (Column("state", "prose"), Column("time left", "name"), Column("folder", "name"))
     table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "run"))
     for run, state, estimate, error in rows:
         cost = "" if state == "done" else "unknown" if estimate.seconds is None else told(estimate.seconds)
