@@ -116,8 +116,12 @@ def built(root, tmp_path, capsys) -> Path:
         ("leaderboard/README.md", ("# Leaderboard", "# Board"), "-# Board"),
         ("leaderboard/leaderboard.csv", None, "leaderboard.csv (built)"),
         ("leaderboard/models/smoke-phantom/mean.html", None, "mean.html (built)"),
-        ("leaderboard/models/smoke-phantom/gone.html", ("", "x"), "gone.html: is of a model that is no more"),
-        ("leaderboard/models/old/gone.html", ("", "x"), "gone.html: is of a model that is no more"),
+        (
+            "leaderboard/models/smoke-phantom/gone.html",
+            ("", "x"),
+            "gone.html: page of a model that is no longer on a board",
+        ),
+        ("leaderboard/models/old/gone.html", ("", "x"), "gone.html: page of a model that is no longer on a board"),
         ("README.md", ("**mean**", "**mine**"), "**mine**"),
     ],
 )
