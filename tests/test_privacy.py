@@ -28,7 +28,7 @@ from uadbench.cohorts.splits.split import baseline, split_participants
 from uadbench.exchange.inputs import shown_scans
 from uadbench.exchange.manifest import manifest_of
 from uadbench.leaderboard.committing import add, generated
-from uadbench.leaderboard.facts import facts
+from uadbench.leaderboard.expected import expected_values
 from uadbench.protocols.schema import load_protocol
 from uadbench.report.figures import draw_figures
 from uadbench.report.page import write_report
@@ -210,11 +210,11 @@ def board_of(lab: Lab) -> pd.DataFrame:
     return pd.read_parquet(file)
 
 
-def test_facts_of_candidates_are_not_in_the_scores(labs: dict[str, Lab]) -> None:
+def test_expected_values_of_candidates_are_not_in_the_scores(labs: dict[str, Lab]) -> None:
     """Severity, prevalence and reduction of what public code draws for ids that were in truth tested."""
     tested = labs["first"].names[8:HEALTHY]
-    known = facts(PROTOCOL, tuple((name, SESSION) for name in tested[:2]))
-    drawn = known[known["anomaly"].isin(["unseen", VARIED])]
+    drawn = expected_values(PROTOCOL, tuple((name, SESSION) for name in tested[:2]))
+    drawn = drawn[drawn["anomaly"].isin(["unseen", VARIED])]
     shared = read_scores(labs["first"].left / "shared")
     for column in ("severity", "prevalence", "effective_reduction"):
         fixed = {*PROTOCOL.testsets.severities, 0.0, 1.0}

@@ -43,7 +43,7 @@ def test_the_same_weights_have_the_same_scores_and_no_rank(trained, tmp_path: Pa
     assert (result.model.weights, result.training, result.cost.train_seconds) == (digest, None, None)
     assert outcome.result.model.weights is None and outcome.result.protocol.ranked
     assert not result.protocol.ranked
-    assert "was done already" in call(capsys, *SMOKE, *output, "--checkpoint", file)[2]
+    assert "finished earlier" in call(capsys, *SMOKE, *output, "--checkpoint", file)[2]
     planned = json.loads(call(capsys, *SMOKE, *output, "--dry-run", "--json")[1])
     assert [row["state"] for row in planned] == ["to do"], "a training is not what was scored"
 
@@ -96,9 +96,9 @@ def test_it_cannot_be_ranked(trained, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--model", "ae3d"], "--checkpoint: weights are of one model, and not of vae3d, ae3d"),
-        (["--seed", "0,1"], "--seed 0,1: weights that are given are the same for each"),
-        (["--fold", "all"], "--fold all: weights that are given are the same for each"),
+        (["--model", "ae3d"], "give only one of vae3d, ae3d"),
+        (["--seed", "0,1"], "--seed 0,1: --checkpoint evaluates"),
+        (["--fold", "all"], "--fold all: --checkpoint evaluates"),
         (["--set", "vae3d.latent=5"], "in the file and (10, "),
         (["--checkpoint", "none.safetensors"], "--checkpoint none.safetensors: no such file"),
         (["--checkpoint", "theirs.pth"], "a pickle runs whatever is in it, and is not read"),

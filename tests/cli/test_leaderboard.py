@@ -116,8 +116,12 @@ def built(root, tmp_path, capsys) -> Path:
         ("leaderboard/README.md", ("# Leaderboard", "# Board"), "-# Board"),
         ("leaderboard/leaderboard.csv", None, "leaderboard.csv (built)"),
         ("leaderboard/models/smoke-phantom/mean.html", None, "mean.html (built)"),
-        ("leaderboard/models/smoke-phantom/gone.html", ("", "x"), "gone.html: is of a model that is no more"),
-        ("leaderboard/models/old/gone.html", ("", "x"), "gone.html: is of a model that is no more"),
+        (
+            "leaderboard/models/smoke-phantom/gone.html",
+            ("", "x"),
+            "gone.html: page of a model that is no longer on a board",
+        ),
+        ("leaderboard/models/old/gone.html", ("", "x"), "gone.html: page of a model that is no longer on a board"),
         ("README.md", ("**mean**", "**mine**"), "**mine**"),
     ],
 )
@@ -147,7 +151,7 @@ def test_a_long_diff_is_cut(built, capsys) -> None:
     for page in built.rglob("*.html"):
         page.write_text("")
     code, out, _ = call(capsys, "leaderboard", "build", "--check", "--root", built)
-    assert code == 1 and len(out.splitlines()) == 61 and re.search(r"out of date \(\d{3,} lines more\)", out)
+    assert code == 1 and len(out.splitlines()) == 61 and re.search(r"out of date \(\d{3,} more lines\)", out)
     assert max(map(len, out.splitlines())) <= 200
 
 
@@ -155,7 +159,7 @@ def test_a_readme_without_marks(built, tmp_path, capsys) -> None:
     (tmp_path / "README.md").write_text("# Title\n")
     for check in ([], ["--check"]):
         code, _, err = call(capsys, "leaderboard", "build", "--root", built, *check)
-        assert code == 2 and "README.md: has no lines '<!-- leaderboard: begin -->'" in one_error(err)
+        assert code == 2 and "README.md: add the lines '<!-- leaderboard: begin -->'" in one_error(err)
     other = tmp_path / "OTHER.md"
     other.write_text(f"{render.BEGIN}{render.END}")
     assert call(capsys, "leaderboard", "build", "--root", built, "--readme", other)[0] == 0
@@ -176,22 +180,22 @@ def test_no_results_yet(tmp_path, capsys) -> None:
 def test_verify_names_every_fault(root, capsys) -> None:
     assert call(capsys, "leaderboard", "verify", "--root", root)[:2] == (
         0,
-        "2 of 2 committed results are what their cases say\n",
+        "2 of 2 committed results pass all checks\n",
     )
     entry = the(root, "mean")
     text = entry.file.read_text()
     entry.file.write_text(text.replace(f'"ap_standard":{entry.result.headline.ap_standard}', '"ap_standard":0.99'))
     (entry.file.parents[1] / "zscore").glob("*.parquet").__next__().write_bytes(b"")
     code, out, _ = call(capsys, "leaderboard", "verify", "--root", root)
-    assert code == 1 and out.count("not sound: ") == 2
+    assert code == 1 and out.count("failed: ") == 2
     assert "headline.ap_standard is 0.99, but its cases give 0." in out and "cannot be read" in out
-    assert out.endswith("0 of 2 committed results are what their cases say\n")
+    assert out.endswith("0 of 2 committed results pass all checks\n")
 
 
 def test_verify_names_faults_of_the_json_beside_others(root, capsys) -> None:
     the(root, "mean").file.write_text("{")
     code, out, _ = call(capsys, "leaderboard", "verify", "--root", root)
-    assert code == 1 and out.count("not sound: ") == 1 and "1 of 2" in out
+    assert code == 1 and out.count("failed: ") == 1 and "1 of 2" in out
 
 
 # --- check
@@ -274,7 +278,7 @@ def mistakes(folder: Path, mean_run: Path, zscore_run: Path) -> Iterable[tuple[P
     yield mean_run, folder / "none", "none"
     yield folder / "none", mean_run, "none"
     (folder / "empty").mkdir()
-    yield mean_run, folder / "empty", "no result here; give a run folder, a result file, or a folder of them"
+    yield mean_run, folder / "empty", "no results found; give a run folder, a result file"
     (folder / "garbage.json").write_text("not json")
     yield mean_run, folder / "garbage.json", "not a readable JSON file"
     yield folder / "garbage.json", mean_run, "not a readable JSON file"
@@ -282,13 +286,13 @@ def mistakes(folder: Path, mean_run: Path, zscore_run: Path) -> Iterable[tuple[P
     yield mean_run, folder / "other.json", "not a result of schema version"
     (folder / "binary.json").write_bytes(bytes(range(256)))
     yield mean_run, folder / "binary.json", "not a readable JSON file"
-    yield mean_run, zscore_run, "has no result of mean, fold 0"
+    yield mean_run, zscore_run, "no result of mean, fold 0"
     for name, changes, reason in (
         ("cohort", {"cohort__name": "phantom:seed=7"}, "different cohorts: phantom (version 2) and phantom:seed=7"),
         ("version", {"cohort__version": "1"}, "different cohorts: phantom (version 2) and phantom (version 1)"),
         ("protocol", {"protocol__hash": "f" * 64}, "different protocols: smoke (c60989ed) and smoke (ffffffff)"),
         ("testset", {"testset__recipe": "f" * 64}, "different test sets"),
-        ("fold", {"fold": 1}, "has no result of mean, fold 0"),
+        ("fold", {"fold": 1}, "no result of mean, fold 0"),
     ):
         write_result(edited(result, **changes), folder / name)
         yield mean_run, folder / name, reason

@@ -66,7 +66,7 @@ def test_it_writes_over_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("test_my_net.py").write_text("mine")
     code, _, err = call(capsys, "new", "model", "my_net")
-    assert code == 2 and "test_my_net.py: is there already, and is not overwritten" in err
+    assert code == 2 and "test_my_net.py: the file exists" in err
     assert list(tmp_path.iterdir()) == [tmp_path / "test_my_net.py"] and Path("test_my_net.py").read_text() == "mine"
     code, out, _ = call(capsys, "new", "model", "my_net", "--folder", "other models/deep")
     assert code == 0 and Path("other models/deep/my_net.py").is_file()
@@ -76,15 +76,15 @@ def test_it_writes_over_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["My-Net"], "'My-Net' cannot be a Python file's name in small letters; did you mean 'my_net'?"),
+        (["My-Net"], "'My-Net' is not a lower-case Python module name; did you mean 'my_net'?"),
         (["MyNet"], "did you mean 'mynet'?"),
         (["../escape"], "did you mean 'escape'?"),
-        (["3d"], "'3d' cannot be"),
+        (["3d"], "'3d' is not a lower-case Python module name"),
         (["_hidden"], "did you mean 'hidden'?"),
-        (["class"], "'class' is a word of Python; did you mean 'class_net'?"),
+        (["class"], "'class' is a Python keyword; did you mean 'class_net'?"),
         (["vae3d"], "model 'vae3d' exists (built in); did you mean 'my_vae3d'?"),
-        (["torch"], "'torch' is a module that your file would hide; did you mean 'my_torch'?"),
-        (["my_net", "--kind", "maps"], "--kind maps: there is no such kind; did you mean 'map'?"),
+        (["torch"], "'torch' is an existing module that your file would hide; did you mean 'my_torch'?"),
+        (["my_net", "--kind", "maps"], "--kind maps: unknown kind; did you mean 'map'?"),
         (["my_net", "--folder", "/proc/none"], "/proc/none: cannot write here"),
     ],
 )

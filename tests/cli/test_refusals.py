@@ -37,7 +37,7 @@ CASES = {
     "option, range": (f"{RUN} --model vae3d --set vae3d.latent=0", "vae3d.latent='0'"),
     "option, members": (f"{RUN} --model ensemble --set ensemble.members=zscore,nobody", "nobody"),
     "time limit": (f"{RUN} --model mean --time-limit soon", "90s, 30m, 4h or 2d"),
-    "slurm": (f"{RUN} --model mean --launcher dask --slurm memory=much", "memory is a size"),
+    "slurm": (f"{RUN} --model mean --launcher dask --slurm memory=much", "memory must be a size"),
     "split": (f"{RUN} --model mean --split none.json", "none.json"),
     "checkpoint": (f"{RUN} --model mean --checkpoint none.safetensors", "none.safetensors"),
     "file without a class": (f"{RUN} --model ./mine.py", "./mine.py:Mine"),

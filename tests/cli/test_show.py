@@ -102,15 +102,22 @@ def test_words_and_options_come_from_the_docstring(tmp_path: Path, capsys) -> No
     }
     assert told["recipes"]["smoke"] == told["recipes"]["quick"] == {"width": 3} and told["recipes"]["paper"] == {}
     printed = call(capsys, "show", net(tmp_path), "--protocol", "smoke")[1]
-    for word in ("--set Net.width=2", "smoke, quick", "trainable", "GFLOPs", "a multiply-add is two", "element-wise"):
+    for word in (
+        "--set Net.width=2",
+        "smoke, quick",
+        "trainable",
+        "GFLOPs",
+        "a multiply-add counts as two",
+        "element-wise",
+    ):
         assert word in printed
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"more": ", *, given: int"}, "it cannot be made: TypeError"),
-        ({"early": "raise ValueError('not fitted')"}, "untrained, it fails (ValueError: not fitted)"),
+        ({"more": ", *, given: int"}, "the model cannot be built: TypeError"),
+        ({"early": "raise ValueError('not fitted')"}, "the untrained model fails (ValueError: not fitted)"),
     ],
 )
 def test_what_cannot_be_measured_is_said(change: dict[str, str], words: str, tmp_path: Path, capsys) -> None:

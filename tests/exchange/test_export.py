@@ -117,7 +117,7 @@ def test_the_dry_run_counts_and_writes_nothing(exported: Path, tmp_path: Path, c
         main(["testset", "export", str(tmp_path / "new"), "--protocol", "smoke", "--dry-run"])
     said = capsys.readouterr().out
     counts = [len(list((exported / part).iterdir())) for part in EXPORTED]
-    assert "{} images to train, {} to validate, {} to test".format(*counts) in said and "GB" in said
+    assert "{} training, {} validation and {} test images".format(*counts) in said and "GB" in said
     assert not (tmp_path / "new").exists()
 
 
@@ -126,16 +126,16 @@ def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_wr
 ) -> None:
     manifest = manifest_of(fold_data, "phantom", ".nii.gz")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty, and no export"):
+    with pytest.raises(InputError, match="neither empty nor an export"):
         export_testset(fold_data, manifest, tmp_path, Silent())
-    with pytest.raises(InputError, match=r"holds another export \(protocol smoke .*, fold 0, .nii.gz\)"):
+    with pytest.raises(InputError, match=r"contains another export \(protocol smoke .*, fold 0, .nii.gz\)"):
         export_testset(fold_data, manifest.model_copy(update={"fold": 1}), exported, Silent())
     full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr(exporting.shutil.os, "statvfs", lambda path: full)
-    with pytest.raises(InputError, match=r"the export takes up to 0.0 GB, and 0.0 GB are free"):
+    with pytest.raises(InputError, match=r"needs up to 0.0 GB, but only 0.0 GB are free"):
         export_testset(fold_data, manifest, tmp_path / "new", Silent())
     assert not (tmp_path / "new").exists()
-    with pytest.raises(InputError, match=r"notes\.txt: is a file"):
+    with pytest.raises(InputError, match=r"notes\.txt: not a folder"):
         export_testset(fold_data, manifest, tmp_path / "notes.txt", Silent())
 
 
@@ -143,7 +143,7 @@ def test_a_full_disk_and_other_peoples_folders_are_refused_before_anything_is_wr
     ("options", "complaint"),
     [
         (["--severities", "0.3,0.4"], "protocol smoke has 0.3, 0.5"),
-        (["--severities", "0.5"], "give at least one of 0.3, from which models are ranked"),
+        (["--severities", "0.5"], "give at least one ranking severity (0.3)"),
         (["--severities", "much"], "give numbers, such as 0.1,0.3"),
         (["--anomalies", "alzheimer"], "no 'alzheimer' in protocol smoke"),
         (["--anomalies", "unseen"], "give at least one dementia of ad, bvftd"),

@@ -152,8 +152,8 @@ def test_the_board_ranks_it_with_a_mark_and_nobody_can_run_it_again(both: Outcom
     assert export == "uadbench testset export fold0 --protocol smoke --cohort phantom --fold 0"
     assert score == "uadbench score fold0 --name tool"
     page = "".join(generated(root)[1].values())
-    assert "unknown: it ran elsewhere" in page and "| n/a | n/a | n/a | cpu | self-reported |" in page
-    with pytest.raises(InputError, match="tool answered in files; it cannot be run again"):
+    assert "unknown: the tool ran outside uadbench" in page and "| n/a | n/a | n/a | cpu | self-reported |" in page
+    with pytest.raises(InputError, match="tool answered in files"):
         rerun(entry, [entry], root, tmp_path, CPU, Silent())
 
 
@@ -202,9 +202,9 @@ def endless(data, affine):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda data, affine: (data[1:], affine), "has 23 x 32 x 24 voxels, its image 24 x 32 x 24"),
+        (lambda data, affine: (data[1:], affine), "23 x 32 x 24 voxels, but its image has 24 x 32 x 24"),
         (lambda data, affine: (data[None], affine), "shape 1 x 24 x 32 x 24"),
-        (shifted, r"its affine is not that of its image \(off by up to 2\); copy the header"),
+        (shifted, r"its affine differs .*2\); copy the header"),
         (holed, "1 voxel is NaN or infinite; give every voxel a number$"),
         (endless, "2 voxels are NaN or infinite; give every voxel a number$"),
     ],
@@ -299,19 +299,19 @@ def with_changed_images(folder: Path) -> None:
     [
         (without_answers, "no answers; write reconstructions/NAME.nii.gz or maps/NAME.nii.gz for each of 168 images"),
         (without_three, r"maps: 3 of 168 answers are missing \((\w+\.nii\.gz(, )?){3}\)"),
-        (with_a_stray, r"maps: 1 files belong to no validation or test image \(mean.nii.gz\); remove them"),
-        (answered_twice, r"maps: has \w+.nii and \w+.nii.gz; remove one"),
-        (unfinished, "the export is not finished; give the same 'uadbench testset export' again"),
-        (of_another_cohort, "is of cohort phantom, version .*; phantom:seed=7 is"),
-        (of_another_version, "is of cohort phantom, version 1; phantom is phantom, version"),
-        (of_other_test_sets, "made it of test sets that this version .* does not make"),
-        (of_another_fold, "its 192 images are not those of protocol smoke .*, fold 1; export again"),
-        (of_a_changed_protocol, "its protocol was changed since the export"),
-        (lambda folder: (folder / MANIFEST).unlink(), "no manifest.json here"),
-        (lambda folder: (folder / MANIFEST).write_text("{}"), "is damaged, or of another version of uadbench"),
+        (with_a_stray, r"maps: remove 1 file .*\(mean.nii.gz\)"),
+        (answered_twice, r"maps: both \w+.nii and \w+.nii.gz exist"),
+        (unfinished, "the export is incomplete"),
+        (of_another_cohort, "from cohort phantom, version .*, but phantom:seed=7 is"),
+        (of_another_version, "from cohort phantom, version 1, but phantom is phantom, version"),
+        (of_other_test_sets, "with test sets or participants that differ"),
+        (of_another_fold, "the 192 images are not those of protocol smoke .*, fold 1; export again"),
+        (of_a_changed_protocol, "protocol was changed after the export"),
+        (lambda folder: (folder / MANIFEST).unlink(), "no manifest.json"),
+        (lambda folder: (folder / MANIFEST).write_text("{}"), "manifest.json: corrupted"),
         (
             with_changed_images,
-            r"2 of 192 images are not as they were .*\.nii.gz was changed, test/\w+.nii.gz no such file",
+            r"2 of 192 images differ .*\.nii.gz was changed, test/\w+.nii.gz no such file",
         ),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_damaged_model(file: str, how: str, done: Path, undisturbed: Path, cal
 @pytest.mark.fault("{file} of a finished run: a bit flipped")
 def test_a_damaged_model_of_a_finished_run(file: str, done: Path, undisturbed: Path, call: Call, outcome) -> None:
     damage(run_of(done, "Gain") / file, "a bit flipped")
-    assert "was done already" in run_again(done, call)
+    assert "finished earlier" in run_again(done, call)
     assert hashes_of(done) == hashes_of(undisturbed)
     outcome("the result is sound, and reused")
 
@@ -135,7 +135,7 @@ def test_damaged_pictures(how: str, done: Path, undisturbed: Path, database: str
     damage(run / EXAMPLES, how)
     (run / "figures" / "example.png").unlink()
     err = run_again(done, call)
-    assert "was done already" in err and f"{EXAMPLES}: cannot be read" in err
+    assert "finished earlier" in err and f"{EXAMPLES}: cannot be read" in err
     assert hashes_of(done) == hashes_of(undisturbed)
     code, _, err = call("track", run, "--tracking-uri", database)
     assert code == 0 and "figures could not be drawn" in err and (run / LOGGED).is_file()

@@ -15,7 +15,7 @@ from tests.faults.conftest import FULL, Call, Disk, one_error
 from tests.faults.given import Given
 from tests.faults.writers import WRITERS, require_old_or_new, state
 
-NAMED = re.compile(r"(\S+): (?:cannot be written|cannot write here|the export takes|MlflowException.* full)")
+NAMED = re.compile(r"(\S+): (?:cannot be written|cannot write here|the export needs|MlflowException.* full)")
 ROOM_KIB = 64 << 10
 TRIED = 3
 """So many full disks, between nothing free and all that is needed."""

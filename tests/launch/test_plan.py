@@ -89,8 +89,8 @@ def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, m
         monkeypatch.setenv("UADBENCH_SALTS", str(tmp_path / "others"))
         told = worker.perform(order.model_copy(update=about | {"secrets": secrets}).model_dump_json())
         texts.append(Answer.model_validate_json(told).text)
-    assert "another secret of the cohort" in texts[0] and "set UADBENCH_SALTS" in texts[1]
-    assert "another secret" not in texts[2] and ".nii.gz" in texts[2]
+    assert "different secret of the cohort" in texts[0] and "set UADBENCH_SALTS" in texts[1]
+    assert "different secret" not in texts[2] and ".nii.gz" in texts[2]
     (file,) = (tmp_path / "salts").iterdir()
     sent = _blank_order(asked, tmp_path / "runs", "cpu", 1, tmp_path / "salts")
     assert sent.secrets == (tmp_path / "salts").resolve() and file.read_text().strip() not in sent.model_dump_json()

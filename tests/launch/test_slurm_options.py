@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from uadbench.errors import InputError
-from uadbench.launch import place
-from uadbench.launch.place import Backend, require_reachable
+from uadbench.launch import backend
+from uadbench.launch.backend import Backend, require_reachable
 from uadbench.launch.slurm import asks_for_memory, has_gpu, parse_slurm
 
 
@@ -86,7 +86,7 @@ def test_a_scheduler_that_does_not_answer_is_refused_before_scans_are_read(
     pytest.importorskip("distributed")
     from uadbench.cli.main import app
 
-    monkeypatch.setattr(place, "CONNECT_S", 0.5)
+    monkeypatch.setattr(backend, "CONNECT_S", 0.5)
     monkeypatch.setenv("UADBENCH_CACHE", str(tmp_path / "cache"))
     run = ["run", "--model", "mean", "--protocol", "smoke", "--output", str(tmp_path / "runs"), "--launcher", "dask"]
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):

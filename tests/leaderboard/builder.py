@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from uadbench.leaderboard import checks, committing
-from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries, slim, write_lines
+from uadbench.leaderboard.entries import RESULTS, Entry, read_entries, result_path, slim, write_lines
 from uadbench.results.schema import Result
 from uadbench.results.scores import score_hash
 from uadbench.runs.fold_data import FoldData
@@ -81,7 +81,7 @@ def edited(result: Result, **changes: Any) -> Result:
 
 def commit(root: Path, result: Result, table: pd.DataFrame) -> Entry:
     """Write a result and its cases to where they belong, without any check."""
-    entry = Entry(root / RESULTS / place(result), result)
+    entry = Entry(root / RESULTS / result_path(result), result)
     entry.scores_file.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(entry.scores_file, index=False)  # also what `write_table` would not: a stranger's
     write_lines(entry.file, result)

@@ -34,7 +34,7 @@ def test_over_budget_is_shown(root, mean, minutes: float | None, over: bool) -> 
 
     shown = io.StringIO()
     Console(width=200, file=shown).print(models_table([entry.result]))
-    assert ("budget of processor minutes a run: slow (2.01 of 2)" in shown.getvalue()) is over
+    assert ("budget of processor minutes per run: slow (2.01 of 2)" in shown.getvalue()) is over
 
 
 def test_a_run_says_so(tmp_path, capsys) -> None:
@@ -56,4 +56,4 @@ def test_a_run_says_so(tmp_path, capsys) -> None:
         )
     said = capsys.readouterr()
     assert stopped.value.code == 0 and "Unranked" not in said.out
-    assert "more than the 0.0001 that a run of smoke may cost" in said.err + said.out
+    assert "more than the 0.0001 allowed by protocol smoke" in said.err + said.out

@@ -24,7 +24,7 @@ from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
 from uadbench.leaderboard.committing import GENERATED, differences, generated, stale, with_head
-from uadbench.leaderboard.entries import RESULTS, Entry, place, read_entries
+from uadbench.leaderboard.entries import RESULTS, Entry, read_entries, result_path
 from uadbench.results.scores import score_hash
 from uadbench.runtime.files import content_hash
 from uadbench.runtime.parts import PART
@@ -205,7 +205,7 @@ def test_differences_name_what_is_out_of_date(several, tmp_path) -> None:
     (root / "models" / "smoke-phantom" / "gone.html").write_text("x")
     assert stale(root, wanted) == [root / "models" / "smoke-phantom" / "gone.html"]
     assert differences(wanted, root) == [
-        f"{root / 'models' / 'smoke-phantom' / 'gone.html'}: is of a model that is no more"
+        f"{root / 'models' / 'smoke-phantom' / 'gone.html'}: page of a model that is no longer on a board"
     ]
 
 
@@ -263,7 +263,7 @@ def test_the_head_shows_its_rows_and_columns(several, mean, tmp_path, monkeypatc
 def test_a_readme_without_marks_says_so(text: str, several, tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(InputError, match=r"README\.md: has no lines '<!-- leaderboard: begin -->' and"):
+    with pytest.raises(InputError, match=r"README\.md: .*'<!-- leaderboard: begin -->' and"):
         with_head(readme, [])
 
 
@@ -279,7 +279,7 @@ def many(root: Path, mean: Entry, models: int, seeds: int) -> None:
         result = mean.result.model_copy(
             update={"model": mean.result.model.model_copy(update={"name": name}), "seed": seed, "fit_key": key}
         )
-        file = root / RESULTS / place(result)
+        file = root / RESULTS / result_path(result)
         file.parent.mkdir(parents=True, exist_ok=True)
         off = -0.4 + 0.6 * number / models + 0.05 * np.random.default_rng([number, seed]).standard_normal(len(table))
         moved = table.assign(**{name: (table[name] + off).clip(0, 1) for name in ("ap.standard", "ap.native")})

@@ -21,9 +21,9 @@ from uadbench.leaderboard.entries import (
     KEPT_BEGINNINGS,
     MEANS,
     RESULTS,
-    place,
     read_entries,
     read_untrusted,
+    result_path,
     slim,
     slim_means,
     write_lines,
@@ -127,16 +127,16 @@ def test_a_test_set_is_a_line(mean) -> None:
 
 def test_where_a_result_lies(mean) -> None:
     result = edited(mean.result, fit_key="0123456789ab", protocol__hash="ba9876543210", seed=3, fold=2)
-    assert place(result).as_posix() == "smoke/phantom/mean/fold2-seed3-01234567-ba987654.json"
+    assert result_path(result).as_posix() == "smoke/phantom/mean/fold2-seed3-01234567-ba987654.json"
     elsewhere = edited(result, cohort__name="phantom:seed=7", cohort__tested_on="caps-1", cohort__tested_version="a")
-    assert place(elsewhere).as_posix() == "smoke/phantom-seed-7--caps-1/mean/fold2-seed3-01234567-ba987654.json"
+    assert result_path(elsewhere).as_posix() == "smoke/phantom-seed-7--caps-1/mean/fold2-seed3-01234567-ba987654.json"
 
 
 def test_entries_come_in_the_order_of_their_names(committed) -> None:
     found = list(read_entries(committed))
     assert [entry.result.model.name for entry in found] == ["mean", "zscore"]
     for entry in found:
-        assert entry.file == committed / RESULTS / place(entry.result)
+        assert entry.file == committed / RESULTS / result_path(entry.result)
         assert set(entry.scores(("participant_id", "ap.standard")).columns) == {"participant_id", "ap.standard"}
         assert score_hash(entry.scores()) == entry.result.score_hash
 
@@ -145,13 +145,13 @@ def test_entries_come_in_the_order_of_their_names(committed) -> None:
     "wrong", ["smoke/phantom/zscore/{name}", "smoke/{name}", "{name}", "smoke/phantom/mean/x.json"]
 )
 def test_a_result_in_the_wrong_place_is_refused(root, mean, wrong: str) -> None:
-    file = root / RESULTS / place(mean.result)
+    file = root / RESULTS / result_path(mean.result)
     target = root / RESULTS / wrong.format(name=file.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(file, target)
     with pytest.raises(InputError) as refused:
         list(read_entries(root))
-    assert str(refused.value) == f"{target}: this result belongs into {place(mean.result)}"
+    assert str(refused.value) == f"{target}: this result belongs in {result_path(mean.result)}"
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path) -> None:

@@ -92,7 +92,7 @@ def test_a_table_that_is_missing_or_too_large(root, mean, table) -> None:
 
 @pytest.mark.parametrize("column", ["participant_id", "session_id", "anomaly", "severity"])
 def test_a_column_that_tells_which_case(root, mean, table, column: str) -> None:
-    assert f"has no column {column}" in refused(with_cases(root, mean, table.drop(columns=column)), root)
+    assert f"no column {column}" in refused(with_cases(root, mean, table.drop(columns=column)), root)
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_severities_that_are_none(root, mean, table, value: float) -> None:
     row = table.index[(table["anomaly"] == "ad") & (table["severity"] == 0.3)][0]
     severities = table["severity"].where(table.index != row, value)
     reason = refused(with_cases(root, mean, table.assign(severity=severities)), root)
-    assert "ad at 30% has 7 cases of 8" in reason or "column severity has numbers outside 0 to 1" in reason
+    assert "ad at 30% has 7 cases of 8" in reason or "column severity has values outside 0 to 1" in reason
 
 
 @pytest.mark.parametrize("value", [1.1e15, -1e300])
 def test_numbers_that_are_no_scores(root, mean, table, value: float) -> None:
     values = table["damage"].where(table.index != 5, value)
-    assert "column damage has numbers outside -1e+15 to 1e+15" in refused(
+    assert "column damage has values outside -1e+15 to 1e+15" in refused(
         with_cases(root, mean, table.assign(damage=values)), root
     )
 
@@ -172,7 +172,9 @@ def test_numbers_that_are_no_scores(root, mean, table, value: float) -> None:
 def test_a_column_more(root, mean, table) -> None:
     """A test set's metrics are then others than the result tells of; its name is one that a page could show."""
     assert "more" in refused(with_cases(root, mean, table.assign(**{"my.metric": 1.0})), root)
-    assert "a metric is called '<b>'" in refused(consistent(root, mean.result, table.assign(**{"<b>": 1.0})), root)
+    assert "a metric has the invalid name '<b>'" in refused(
+        consistent(root, mean.result, table.assign(**{"<b>": 1.0})), root
+    )
     assert "column notes holds" in refused(with_cases(root, mean, table.assign(notes="sub-ADNI4001")), root)
 
 
@@ -183,7 +185,7 @@ def test_cases_that_are_there_twice(root, mean, table) -> None:
     twice = pd.concat([table, table.iloc[[7]]], ignore_index=True)
     one = table.iloc[7]
     found = refused(with_cases(root, mean, twice), root)
-    assert f"{one['participant_id']}, {one['anomaly']}, {one['severity']:g} is there twice" in found
+    assert f"{one['participant_id']}, {one['anomaly']}, {one['severity']:g} appears twice" in found
     almost = pd.concat([table, table.iloc[[7]].assign(session_id="ses-other")], ignore_index=True)
     assert "healthy test scans" in refused(with_cases(root, mean, almost), root) or one["anomaly"] != "healthy"
 
@@ -208,9 +210,9 @@ def test_the_hardest_case_left_out(root, mean, table) -> None:
         left = table.drop(ranked(table, anomaly).index[0])
         assert f"{anomaly} at 30% has 7 cases of 8" in refused(with_cases(root, mean, left), root)
     left = table.drop(table.index[table["anomaly"] == "varied"][0])
-    assert "varied has not 2 cases for everybody" in refused(with_cases(root, mean, left), root)
+    assert "varied does not have 2 cases" in refused(with_cases(root, mean, left), root)
     left = table.drop(table.index[table["anomaly"] == "patients"][0])
-    assert "tells of 12 patients scans" in refused(with_cases(root, mean, left), root)
+    assert "states 12 patients scans" in refused(with_cases(root, mean, left), root)
 
 
 def test_the_hardest_case_replaced_by_the_easiest(root, mean, table) -> None:
@@ -219,7 +221,7 @@ def test_the_hardest_case_replaced_by_the_easiest(root, mean, table) -> None:
         easy = cases.iloc[[-1]].assign(session_id=session)
         swapped = pd.concat([table.drop(cases.index[0]), easy], ignore_index=True)
         reason = refused(forged(root, mean, swapped), root)
-        assert "is there twice" in reason or "ad at 30% has 8 cases of 8 participants" in reason
+        assert "appears twice" in reason or "ad at 30% has 8 cases of 8 participants" in reason
 
 
 def test_a_hard_severity_called_an_easier_one(root, mean, table) -> None:
@@ -232,7 +234,7 @@ def test_a_hard_severity_called_an_easier_one(root, mean, table) -> None:
 
 def test_somebody_left_out(root, mean, table) -> None:
     others = table[table["participant_id"] != person(table)]
-    assert "7 healthy test scans, where the result tells of 8" in refused(forged(root, mean, others), root)
+    assert "7 healthy test scans, but the result states 8" in refused(forged(root, mean, others), root)
     assert "its healthy participants are not those of phantom" in refused(
         forged(root, mean, others, cohort__test=7), root
     )
@@ -249,7 +251,7 @@ def test_somebody_swapped_for_another(root, mean, table) -> None:
 def test_cases_of_a_test_set_that_is_not_the_protocols(root, mean, table) -> None:
     for name in ("lesions", "given-lesions", "AD"):
         more = pd.concat([table, table[table["anomaly"] == "hyper"].assign(anomaly=name)], ignore_index=True)
-        assert "has cases that are not the protocol's" in refused(with_cases(root, mean, more), root)
+        assert "has cases that are not part of protocol smoke" in refused(with_cases(root, mean, more), root)
 
 
 def test_everything_left_out(root, mean, table) -> None:
@@ -280,7 +282,7 @@ def test_everything_left_out(root, mean, table) -> None:
         ({"scores__0__metrics__ap.standard__mean": 0.99}, "scores[ad 0.3].metrics.ap.standard.mean is 0.99"),
         ({"scores__0__metrics__recovered__n": 7}, "scores[ad 0.3].metrics.recovered.n is 7"),
         ({"scores__0__metrics": {}}, "scores[ad 0.3].metrics is about nothing more"),
-        ({"score_hash": "0" * 64}, "its score hash is not that of its cases"),
+        ({"score_hash": "0" * 64}, "its score hash"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
@@ -291,15 +293,15 @@ def test_forged_claims(root, mean, table, computed_once, changes: dict[str, Any]
     entry = commit(root, edited(result, **renamed), table)
     reason = refused(entry, root)
     assert named in reason, reason
-    assert named.startswith("its score hash") or "forged, or of another version" in reason
+    assert named.startswith("its score hash") or "but its cases give" in reason
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"headline__severities": []}, "no severity ranks"),
-        ({"scores__0__anomaly": "lesions"}, "sketch holds what no test set has"),
-        ({"scores": []}, "has no dementias"),
+        ({"headline__severities": []}, "no ranking severities"),
+        ({"scores__0__anomaly": "lesions"}, "sketch in its fingerprint"),
+        ({"scores": []}, "no dementias"),
     ],
     ids=str,
 )
@@ -333,7 +335,7 @@ def test_claims_within_rounding_are_taken(root, mean, table) -> None:
         ({"cohort__public": False}, "cohort phantom is public"),
         ({"cohort__name": "caps-1"}, "cohort caps-1 is not public"),
         ({"cohort__name": "phantom-like"}, "cohort phantom-like is not public"),
-        ({"cohort__name": "phantom:seed=7"}, "fingerprint of its test sets is not that of phantom:seed=7"),
+        ({"cohort__name": "phantom:seed=7"}, "fingerprint of its test sets differs from that of phantom:seed=7"),
         ({"cohort__name": "phantom:seed=x"}, "seed='x' is not of type int"),
         ({"cohort__name": "phantom:mood=7"}, "cohort phantom has no option 'mood'"),
         ({"cohort__name": "phantom:participants=999999999"}, "choose 1 to 9999"),
@@ -342,14 +344,14 @@ def test_claims_within_rounding_are_taken(root, mean, table) -> None:
         ({"cohort__tested_on": "nowhere", "cohort__tested_version": "2"}, "cohort nowhere is not public"),
         ({"cohort__healthy": ["AD"]}, "diagnosis 'ad'"),
         ({"cohort__ill": ["MCI"]}, "fingerprint"),
-        ({"cohort__test": 9}, "8 healthy test scans, where the result tells of 9"),
-        ({"cohort__validation": 9}, "tells of 9 validation scans"),
-        ({"cohort__patients": 9}, "tells of 9 patients scans"),
+        ({"cohort__test": 9}, "8 healthy test scans, but the result states 9"),
+        ({"cohort__validation": 9}, "states 9 validation scans"),
+        ({"cohort__patients": 9}, "states 9 patients scans"),
         ({"fold": 1}, "its validation participants are not those of phantom"),
         ({"fold": 7}, "fold 7 does not exist"),
         ({"fold": -1}, "fold -1 does not exist"),
-        ({"testset__recipe": "0" * 64}, "the fingerprint of its test sets is not that of phantom"),
-        ({"testset__sketch": {}}, "sketch holds what no test set has"),
+        ({"testset__recipe": "0" * 64}, "the fingerprint of its test sets differs from that of phantom"),
+        ({"testset__sketch": {}}, "sketch in its fingerprint"),
         ({"testset__sketch__pca.effective_reduction": 0.5}, "pca at 30% was reduced by"),
         ({"testset__sketch__pca.effective_reduction": 0.0}, "pca at 30% was reduced by"),
     ],
@@ -379,7 +381,7 @@ def test_the_protocol_is_missing_or_none(root, mean, content: str | None) -> Non
     file.unlink()
     if content is not None:
         file.write_text(content)
-    assert "the protocol of mean cannot be read" in refused(mean_in(root, mean), root)
+    assert "cannot read the protocol of mean" in refused(mean_in(root, mean), root)
 
 
 def test_the_protocol_was_changed(root, mean) -> None:
@@ -388,7 +390,7 @@ def test_the_protocol_was_changed(root, mean) -> None:
     content["ranking"]["severities"] = [0.5]
     file.write_text(json.dumps(content))
     reason = refused(mean_in(root, mean), root)
-    assert reason == f"{file}: is not the protocol of mean, of hash {mean.result.protocol.hash[:12]}"
+    assert reason == f"{file}: not the protocol of mean (hash {mean.result.protocol.hash[:12]})"
 
 
 def mean_in(root: Path, mean: Entry) -> Entry:

@@ -62,9 +62,9 @@ def test_a_rerun_that_agrees_gives_the_badge(root, output, capsys) -> None:
     entry = the(root, "zscore")
     code, out, err = verify(capsys, root, output, "--rerun", "zscore", "--protocol", "smoke", "--seed", "0")
     assert code == 0, err
-    assert "2 of 2 committed results are what their cases say" in out
+    assert "2 of 2 committed results pass" in out
     ap = f"ranking AP {entry.result.headline.ap_standard:.4f}"
-    assert f"zscore smoke fold 0 seed 0: {ap}" in out and "metrics are the same" in out
+    assert f"zscore smoke fold 0 seed 0: {ap}" in out and "metrics agree" in out
     assert badges(root) == {"mean": False, "zscore": True}
     told = json.loads((root / REPRODUCED).read_text())
     assert list(told) == [entry.result.score_hash]
@@ -116,8 +116,8 @@ def test_what_is_not_sound_is_not_made_again(lone, output, capsys) -> None:
     commit(lone, edited(entry.result, headline__ap_standard=0.99), entry.scores())
     code, out, _ = verify(capsys, lone, output, "--rerun", "zscore")
     assert code == 1
-    assert "not sound: " in out and "headline.ap_standard is 0.99, but its cases give 0." in out
-    assert "0 of 1 committed results are what their cases say" in out
+    assert "failed: " in out and "headline.ap_standard is 0.99, but its cases give 0." in out
+    assert "0 of 1 committed results pass" in out
     assert not (lone / REPRODUCED).exists()
 
 
@@ -130,7 +130,7 @@ def test_on_other_people_intervals_meet_or_do_not(lone, output, capsys) -> None:
     before = {path: path.read_bytes() for path in lone.rglob("*") if path.is_file()}
     code, out, err = verify(capsys, lone, output, "--rerun", "zscore", "--cohort-seed", "7")
     assert code == 0, err
-    assert "on phantom:seed=7: the intervals meet" in out
+    assert "on phantom:seed=7: the intervals overlap" in out
     assert f"{entry.result.headline.ap_standard:.4f}" in out
     assert {path: path.read_bytes() for path in before} == before
     assert badges(lone) == {"zscore": False}, "other people are no reproduction"
@@ -141,7 +141,7 @@ def test_on_other_people_intervals_meet_or_do_not(lone, output, capsys) -> None:
     assert told["interval"][0] <= told["ap_standard"] <= told["interval"][1]
 
 
-@pytest.mark.parametrize(("holds", "words"), [(True, "the intervals meet"), (False, "the intervals do not meet")])
+@pytest.mark.parametrize(("holds", "words"), [(True, "the intervals overlap"), (False, "the intervals do not overlap")])
 def test_what_is_printed_of_other_people(holds: bool, words: str, lone, capsys) -> None:
     entry = the(lone, "zscore")
     print_rerun(Rerun(entry, entry.result, (), holds))
@@ -166,7 +166,7 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
     consistent(lone, private, table)
     for arguments, reason in (
         ([], "cohort caps-1 is private; only its owner can run it again"),
-        (["--cohort-seed", "7"], "only results on the phantom can be tried on another population"),
+        (["--cohort-seed", "7"], "only results on the phantom"),
     ):
         code, _, err = verify(capsys, lone, output, "--rerun", "zscore", *arguments)
         assert code == 2 and err.count("error:") == 1 and reason in err
@@ -179,9 +179,9 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
         (["--rerun", "zscor"], "--rerun zscor: no committed result of that model; did you mean 'zscore'?"),
         (
             ["--rerun", "zscore", "--protocol", "quick"],
-            "no committed run with --protocol quick; there are: smoke, seed",
+            "no committed run with --protocol quick; available: smoke, seed",
         ),
-        (["--rerun", "zscore", "--seed", "4"], "no committed run with --seed 4; there are: smoke, seed 0"),
+        (["--rerun", "zscore", "--seed", "4"], "no committed run with --seed 4; available: smoke, seed 0"),
         (["--cohort-seed", "7"], "add --rerun MODEL"),
         (["--seed", "0"], "add --rerun MODEL"),
         (["--protocol", "smoke"], "add --rerun MODEL"),

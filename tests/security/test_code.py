@@ -36,7 +36,7 @@ def code(tmp_path: Path) -> Path:
 def test_the_cohort_of_an_export_is_no_code(code: Path, fold_data, tmp_path: Path) -> None:
     manifest = manifest_of(fold_data, "phantom", ".nii.gz")
     told = manifest.cohort.model_copy(update={"reference": f"{code}:Evil"})
-    with pytest.raises(InputError, match=r"is code in a file; where you trust it, give --cohort"):
+    with pytest.raises(InputError, match=r"is a code file; if you trust it, give --cohort"):
         fold_data_of(tmp_path, manifest.model_copy(update={"cohort": told}), None, Silent())
 
 
@@ -52,7 +52,7 @@ def test_options_of_a_committed_result_are_no_code(code: Path, tmp_path: Path) -
     content = json.loads(committed.read_text(encoding="utf-8"))
     content["model"] |= {"name": "ensemble", "options": {"members": f"{code}:Evil"}}
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="option members of the model names code in a file"):
+    with pytest.raises(InputError, match="option members of the model refers to a local code file"):
         read_untrusted(tmp_path / "r.json")
 
 

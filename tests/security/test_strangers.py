@@ -322,7 +322,7 @@ def refused_by(command: str, told: tuple[int, str, str]) -> str:
     if command == "verify":  # every fault is a line of its answer
         code, out, err = told
         assert code == 1 and "Traceback" not in err, err
-        line = out.splitlines()[0].removeprefix("not sound: ")
+        line = out.splitlines()[0].removeprefix("failed: ")
         assert not any(word in line.lower() for word in ("malloc", "memory")), line
         return line
     return refusal(told, exit_code(command))

@@ -1,1 +1,1 @@
-"""The command line, thin."""
+"""The command line: one module per command, and the tables and messages that commands print."""

@@ -1,4 +1,4 @@
-"""How a cohort's card looks in a terminal."""
+"""The table of a cohort summary (card) for the terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STYLES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 
 def card_table(card: Card) -> Group:
-    """Every figure beside its band."""
+    """A table of every figure with its reference range."""
     verdict, note = Column("verdict", "name"), Column("note", "prose", style="dim")
-    table = Fitted(Column("figure", "prose"), "measured", "band", verdict, note)
+    table = Fitted(Column("figure", "prose"), "measured", "expected", verdict, note)
     for figure in card.figures:
         name = f"{figure.name} [{figure.unit}]" if figure.unit not in ("", "SUVR") else figure.name
         value = "" if figure.value is None else f"{figure.value:.3g}"
         word = Text(figure.verdict, style=STYLES[figure.verdict])
-        table.add_row(name, value, _band(figure), word, figure.note)
+        table.add_row(name, value, _expected(figure), word, figure.note)
     verdicts = [figure.verdict for figure in card.figures]
     counted = ", ".join(f"{verdicts.count(word)} {word}" for word in STYLES)
     people = ", ".join(f"{name}: {count}" for name, count in card.counts.items())
@@ -28,6 +28,6 @@ def card_table(card: Card) -> Group:
     return Group(Text(heading), Text(people), table, f"{len(verdicts)} figures: {counted}")
 
 
-def _band(figure: Figure) -> str:
+def _expected(figure: Figure) -> str:
     low, high = ("" if bound is None else f"{bound:.3g}" for bound in (figure.low, figure.high))
     return f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}"

@@ -1,4 +1,4 @@
-"""`uadbench list` and `uadbench show`: what there is."""
+"""`uadbench list` and `uadbench show`: overview and details of models, protocols, cohorts and score columns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from uadbench.registry import Registry, did_you_mean
 
 KINDS = ("models", "protocols", "cohorts")
 PROSE = ("from", "missing", "summary", "for")
-"""Columns of lists that may be wrapped."""
+"""Columns of lists that may wrap."""
 
 
 def list_plugins(
-    kind: Annotated[str, typer.Argument(help="models, protocols or cohorts")] = "models",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    kind: Annotated[str, typer.Argument(help="What to list: models, protocols or cohorts.")] = "models",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List models, protocols or cohorts; nothing heavy is imported."""
+    """List the available models, protocols or cohorts."""
     if kind not in KINDS:
         raise InputError(f"cannot list '{kind}'; {did_you_mean(kind, list(KINDS))}")
     rows = _protocols() if kind == "protocols" else _plugins(kind)
@@ -36,16 +36,22 @@ def list_plugins(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A model, a protocol, PATH.py:Class, or 'columns'.")],
-    protocol: Annotated[str, typer.Option(help="On whose grid a model is measured, or its TOML file.")] = "quick",
+    name: Annotated[
+        str, typer.Argument(help="Name of a model or protocol, PATH.py:Class for your own model, or 'columns'.")
+    ],
+    protocol: Annotated[
+        str, typer.Option(help="Protocol (name or TOML file) whose image grid sets the model's size.")
+    ] = "quick",
     leaderboard: Annotated[
-        Path | None, typer.Option(help="Leaderboard to look a model up in. Default: the folder of that name, if any.")
+        Path | None,
+        typer.Option(help="Leaderboard folder with scores of the model. Default: ./leaderboard, if it exists."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the details as JSON.")] = False,
 ) -> None:
-    """Show a model's card (options, recipes, size, operations a scan, scores) or a protocol as TOML.
+    """Show details of a model (options, size, scores) or the settings of a protocol.
 
-    `uadbench show columns` explains every column of scores and every number of results and tables.
+    'uadbench show columns' explains every score column and every number in
+    results and tables.
     """
     if name == "columns":
         from uadbench.cli.columns import print_columns
@@ -56,15 +62,15 @@ def show(
     from uadbench.protocols.schema import load_protocol, protocol_file, protocol_names
 
     if name in protocol_names() or name.endswith(".toml"):
-        shown = load_protocol(name)
+        settings = load_protocol(name)
         if as_json:
-            print(json.dumps({"hash": shown.hash, **shown.model_dump(mode="json")}, indent=2))
+            print(json.dumps({"hash": settings.hash, **settings.model_dump(mode="json")}, indent=2))
         else:
-            print(f"# hash {shown.hash}\n{protocol_file(name).read_text(encoding='utf-8').rstrip()}")
+            print(f"# hash {settings.hash}\n{protocol_file(name).read_text(encoding='utf-8').rstrip()}")
         return
-    known = [*registry.models.names(), *protocol_names(), "columns"]
-    if name not in known and ".py:" not in name and not name.endswith(".py"):
-        raise InputError(f"no model or protocol is called '{name}'; {did_you_mean(name, known)}")
+    names = [*registry.models.names(), *protocol_names(), "columns"]
+    if name not in names and ".py:" not in name and not name.endswith(".py"):
+        raise InputError(f"no model or protocol named '{name}'; {did_you_mean(name, names)}")
     from uadbench.cli.model_card import print_card, read_card
 
     card = read_card(name, load_protocol(protocol), leaderboard)

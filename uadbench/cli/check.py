@@ -1,4 +1,4 @@
-"""`uadbench check`: has a result got worse than its baseline?"""
+"""`uadbench check`: comparison of a result with its baseline, with an exit code for continuous integration."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ SAME, WORSE, NOT_RUN = 0, 1, 3
 
 
 def check(
-    result: Annotated[Path, typer.Argument(help="A run folder or a result file.")],
-    against: Annotated[Path, typer.Option(help="The baseline: a run folder, a result file, or a folder of them.")],
+    result: Annotated[Path, typer.Argument(help="Run folder or result file to check.")],
+    against: Annotated[
+        Path,
+        typer.Option(help="Baseline: a run folder, a result file, or a folder of results, for example leaderboard."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for a pull request.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table, for example for a pull request.")
+    ] = False,
 ) -> None:
-    """Compare a result with its baseline, metric by metric, each with a tolerance of its own.
+    """Compare a result with its baseline and report metrics that are worse.
 
-    The tolerance comes from the spread between the baseline's seeds and from the metric's interval.
-    Exit code 0: same or better; 1: something is worse; 3: the two could not be compared.
+    Each metric has its own tolerance, from the spread between the baseline's
+    seeds and from the metric's confidence interval.
+
+    Exit code 0: same or better. 1: a metric is worse. 3: not comparable.
     """
     import json
 
@@ -40,30 +47,30 @@ def check(
         file = result / RESULT if result.is_dir() else result
         own = read_untrusted(file)
         _require_scores(file, own)
-        there = {f: b for f, b in baselines.items() if (b.model.name, b.fold) == (own.model.name, own.fold)}
-        alike = {f: b for f, b in there.items() if b.model.options == own.model.options}
-        there = alike or there  # a changed default is to be judged, too
-        for baseline in there.items():
+        same_model = {f: b for f, b in baselines.items() if (b.model.name, b.fold) == (own.model.name, own.fold)}
+        same_options = {f: b for f, b in same_model.items() if b.model.options == own.model.options}
+        chosen = same_options or same_model  # if a default option was changed, compare with the old default
+        for baseline in chosen.items():
             _require_scores(*baseline)
-        same = list(there.values())
-        if not same:
-            raise InputError(f"{against}: has no result of {own.model.name}, fold {own.fold}")
-        found = changes(own, same)
+        trainings = list(chosen.values())
+        if not trainings:
+            raise InputError(f"{against}: no result of {own.model.name}, fold {own.fold}")
+        compared = changes(own, trainings)
     except (UadbenchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(NOT_RUN) from None
-    worse = [change for change in found if change.verdict in ("worse", "gone")]
+    worse = [change for change in compared if change.verdict in ("worse", "gone")]
     if as_json:
-        print(json.dumps([vars(change) for change in found], indent=2))
+        print(json.dumps([vars(change) for change in compared], indent=2))
     elif markdown:
-        print(markdown_table(own, len(same), found))
+        print(markdown_table(own, len(trainings), compared))
     else:
-        print_changes(own, len(same), found)
+        print_changes(own, len(trainings), compared)
     raise typer.Exit(WORSE if worse else SAME)
 
 
 def _require_scores(file: Path, result: Result) -> None:
-    """Raise InputError where other scores lie beside a result than those that it vouches for."""
+    """Raises InputError if the scores beside a result do not match its score hash."""
     from uadbench.leaderboard.entries import LARGEST_TABLE
     from uadbench.results.scores import read_scores_of, scores_beside
 
@@ -72,7 +79,7 @@ def _require_scores(file: Path, result: Result) -> None:
 
 
 def _files(reference: Path, name: str) -> list[Path]:
-    """A result file, that of a run folder, or all in a folder, such as that of a leaderboard."""
+    """The given result file, the result file of a run folder, or all result files of another folder."""
     from uadbench.leaderboard.entries import RESULTS
     from uadbench.runtime.parts import is_part
 
@@ -80,9 +87,9 @@ def _files(reference: Path, name: str) -> list[Path]:
         return [reference]
     if (reference / name).is_file():
         return [reference / name]
-    inside = reference / RESULTS if (reference / RESULTS).is_dir() else reference
-    whole = [file for file in sorted(inside.rglob("*.json")) if not is_part(file.relative_to(inside))]
-    found = [file for file in whole if file.name == name] or whole
-    if not found:
-        raise InputError(f"{reference}: no result here; give a run folder, a result file, or a folder of them")
-    return found
+    folder = reference / RESULTS if (reference / RESULTS).is_dir() else reference
+    every = [file for file in sorted(folder.rglob("*.json")) if not is_part(file.relative_to(folder))]
+    results = [file for file in every if file.name == name] or every
+    if not results:
+        raise InputError(f"{reference}: no results found; give a run folder, a result file, or a folder of results")
+    return results

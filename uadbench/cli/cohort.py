@@ -1,4 +1,4 @@
-"""`uadbench cohort`: check a cohort, measure it, say who trains and tests, and write one to disk."""
+"""`uadbench cohort`: summarise, check, split and export cohorts of scans."""
 
 from __future__ import annotations
 
@@ -11,25 +11,40 @@ from uadbench.errors import InputError, UadbenchError
 from uadbench.runtime.commands import command, spelled
 from uadbench.runtime.plurals import counted
 
-app = typer.Typer(help="Cohorts of scans.", no_args_is_help=True)
+HEALTHY_HELP = "Diagnoses of healthy people, for example CN or CN,SMC. Default: those of the protocol."
+PATIENTS_HELP = "Diagnoses of patients, for example AD or AD,MCI. Default: those of the protocol."
+
+app = typer.Typer(help="Summarise, check, split and export cohorts of scans.", no_args_is_help=True)
 
 
 @app.callback()
 def cohort() -> None:
-    """Cohorts of scans."""
+    """Summarise, check, split and export cohorts of scans."""
 
 
 @app.command("info")
 def info(
-    cohort: Annotated[str, typer.Argument(help="phantom, phantom:seed=7, or the folder of a CAPS tree.")] = "phantom",
-    healthy: Annotated[str, typer.Option(help="The diagnosis of healthy participants.")] = "CN",
-    patients: Annotated[str, typer.Option(help="The diagnosis of patients.")] = "AD",
-    participants: Annotated[int | None, typer.Option(min=2, help="At most so many healthy participants.")] = None,
-    template: Annotated[Path | None, typer.Option(help="A real average FDG PET in MNI space, to lay beside.")] = None,
-    output: Annotated[Path, typer.Option(help="Where COHORT/card/ with card.json and card.png goes.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    cohort: Annotated[
+        str,
+        typer.Argument(help="phantom, phantom:seed=7, a CAPS folder, or a .tsv or .csv table of scans."),
+    ] = "phantom",
+    healthy: Annotated[str, typer.Option(help="Diagnosis of healthy participants.")] = "CN",
+    patients: Annotated[str, typer.Option(help="Diagnosis of patients.")] = "AD",
+    participants: Annotated[
+        int | None, typer.Option(min=2, help="Largest number of healthy participants to use. Default: all.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="NIfTI file of a real average FDG PET in MNI space, to compare with.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the summary, written to OUTPUT/COHORT/card/ (card.json, card.png).")
+    ] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """A cohort's card: its figures beside what is published of healthy FDG PET, pass or fail, and a picture."""
+    """Summarise a cohort and compare it with published values of healthy FDG PET.
+
+    Writes the numbers and a picture.
+    """
     import json
 
     from uadbench.cli.cards import card_table
@@ -63,17 +78,18 @@ def info(
 
 @app.command("check")
 def check(
-    cohort: Annotated[str, typer.Argument(help="The folder of a CAPS tree, or a .tsv or .csv of scans.")],
-    healthy: Annotated[str, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = "CN",
-    patients: Annotated[str, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = "AD",
+    cohort: Annotated[str, typer.Argument(help="CAPS folder, or .tsv or .csv table of scans.")],
+    healthy: Annotated[str, typer.Option(help="Diagnoses of healthy people, for example CN or CN,SMC.")] = "CN",
+    patients: Annotated[str, typer.Option(help="Diagnoses of patients, for example AD or AD,MCI.")] = "AD",
     split: Annotated[
-        Path | None, typer.Option(help="ClinicaDL's split folder, or a split's .json, to be checked, too.")
+        Path | None, typer.Option(help="Split to check as well: a ClinicaDL split folder or a .json file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Read every scan and table once, and name what is wrong and what to do. Nothing is changed.
+    """Read every scan and table, and list problems with advice; changes no file.
 
-    Exit code 0: nothing fatal; 1: something would spoil a run or its scores; 2: there is no cohort to be checked.
+    Exit code 0: no fatal problem. 1: a problem would spoil a run or its scores.
+    2: the cohort cannot be opened.
     """
     import json
 
@@ -84,26 +100,31 @@ def check(
     from uadbench.runtime.terminal import TerminalProgress
 
     roles = Roles(words("--healthy", healthy), words("--patients", patients))
-    found = check_cohort(cohort, roles, TerminalProgress(), split)
+    check_up = check_cohort(cohort, roles, TerminalProgress(), split)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2))
+        print(json.dumps(check_up.to_json(), indent=2))
     else:
-        print_check_up(found)
-    raise typer.Exit(1 if found.fatal else 0)
+        print_check_up(check_up)
+    raise typer.Exit(1 if check_up.fatal else 0)
 
 
 @app.command("split")
 def split(
-    cohort: Annotated[str, typer.Argument(help="phantom, the folder of a CAPS tree, or a .tsv or .csv of scans.")],
-    output: Annotated[Path, typer.Option(help="The .json to write.")],
-    protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
-    healthy: Annotated[str | None, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = None,
-    patients: Annotated[str | None, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = None,
-    source: Annotated[Path | None, typer.Option("--split", help="A split to rewrite: ClinicaDL's folder.")] = None,
+    cohort: Annotated[str, typer.Argument(help="phantom, a CAPS folder, or a .tsv or .csv table of scans.")],
+    output: Annotated[Path, typer.Option(help=".json file to write.")],
+    protocol: Annotated[str, typer.Option(help="Protocol: a name or a TOML file.")] = "quick",
+    healthy: Annotated[str | None, typer.Option(help=HEALTHY_HELP)] = None,
+    patients: Annotated[str | None, typer.Option(help=PATIENTS_HELP)] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--split", help="ClinicaDL split folder to convert. Default: a new split by the protocol."),
+    ] = None,
 ) -> None:
-    """Write who trains, validates and tests in every fold, for whoever has the same scans.
+    """Write the training, validation and test participants of every fold to a file.
 
-    The file holds participant and session ids in clear, and no image: share it only with those who may know them.
+    Others who have the same scans can use the file with 'uadbench run --split'.
+    It contains participant and session ids, but no images: share it only with
+    people who are allowed to know the ids.
     """
     from uadbench.cli.words import words
     from uadbench.cohorts.opening import open_and_warn
@@ -131,19 +152,25 @@ def split(
         patients=patients,
         split=output,
     )
-    print(f"{counted(len(manifest['folds']), 'fold')} in {output}; use it: {use}")
+    print(f"{counted(len(manifest['folds']), 'fold')} in {output}; use it with: {use}")
 
 
 @app.command("export")
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where the CAPS tree is written.")],
-    cohort: Annotated[str, typer.Option(help="The cohort to write.")] = "phantom",
+    folder: Annotated[Path, typer.Argument(help="CAPS folder to create.")],
+    cohort: Annotated[str, typer.Option(help="Cohort to write, for example phantom or phantom:seed=7.")] = "phantom",
     participants: Annotated[
-        int | None, typer.Option(help="Only so many participants, in the order of their ids.")
+        int | None, typer.Option(help="Number of participants to write, in the order of their ids. Default: all.")
     ] = None,
-    first: Annotated[bool, typer.Option("--baseline", help="Only everybody's first session.")] = False,
+    first: Annotated[
+        bool, typer.Option("--baseline", help="Write only the first session of each participant.")
+    ] = False,
 ) -> None:
-    """Write a cohort as a CAPS tree: 169 x 208 x 179 at 1 mm, the names of Clinica's pet-linear, and its TSVs."""
+    """Write a cohort as a CAPS folder with images and tables.
+
+    Images have 169 x 208 x 179 voxels of 1 mm, and the file names of Clinica's
+    pet-linear pipeline.
+    """
     from uadbench.cohorts.io.export import export_caps
     from uadbench.cohorts.opening import open_cohort
     from uadbench.cohorts.splits.split import baseline
@@ -155,7 +182,7 @@ def export(
     people = list(dict.fromkeys(rows["participant_id"]))
     if participants is not None:
         if not 1 <= participants <= len(people):
-            raise InputError(f"--participants {participants}: {source.name} has 1 to {len(people)}")
+            raise InputError(f"--participants {participants}: give a number from 1 to {len(people)}")
         rows = rows[rows["participant_id"].isin(people[:participants])].reset_index(drop=True)
     rows = baseline(rows) if first else rows
     require_folder(folder)
@@ -164,7 +191,7 @@ def export(
 
 
 def _use_of(folder: Path) -> str:
-    """What can be done with an exported tree: run a model, or, where there are too few people for that, check it."""
+    """A command for the exported folder: run a model, or check the cohort if there are too few people for a run."""
     from uadbench.cohorts.opening import open_cohort
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import plan_fold

@@ -1,4 +1,4 @@
-"""`uadbench show columns`: what every number in tables, pages and files means."""
+"""`uadbench show columns`: explanations of every number in tables, pages and files."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ GROUPS = {
 
 
 def print_columns(as_json: bool) -> None:
-    """Print the catalogue: for people as one list a group, for programs as JSON."""
+    """Print the catalogue of numbers.
+
+    Args:
+        as_json: Whether to print JSON instead of lists.
+    """
     if as_json:
         print(json.dumps([metric.to_json() for metric in METRICS], indent=2, ensure_ascii=False))
         return
     from rich.text import Text
 
-    from uadbench.cli.fitting import facts, terminal
+    from uadbench.cli.fitting import label_table, terminal
 
     console = terminal()
     for title, metrics in GROUPS.items():
         console.print(Text(f"{title}\n", style="bold"))
-        console.print(facts([(metric.name, _text(metric)) for metric in metrics]))
-    console.print(Text("words in < >\n", style="bold"))
-    console.print(facts(list(placeholder_rows())))
+        console.print(label_table([(metric.name, _text(metric)) for metric in metrics]))
+    console.print(Text("placeholders in < >\n", style="bold"))
+    console.print(label_table(list(placeholder_rows())))
 
 
 def _text(metric: Metric) -> str:
-    """Label, heading where it is another one, meaning, direction, range and unit."""
-    called = metric.label if metric.heading in metric.label else f"{metric.label} ('{metric.heading}')"
-    return f"{called}. {metric.description}"
+    """Label, heading if it differs, meaning, direction, range and unit."""
+    name = metric.label if metric.heading in metric.label else f"{metric.label} ('{metric.heading}')"
+    return f"{name}. {metric.description}"

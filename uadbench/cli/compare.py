@@ -1,4 +1,4 @@
-"""`uadbench compare`: results side by side, participant by participant."""
+"""`uadbench compare`: paired comparison of the results of several models."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders or result files, of two models at least.")],
-    figure: Annotated[Path | None, typer.Option(help="Draw the differences into this PNG or SVG.")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or result files of at least two models.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="PNG or SVG file for a plot of the differences. Default: no plot.")
+    ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Draw what each run makes of the same altered scan into this PNG, SVG, or PDF of pages."),
+        typer.Option(
+            help="PNG, SVG or PDF file for pictures of the outputs of every model for the same altered scan. Default: "
+            "no pictures."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every comparison as JSON.")] = False,
 ) -> None:
-    """Paired differences with intervals and Holm-adjusted p, overall and for every dementia.
+    """Compare models by paired tests, with intervals and Holm-adjusted p-values.
 
-    Several results of one model are its seeds and folds. Results of different test sets are refused.
+    Compares the ranking AP over all anomalies and for each dementia. Several
+    results of one model are treated as its seeds and folds. All results must
+    have the same test sets.
     """
     import json
 
@@ -71,13 +78,13 @@ def compare(
 
 
 def _require_suffix(option: str, file: Path | None, *suffixes: str) -> None:
-    """Before anything is computed."""
+    """Raises InputError for a file of another type, before anything is computed."""
     if file is not None and (file.suffix.lower() not in suffixes or file.is_dir()):
         raise InputError(f"{option} {file}: give a {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
 
 
 def _cases(run: Path, result: Result) -> pd.DataFrame:
-    """The cases of a run folder, or those that lie beside a result file under its name or in its folder."""
+    """The table of cases of a run folder, or the one beside a result file."""
     from uadbench.results.scores import read_scores_of, scores_beside
 
     return read_scores_of(result, scores_beside(run))

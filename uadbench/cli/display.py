@@ -1,4 +1,4 @@
-"""What the command line says of a run: where its results are logged, and where everything lies."""
+"""What is printed about a run: the address of its log, and the list of written files."""
 
 from __future__ import annotations
 
@@ -8,23 +8,37 @@ from uadbench.runtime.commands import command
 from uadbench.runtime.progress import Progress
 
 
-def announce(progress: Progress, uri: str | None, given: str | None) -> None:
-    """Say where results are logged, and whether the environment chose that; `given` is the option's value."""
+def announce(progress: Progress, uri: str | None, option: str | None) -> None:
+    """Print the address of the MLflow log.
+
+    Args:
+        progress: Receives the notice.
+        uri: The address; None if nothing is logged.
+        option: The value of `--tracking-uri`; if it is None, the environment may have set the address.
+    """
     if uri is not None:
         from uadbench.tracking import chosen_by
 
-        progress.notice(f"results are logged to {uri}{chosen_by(given)}")
+        progress.notice(f"results are logged to {uri}{chosen_by(option)}")
 
 
 def whereabouts(folder: Path, uri: str | None) -> list[str]:
-    """Where everything of a run lies, and how to look at it."""
+    """List the files of a run and how to view them.
+
+    Args:
+        folder: The run folder.
+        uri: The address of the MLflow log; None if nothing was logged.
+
+    Returns:
+        The lines to print.
+    """
     lines = [
         f"result      {folder / 'result.json'}",
-        f"scores      {folder / 'scores.parquet'}   (one row a case)",
+        f"scores      {folder / 'scores.parquet'}   (one row per case)",
         f"checkpoint  {folder / 'model.safetensors'}",
         f"figures     {folder / 'figures'}",
     ]
     if uri is not None:
-        look = command("mlflow", "ui", backend_store_uri=uri) if uri.startswith("sqlite") else "in a browser"
-        lines += [f"MLflow      {uri}", f"look        {look}"]
+        look = command("mlflow", "ui", backend_store_uri=uri) if uri.startswith("sqlite") else "open it in a browser"
+        lines += [f"MLflow      {uri}", f"view with   {look}"]
     return lines

@@ -1,4 +1,4 @@
-"""`uadbench test-model`: does a model keep the contract, and what comes of it under the smallest protocol?"""
+"""`uadbench test-model`: contract checks of a model, and one short run under the smallest protocol."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 BASELINE = "zscore"
 SMOKE = "smoke"
 SMOKE_LIMIT_S = 600.0
-"""Within which the smoke run ends; a check has the limit of `uadbench.testing`."""
+"""Time limit of the short run, in seconds; checks have the limit of `uadbench.testing`."""
 
 
 def test_model(
-    model: Annotated[str, typer.Argument(help="A model's name, or PATH.py:Class.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE. May be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    model: Annotated[str, typer.Argument(help="Name of a model, or PATH.py:Class for your own.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set an option of the model: OPTION=VALUE, for example latent=16. May be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome of each check as JSON.")] = False,
 ) -> None:
-    """Ask a model everything that the contract asks, and run it once under protocol smoke; nothing is kept.
+    """Check that a model meets the contract, and run it once under protocol smoke.
 
-    What goes wrong is told in words, with file and line, and the other checks go on. Exit code 0: all is good;
-    1: something is not; 2: there is no such model.
+    Failures are explained with file and line. No files are kept.
+
+    Exit code 0: all checks pass. 1: a check fails. 2: no such model.
     """
     from uadbench import registry
     from uadbench.models.base import Model
@@ -63,7 +67,7 @@ def test_model(
 
 
 def _parse_settings(settings: Sequence[str], owners: tuple[str, str]) -> dict[str, str]:
-    """OPTION=VALUE, or MODEL.OPTION=VALUE as `run` takes it."""
+    """Parse OPTION=VALUE, or MODEL.OPTION=VALUE as for `uadbench run`."""
     options = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -75,28 +79,28 @@ def _parse_settings(settings: Sequence[str], owners: tuple[str, str]) -> dict[st
 
 
 def _with_options(plugin: type[Model], options: Mapping[str, Any]) -> type[Model]:
-    """The same class with these options in every recipe, which is where checks take options from."""
+    """A subclass with these options in its recipe, from which the checks take them."""
     if not options:
         return plugin
     from uadbench.testing import RECIPE
 
     recipes = {RECIPE: {**plugin.recipes.get(RECIPE, {}), **options}}
-    told = {"__module__": plugin.__module__, "__doc__": plugin.__doc__, "recipes": recipes}
-    return type(plugin.__name__, (plugin,), told)
+    attributes = {"__module__": plugin.__module__, "__doc__": plugin.__doc__, "recipes": recipes}
+    return type(plugin.__name__, (plugin,), attributes)
 
 
 def _smoke(
     model: str, plugin: type[Model], options: Mapping[str, Any], ready: bool
 ) -> tuple[CheckOutcome, dict[str, float | None]]:
-    """One run of the model and of the z-score: what went wrong, and the ranking AP of both, by name."""
+    """Run the model and the z-score once; returns the outcome, and the ranking AP of both by name."""
     from uadbench.testing import CheckOutcome, attempt
 
     scores: dict[str, float | None] = {}
     started = time.monotonic()
-    wrong = "was not tried: checks did not end"
+    wrong = "not tried, because checks did not end"
     if ready:
         wrong = attempt(lambda: scores.update(_scored(model, options)), plugin, SMOKE_LIMIT_S)
-    about = f"It is trained and scored under protocol {SMOKE}."
+    about = f"The model can be trained and scored under protocol {SMOKE}."
     seconds = time.monotonic() - started
     return CheckOutcome("smoke run", about, wrong, round(seconds, 2), ended=ready and seconds < SMOKE_LIMIT_S), scores
 
@@ -130,22 +134,22 @@ def _print_findings(name: str, findings: Sequence[CheckOutcome], scores: Mapping
     from uadbench.cli.fitting import Column, Fitted, terminal
     from uadbench.report.words import number
 
-    words = Column("what is asked, or what is wrong", "prose")
-    table = Fitted(Column("check", "prose"), Column("verdict", "name"), words, "s")
-    told: dict[str, str] = {}  # what is wrong -> the first check that says it
+    explanation = Column("requirement or failure", "prose")
+    table = Fitted(Column("check", "prose"), Column("verdict", "name"), explanation, "s")
+    first_checks: dict[str, str] = {}  # failure -> the first check that reports it
     for finding in findings:
-        told_of = Text(finding.about, style="dim")
+        text = Text(finding.about, style="dim")
         if finding.wrong:
-            same = told.setdefault(finding.wrong, finding.check)
-            told_of = Text(finding.wrong if same == finding.check else f"the same as {same}")
-        verdict = Text("wrong", style="bold red") if finding.wrong else Text("ok", style="green")
-        table.add_row(finding.check, verdict, told_of, f"{finding.seconds:.1f}")
+            first = first_checks.setdefault(finding.wrong, finding.check)
+            text = Text(finding.wrong if first == finding.check else f"same as {first}")
+        verdict = Text("fails", style="bold red") if finding.wrong else Text("ok", style="green")
+        table.add_row(finding.check, verdict, text, f"{finding.seconds:.1f}")
     terminal().print(table)
     wrong = sum(bool(finding.wrong) for finding in findings)
     print(f"{name}: " + (f"{wrong} of {len(findings)} checks fail" if wrong else f"all {len(findings)} checks pass"))
     if scores:
         own, baseline = scores[name], scores[BASELINE]
         behind = own is not None and baseline is not None and own < baseline
-        note = f"; the few epochs of {SMOKE} may be too few for it: see protocol quick" if behind else ""
+        note = f"; protocol {SMOKE} has few epochs, so try protocol quick as well" if behind else ""
         listed = ", ".join(f"{model} {number(score)}" for model, score in scores.items())
         print(f"ranking AP under {SMOKE}: {listed}{note}")

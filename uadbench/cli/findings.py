@@ -1,4 +1,4 @@
-"""What a cohort's check-up found, for the terminal."""
+"""The findings of `uadbench cohort check`, printed for the terminal."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from uadbench.runtime.plurals import counted
 from uadbench.runtime.terminal import Terminal
 
 SHOWN = 20
-"""So many findings of a kind are shown; `--json` has all."""
+"""Number of findings of a kind that are shown; `--json` has all."""
 
 
-def print_check_up(found: CheckUp) -> None:
-    """Every kind of finding with its files, their values, and what to do."""
+def print_check_up(check_up: CheckUp) -> None:
+    """Print the findings by kind, with files, values and advice."""
     console = Terminal(soft_wrap=True, highlight=False)
-    scans, people = counted(found.scans, "scan"), counted(found.participants, "participant")
-    console.print(Text(f"{found.cohort}: {scans} of {people}; {found.people}"))
-    for line in found.left_out:
+    scans, people = counted(check_up.scans, "scan"), counted(check_up.participants, "participant")
+    console.print(Text(f"{check_up.cohort}: {scans} of {people}; {check_up.people}"))
+    for line in check_up.left_out:
         console.print(Text(line))
-    for (fatal, kind), group in groupby(found.findings, key=lambda finding: (finding.fatal, finding.kind)):
+    for (fatal, kind), group in groupby(check_up.findings, key=lambda finding: (finding.fatal, finding.kind)):
         findings = list(group)
         style = "bold red" if fatal else "bold yellow"
         console.print(Text(f"\n{'fatal' if fatal else 'warning'}: {kind} ({len(findings)})", style=style))
@@ -31,6 +31,6 @@ def print_check_up(found: CheckUp) -> None:
             console.print(Text(f"    -> {advice}", style="dim"))
         if len(findings) > SHOWN:
             console.print(Text(f"  ... and {len(findings) - SHOWN} more (--json lists all)"))
-    warnings = len(found.findings) - found.fatal
-    told = f"{found.fatal} fatal, {counted(warnings, 'warning')}" if found.findings else "no problems found"
-    console.print(Text(f"\n{told}"))
+    warnings = len(check_up.findings) - check_up.fatal
+    summary = f"{check_up.fatal} fatal, {counted(warnings, 'warning')}" if check_up.findings else "no problems found"
+    console.print(Text(f"\n{summary}"))

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: no number and no name is ever cut."""
+"""Tables that fit the width of the terminal without truncating numbers or names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 AP, AUROC = heading_of("ap.standard"), heading_of("detection.testsets.auroc")
 
 LEAST_WANTED = (
-    # what lies where, and what else is known from elsewhere
+    # paths, and what other commands show
     *("folder", "source", "from", "hash"),
     # cost
-    *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "about"),
+    *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "time left"),
     # details of a comparison
     *("prefer second", "prefer first", "effect"),
     # restoration and detection
@@ -37,29 +37,29 @@ LEAST_WANTED = (
     # prose
     *("tolerance", "note", "type", "missing"),
 )
-"""Headings of columns in the order in which they are left out of a table that is too wide; others always stay."""
+"""Column headings in the order in which columns are dropped from a table that is too wide; others always stay."""
 
 GAP = 2
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 
 PROSE_WIDTH = 20
-"""The least width of a column of sentences."""
+"""Smallest width of a column of sentences."""
 
 PIPE_WIDTH = 160
-"""What is not a terminal has no width of its own."""
+"""Width of output that does not go to a terminal."""
 
 Kind = Literal["number", "name", "prose"]
 
 
 def terminal() -> Terminal:
-    """Standard output, as wide as its terminal."""
+    """A console on standard output, as wide as the terminal."""
     console = Terminal(highlight=False)
     return console if console.is_terminal else Terminal(width=PIPE_WIDTH, highlight=False)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column; numbers and names stay on one line, prose may be wrapped."""
+    """A column of a table; numbers and names stay on one line, prose may wrap."""
 
     heading: str
     kind: Kind = "number"
@@ -73,21 +73,21 @@ class _Cell:
 
     @property
     def least(self) -> int:
-        """The width below which it would be cut."""
+        """Smallest width that does not truncate the cell."""
         if not self.wraps:
             return self.text.cell_len
         return min(PROSE_WIDTH, max((Text(word).cell_len for word in self.text.plain.split()), default=0))
 
 
 class Fitted:
-    """A table that takes the form that its terminal has room for.
+    """A table that chooses a layout that fits the terminal.
 
-    As it is; else turned on its side, rows becoming columns; else without some columns, which a line below names; else
-    row by row, each turned on its side.
+    The layouts are tried in this order: as it is; transposed; with fewer columns, which a line below the table names;
+    each row as a transposed table of its own.
 
     Args:
-        *columns: Columns, or headings of columns of numbers.
-        title: A line above.
+        *columns: The columns; a string is the heading of a column of numbers.
+        title: A line above the table.
     """
 
     def __init__(self, *columns: Column | str, title: str = "") -> None:
@@ -96,7 +96,12 @@ class Fitted:
         self.title = title
 
     def add_row(self, *cells: str | Text, style: str = "") -> None:
-        """Add a row of plain or styled text, one cell for each column."""
+        """Add a row.
+
+        Args:
+            *cells: Plain or styled text, one cell for each column.
+            style: Style of the whole row.
+        """
         row = []
         for column, cell in zip(self.columns, cells, strict=True):
             text = Text(cell) if isinstance(cell, str) else cell.copy()
@@ -105,7 +110,7 @@ class Fitted:
         self.rows.append(row)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The form that fits."""
+        """Yield the table in the first layout that fits."""
         if self.title:
             yield Text(self.title)
         yield from self._forms(options.max_width)
@@ -123,15 +128,16 @@ class Fitted:
         if smaller.least <= width:
             yield smaller.table(width)
             yield Text(
-                f"left out at {width} columns: {', '.join(dropped)}; a wider terminal or --json shows them", style="dim"
+                f"left out at width {width}: {', '.join(dropped)}; use a wider terminal or --json",
+                style="dim",
             )
             return
         for row in self.rows:
             yield _Grid(self.columns, [row]).turned().table(width)
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> Fitted:
-    """Labels, each with what is to be said of it, line by line."""
+def label_table(pairs: Sequence[tuple[str, str]]) -> Fitted:
+    """A table without headings that shows a label and a text in each row."""
     table = Fitted(Column("", "name", style="bold"), Column("", "prose"))
     for label, text in pairs:
         table.add_row(label, text)
@@ -139,7 +145,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Fitted:
 
 
 class _Grid:
-    """Columns and rows in one of their forms."""
+    """Columns and rows in one layout."""
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Sequence[_Cell]]) -> None:
         self.columns = list(columns)
@@ -147,34 +153,34 @@ class _Grid:
 
     @property
     def least(self) -> int:
-        """The width below which something would be cut."""
+        """Smallest width that truncates nothing."""
         return sum(low for low, _ in self._bounds()) + GAP * (len(self.columns) - 1)
 
     def _bounds(self) -> list[tuple[int, int]]:
-        """For each column the width below which it is cut, and that beyond which it gains nothing."""
-        found = []
-        for place, column in enumerate(self.columns):
-            cells = [row[place] for row in self.rows]
+        """Smallest and largest useful width of each column."""
+        bounds = []
+        for index, column in enumerate(self.columns):
+            cells = [row[index] for row in self.rows]
             word = max((Text(word).cell_len for word in column.heading.split()), default=0)
             low = max([word, *(cell.least for cell in cells)])
-            found.append((low, max([low, Text(column.heading).cell_len, *(cell.text.cell_len for cell in cells)])))
-        return found
+            bounds.append((low, max([low, Text(column.heading).cell_len, *(cell.text.cell_len for cell in cells)])))
+        return bounds
 
     def turned(self) -> _Grid:
-        """Rows as columns."""
+        """The transposed table."""
         first, *others = self.columns
         columns = [Column(first.heading, "name")]
         kind: Kind = "name" if any(column.kind == "prose" for column in others) else "number"
         columns += [Column(row[0].text.plain, kind) for row in self.rows]
         rows = [
-            [_Cell(Text(column.heading)), *(row[place] for row in self.rows)]
-            for place, column in enumerate(self.columns)
-            if place
+            [_Cell(Text(column.heading)), *(row[index] for row in self.rows)]
+            for index, column in enumerate(self.columns)
+            if index
         ]
         return _Grid(columns, rows)
 
     def without_least_wanted(self, width: int) -> tuple[_Grid, list[str]]:
-        """Without as many columns as it takes to fit; their headings."""
+        """A table without the columns that have to be dropped, and their headings."""
         grid, dropped = self, list[str]()
         for pattern in LEAST_WANTED:
             for column in reversed(grid.columns[1:]):
@@ -184,12 +190,12 @@ class _Grid:
         return grid, dropped
 
     def _without(self, column: Column) -> _Grid:
-        place = self.columns.index(column)
-        rows = [row[:place] + row[place + 1 :] for row in self.rows]
-        return _Grid(self.columns[:place] + self.columns[place + 1 :], rows)
+        index = self.columns.index(column)
+        rows = [row[:index] + row[index + 1 :] for row in self.rows]
+        return _Grid(self.columns[:index] + self.columns[index + 1 :], rows)
 
     def table(self, width: int) -> Table:
-        """The table, at most `width` wide."""
+        """The Rich table, at most `width` characters wide."""
         headed = any(column.heading for column in self.columns)
         table = Table(box=SIMPLE_HEAD, show_edge=False, show_header=headed, pad_edge=False, padding=(0, GAP - 1, 0, 0))
         for column, size in zip(self.columns, self._widths(width), strict=True):
@@ -200,17 +206,17 @@ class _Grid:
         return table
 
     def _widths(self, width: int) -> list[int]:
-        """What columns need, and what they could use of the rest; the last pays where even that is too much."""
+        """Widths of the columns: what each needs, plus a share of the rest; the last shrinks if there is no room."""
         bounds = self._bounds()
         widths = [low for low, _ in bounds]
         spare = width - self.least
         if spare < 0:
             widths[-1] = max(1, widths[-1] + spare)
             return widths
-        modest_first = sorted(range(len(bounds)), key=lambda place: bounds[place][1] - bounds[place][0])
-        for done, place in enumerate(modest_first):
-            low, high = bounds[place]
-            grant = min(high - low, spare // (len(bounds) - done))
-            widths[place] += grant
-            spare -= grant
+        modest_first = sorted(range(len(bounds)), key=lambda index: bounds[index][1] - bounds[index][0])
+        for done, index in enumerate(modest_first):
+            low, high = bounds[index]
+            extra = min(high - low, spare // (len(bounds) - done))
+            widths[index] += extra
+            spare -= extra
         return widths

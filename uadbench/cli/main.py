@@ -1,4 +1,4 @@
-"""The entry point: commands, exit codes, and errors in one line."""
+"""Entry point of the `uadbench` program: the list of commands, exit codes, and errors in one line."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(testset.app, name="testset")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         print(f"uadbench {version('uadbench')}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -76,25 +76,29 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 good, 2 wrong use or bad input, 3 could not finish, 128 + n by signal n."""
+    """Run the command line and exit with 0 (success), 2 (bad input), 3 (could not finish), or 128 + n (signal n).
+
+    Args:
+        arguments: The arguments; those of the process by default.
+    """
     if arguments is None:
         require_utf8()
     with mended(), stoppable():
         _run(sys.argv[1:] if arguments is None else arguments)
 
 
-def _run(given: list[str]) -> None:
-    debug = "--debug" in given
+def _run(arguments: list[str]) -> None:
+    debug = "--debug" in arguments
     warnings.showwarning = _show_warning
     # it says in two lines that it has no folder in HOME, and goes on without
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
-        _call([argument for argument in given if argument != "--debug"])
+        _call([argument for argument in arguments if argument != "--debug"])
     except UadbenchError as error:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except Exception as error:  # the last net: a one-line error even for what nobody foresaw
+    except Exception as error:  # unexpected errors are shown in one line, too
         if debug:
             raise
         from uadbench.runs.failures import reason
@@ -103,7 +107,7 @@ def _run(given: list[str]) -> None:
 
 
 def _call(arguments: list[str]) -> None:
-    """Run a command, and say so if its last words could not be printed."""
+    """Run a command; flushing standard output raises an error if the end of the output could not be written."""
     for argument in arguments:
         require_text(argument)
     try:
@@ -120,6 +124,6 @@ def _fail(text: str, code: int) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    """Our own warnings in one line; those of libraries about themselves are not the user's business."""
+    """Print warnings of uadbench in one line, and hide those of libraries."""
     if issubclass(category, UserWarning) and str(message).startswith("skipped:"):
         print(f"warning: {message}", file=sys.stderr)

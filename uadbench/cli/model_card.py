@@ -1,4 +1,4 @@
-"""A model's card: gathered for programs, printed for people."""
+"""The model card of `uadbench show`: collected as JSON values, and printed for the terminal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from uadbench.protocols.schema import Protocol
 
 LEADERBOARD = Path("leaderboard")
 OWN_LINES = ("reference", "recipes", "extra", "registered_name")
-"""Class attributes that the card tells in words."""
+"""Class attributes that have lines of their own on the card."""
 
 
 def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[str, Any]:
-    """Everything about a model; `size` is None, with a `fault`, where it cannot be made here.
+    """Collect everything about a model.
 
-    `standings` is None where there is no leaderboard to look in.
+    Args:
+        name: Name of the model, or PATH.py:Class.
+        protocol: The protocol whose grid sets the model's size.
+        leaderboard: The leaderboard folder; None for the folder of that name, if it exists.
+
+    Returns:
+        The card. Its `size` is None, with a reason in `fault`, if the model cannot be built on this machine; its
+        `standings`, the rows of the model on the leaderboard, is None without a leaderboard.
     """
     from uadbench.errors import UadbenchError
-    from uadbench.leaderboard.standing import BOARDS, standings
+    from uadbench.leaderboard.ranking import BOARDS, rankings
     from uadbench.models import card
     from uadbench.models.extras import missing_packages
     from uadbench.protocols.schema import load_protocol, protocol_names
@@ -31,12 +38,12 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         size = card.measure(name, protocol)
     except UadbenchError as error:
         fault = str(error)
-    except Exception as error:  # a constructor may be anybody's code, and the rest of the card needs none of it
-        fault = f"it cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+    except Exception as error:  # a constructor may be any code, and the rest of the card does not need it
+        fault = f"the model cannot be built: {type(error).__name__}: {' '.join(str(error).split())}"
     root = leaderboard or LEADERBOARD
-    looked = leaderboard is not None or (root / BOARDS).is_file()
+    has_board = leaderboard is not None or (root / BOARDS).is_file()
     attributes = card.attributes(plugin)
-    recipes = {known: load_protocol(known).training.recipe for known in protocol_names()}
+    recipes = {name: load_protocol(name).training.recipe for name in protocol_names()}
     return {
         "name": plugin.registered_name,
         "description": card.description(plugin),
@@ -46,50 +53,54 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         "extra": {"name": plugin.extra, "missing": missing_packages(plugin.extra)},
         "attributes": attributes,
         "options": [asdict(option) for option in card.options(plugin)],
-        "recipes": {known: dict(plugin.recipes.get(recipe, {})) for known, recipe in recipes.items()},
+        "recipes": {name: dict(plugin.recipes.get(recipe, {})) for name, recipe in recipes.items()},
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),
         "fault": fault,
-        "standings": [asdict(row) for row in standings(root, plugin.registered_name)] if looked else None,
+        "standings": [asdict(row) for row in rankings(root, plugin.registered_name)] if has_board else None,
     }
 
 
 def print_card(card: Mapping[str, Any]) -> None:
-    """The card in a terminal."""
+    """Print a card to the terminal.
+
+    Args:
+        card: The card, from `read_card`.
+    """
     from rich.text import Text
 
-    from uadbench.cli.fitting import Column, Fitted, facts, terminal
+    from uadbench.cli.fitting import Column, Fitted, label_table, terminal
 
     console = terminal()
     console.print(Text(card["name"], style="bold"))
     for paragraph in card["description"].split("\n\n"):
         console.print(Text(f"\n{' '.join(paragraph.split())}"))
     console.print()
-    console.print(facts(_facts(card)))
+    console.print(label_table(_details(card)))
     if not card["options"]:
         return
-    told = _recipes(card["recipes"])
-    chosen = (Column(names, "name") for names in told)
-    columns = (Column("option and default", "name"), Column("type", "prose"), *chosen, Column("meaning", "prose"))
+    recipes = _recipes(card["recipes"])
+    protocols = (Column(names, "name") for names in recipes)
+    columns = (Column("option and default", "name"), Column("type", "prose"), *protocols, Column("meaning", "prose"))
     table = Fitted(*columns)
     for option in card["options"]:
         value = "VALUE" if option["required"] else option["default"]
-        values = [str(recipe.get(option["name"], "")) for recipe in told.values()]
+        values = [str(recipe.get(option["name"], "")) for recipe in recipes.values()]
         table.add_row(f"--set {card['name']}.{option['name']}={value}", option["type"], *values, option["meaning"])
     console.print(table)
 
 
-def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text, line by line."""
+def _details(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of each line."""
     others = {name: value for name, value in card["attributes"].items() if name not in OWN_LINES}
     return [
         ("paper", card["reference"] or "none"),
-        ("gives", card["gives"]),
-        ("learns", card["learns"]),
-        ("needs", _needs(card["extra"])),
+        ("output", card["gives"]),
+        ("training", card["learns"]),
+        ("requires", _needs(card["extra"])),
         *((name, str(value)) for name, value in others.items()),
         *_size(card),
-        *_standings(card),
+        *_rankings(card),
     ]
 
 
@@ -99,38 +110,38 @@ def _needs(extra: Mapping[str, Any]) -> str:
     if not extra["missing"]:
         return f"extra {extra['name']}, installed"
     missing = " and ".join(extra["missing"])
-    return f"extra {extra['name']}, of which {missing} is missing: pip install 'uadbench[{extra['name']}]'"
+    return f"extra {extra['name']}; {missing} is missing: pip install 'uadbench[{extra['name']}]'"
 
 
 def _size(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How large it is, and what a scan costs."""
+    """Size of the model, and operations per scan."""
     where = f"{card['protocol']['grid']}, protocol {card['protocol']['name']}"
     size = card["size"]
     if size is None:
         return [("size", f"n/a: {card['fault']}")]
-    held = f"{size['trainable']:,} trainable parameters, {size['frozen']:,} frozen, {size['buffers']:,} in buffers"
+    numbers = f"{size['trainable']:,} trainable parameters, {size['frozen']:,} frozen, {size['buffers']:,} in buffers"
     if size["flops"] is None:
-        return [("size", f"{held} ({where})"), ("one scan", f"n/a: untrained, it fails ({size['fault']})")]
+        return [("size", f"{numbers} ({where})"), ("one scan", f"n/a: the untrained model fails ({size['fault']})")]
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in size["flops"].items())
     total = sum(size["flops"].values())
-    counted = f"{total / 1e9:.3g} GFLOPs ({kinds})" if total else "0 FLOPs (no matrix product, no convolution)"
+    counted = f"{total / 1e9:.3g} GFLOPs ({kinds})" if total else "0 FLOPs (no matrix product or convolution)"
     rest = ", ".join(["element-wise operations", *size["not_counted"]])
     return [
-        ("size", f"{held}, untrained ({where})"),
-        ("one scan", f"{counted}; a multiply-add is two"),
-        ("not counted", f"{rest}; whatever is not torch's"),
+        ("size", f"{numbers}, untrained ({where})"),
+        ("one scan", f"{counted}; a multiply-add counts as two"),
+        ("not counted", f"{rest}; operations outside PyTorch"),
     ]
 
 
-def _standings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where it stands, a line a board."""
+def _rankings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rank and scores on each board."""
     if card["standings"] is None:
-        return [("scores", "no leaderboard here; give one with --leaderboard")]
-    lines = [(row["board"], _standing(row, card["name"])) for row in card["standings"]]
+        return [("scores", "no leaderboard in this folder; give one with --leaderboard")]
+    lines = [(row["board"], _ranking(row, card["name"])) for row in card["standings"]]
     return lines or [("scores", "not on the board")]
 
 
-def _standing(row: Mapping[str, Any], name: str) -> str:
+def _ranking(row: Mapping[str, Any], name: str) -> str:
     from uadbench.report.words import number
 
     low, high = row["rank"]
@@ -146,7 +157,7 @@ def _standing(row: Mapping[str, Any], name: str) -> str:
 
 
 def _recipes(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Column heading (the protocols with the same recipe) -> what they set instead of the defaults."""
+    """Values that differ from the defaults, by column heading; protocols with the same values share a column."""
     columns: dict[str, Mapping[str, Any]] = {}
     for protocol, chosen in recipes.items():
         same = next((names for names, own in columns.items() if own == chosen), None)

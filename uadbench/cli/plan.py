@@ -1,4 +1,4 @@
-"""What a sweep will do, and what it will cost, before it is begun."""
+"""`uadbench run --dry-run`: the state and estimated cost of the runs of a sweep."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uadbench.launch.backend import Backend, workers_of
 from uadbench.launch.estimates import Estimate, Estimator
-from uadbench.launch.place import Backend, workers_of
 from uadbench.runs.failures import recorded
 from uadbench.runs.keys import Run
 from uadbench.runtime.plurals import counted
@@ -18,10 +18,15 @@ from uadbench.runtime.timeouts import duration_text
 BOARD = Path("leaderboard")
 
 
-def print_plan(runs: Sequence[Run], output: Path, place: Backend | None, fresh: bool, as_json: bool) -> None:
-    """Every run with its state, what is left of its cost, and its folder; what all take together.
+def print_plan(runs: Sequence[Run], output: Path, backend: Backend | None, fresh: bool, as_json: bool) -> None:
+    """Print the state, remaining cost and folder of every run, and the total.
 
-    With `fresh` all is to do, whatever there is.
+    Args:
+        runs: The runs.
+        output: Folder for results.
+        backend: Which workers to use; None for this process.
+        fresh: Whether all runs start again, whatever exists.
+        as_json: Whether to print JSON instead of a table.
     """
     estimator = Estimator(output, BOARD)
     rows: list[tuple[Run, str, Estimate, str]] = []
@@ -34,7 +39,7 @@ def print_plan(runs: Sequence[Run], output: Path, place: Backend | None, fresh: 
         return
     from uadbench.cli.fitting import Column, Fitted, terminal
 
-    words = (Column("state", "prose"), Column("about", "name"), Column("folder", "name"))
+    words = (Column("state", "prose"), Column("time left", "name"), Column("folder", "name"))
     table = Fitted(Column("model", "name"), "fold", "seed", *words, title=counted(len(rows), "run"))
     for run, state, estimate, error in rows:
         cost = "" if state == "done" else "unknown" if estimate.seconds is None else duration_text(estimate.seconds)
@@ -44,26 +49,26 @@ def print_plan(runs: Sequence[Run], output: Path, place: Backend | None, fresh: 
     console = terminal()
     console.print(table)
     states = [state for _, state, _, _ in rows]
-    workers = 1  # how many an existing cluster has is not asked
-    if place is not None and place.scheduler is None:
-        workers = min(workers_of(place), max(1, len(states) - states.count("done")))
+    workers = 1  # the size of an existing cluster is unknown
+    if backend is not None and backend.scheduler is None:
+        workers = min(workers_of(backend), max(1, len(states) - states.count("done")))
     for line in _together(states, [estimate for _, _, estimate, _ in rows], workers):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _together(states: Sequence[str], estimates: Sequence[Estimate], workers: int) -> list[str]:
-    """How many runs are in which state, how long the rest takes, and where that is from."""
+    """Number of runs by state, time that the rest takes, and the basis of that estimate."""
     counts = Counter(states)
     lines = [", ".join(f"{counts[s]} {s}" for s in ("done", "trained", "begun", "failed", "to do") if counts[s])]
-    known = [estimate for estimate in estimates if estimate.seconds is not None]
-    total = sum(estimate.seconds or 0.0 for estimate in known)
+    estimated = [estimate for estimate in estimates if estimate.seconds is not None]
+    total = sum(estimate.seconds or 0.0 for estimate in estimated)
     if total:
-        share = "" if workers == 1 else f", {duration_text(total / workers)} of {workers}"
-        bases = "; ".join(sorted({estimate.basis for estimate in known if estimate.basis}))
-        lines.append(f"about {duration_text(total)} of one worker{share}, as runs cost under {bases}")
-    if unknown := len(estimates) - len(known):
-        whose = f"the cost of {unknown} of them" if total else "their cost"
-        lines.append(f"{whose} is unknown: there is no result of such a model here")
+        share = "" if workers == 1 else f" or {duration_text(total / workers)} on {workers}"
+        bases = "; ".join(sorted({estimate.basis for estimate in estimated if estimate.basis}))
+        lines.append(f"about {duration_text(total)} on one worker{share}, estimated from runs under {bases}")
+    if unknown := len(estimates) - len(estimated):
+        which = f"the cost of {unknown} of them" if total else "their cost"
+        lines.append(f"{which} is unknown: no earlier results of these models")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`uadbench report`: one result as a page."""
+"""`uadbench report`: an HTML page with figures and tables of one result."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from uadbench.errors import Unfinished
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
-    output: Annotated[Path | None, typer.Option(help="Where the report goes. Default: RUN/report.")] = None,
-    track: Annotated[bool, typer.Option(help="Log it to the MLflow run of this result, if there is one.")] = True,
+    run: Annotated[Path, typer.Argument(help="Run folder or its result.json.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the report. Default: RUN/report.")] = None,
+    track: Annotated[
+        bool, typer.Option(help="Also log the report to the MLflow run of this result, if there is one.")
+    ] = True,
     tracking_uri: Annotated[
         str | None,
         typer.Option(
             envvar="MLFLOW_TRACKING_URI",
-            help="Where this result was logged. Default: the database in the output folder of the run.",
+            help="MLflow address to which the result was logged. Default: the database in the output folder of the "
+            "run.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print where everything lies as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the written files as JSON.")] = False,
 ) -> None:
-    """Show a result: the paper's exhibits and ours, as one HTML file, with figures (SVG, PNG) and tables (CSV)."""
+    """Write a self-contained HTML report of a result, with figures and tables.
+
+    Contains the figures and tables of the reference paper and additional ones;
+    figures are also written as SVG and PNG, tables as CSV.
+    """
     from uadbench.cli.runs import require_run
     from uadbench.report.page import write_report
     from uadbench.results.schema import read_result
@@ -50,9 +57,9 @@ def report(
         try:
             logged = attach(result, source, written, tracking_uri)
             if logged is None and was_logged(source):
-                progress.notice("not logged to MLflow: give --tracking-uri, the address where this result was logged")
+                progress.notice("not logged to MLflow: give the address of this result's log with --tracking-uri")
         except Unfinished as error:
-            progress.warning(f"{error}; the report is safe in {folder}")
+            progress.warning(f"{error}; the report is saved in {folder}")
     if as_json:
         files = sorted(str(file) for file in written.files if file != written.page)
         print(json.dumps({"page": str(written.page), "files": files, "mlflow_run": logged}, indent=2))

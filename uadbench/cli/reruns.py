@@ -1,4 +1,4 @@
-"""Committed rows run again from the command line, and what came of them."""
+"""Reruns of committed results for `uadbench leaderboard verify --rerun`: selection, execution and printing."""
 
 from __future__ import annotations
 
@@ -16,44 +16,65 @@ if TYPE_CHECKING:
     import torch
 
 
-def wanted_again(
+def selected_runs(
     entries: Sequence[Entry], models: Sequence[str], protocol: str | None, seed: int | None
 ) -> list[Entry]:
-    """Every committed run of these models, or those of one protocol or seed.
+    """Select the committed runs to repeat.
+
+    Args:
+        entries: All committed results.
+        models: Names of the models.
+        protocol: Only runs of this protocol; None for all.
+        seed: Only runs with this seed; None for all.
+
+    Returns:
+        The selected results.
 
     Raises:
-        InputError: For a model that has no such run.
+        InputError: If a model has no such run.
     """
-    wanted = []
+    selected = []
     for name in models:
         own = [entry for entry in entries if entry.result.model.name == name]
         if not own:
-            known = sorted({entry.result.model.name for entry in entries})
-            raise InputError(f"--rerun {name}: no committed result of that model; {did_you_mean(name, known)}")
+            names = sorted({entry.result.model.name for entry in entries})
+            raise InputError(f"--rerun {name}: no committed result of that model; {did_you_mean(name, names)}")
         chosen = [e for e in own if protocol in (None, e.result.protocol.name) and seed in (None, e.result.seed)]
         if not chosen:
             runs = "; ".join(f"{e.result.protocol.name}, seed {e.result.seed}" for e in own)
-            asked = " and ".join(
+            filters = " and ".join(
                 f"--{option} {value}" for option, value in (("protocol", protocol), ("seed", seed)) if value is not None
             )
-            raise InputError(f"--rerun {name}: no committed run with {asked}; there are: {runs}")
-        wanted += chosen
-    return wanted
+            raise InputError(f"--rerun {name}: no committed run with {filters}; available: {runs}")
+        selected += chosen
+    return selected
 
 
 def run_again(
     entries: Sequence[Entry],
-    wanted: Sequence[Entry],
+    selected: Sequence[Entry],
     cohort_seed: int | None,
     root: Path,
     output: Path,
     device: torch.device,
 ) -> list[Rerun]:
-    """The wanted runs, trained and evaluated again; `entries` hold their siblings."""
+    """Train and evaluate committed runs again.
+
+    Args:
+        entries: All committed results; those of the same row set the tolerances.
+        selected: The runs to repeat.
+        cohort_seed: Seed of another phantom population to use; None for the committed cohort.
+        root: The leaderboard folder.
+        output: Folder for the new runs.
+        device: Device to compute on.
+
+    Returns:
+        The outcomes, in the order of the selected runs.
+    """
     from uadbench.runtime.terminal import TerminalProgress
 
     done, progress = [], TerminalProgress()
-    for entry in wanted:
+    for entry in selected:
         if cohort_seed is not None:
             done.append(rerun_elsewhere(entry, cohort_seed, root, output, device, progress))
         else:
@@ -63,7 +84,7 @@ def run_again(
 
 
 def _alike(one: Entry, other: Entry) -> bool:
-    """Whether two runs belong to one row."""
+    """Whether two runs of a model belong to the same row."""
     first, second = one.result, other.result
     return (first.protocol.hash, first.testset.recipe, canonical(first.model.options)) == (
         second.protocol.hash,
@@ -73,16 +94,16 @@ def _alike(one: Entry, other: Entry) -> bool:
 
 
 def print_rerun(each: Rerun) -> None:
-    """A line, and one for every metric that moved."""
+    """Print the outcome of a rerun: one line, and another for every metric outside its tolerance."""
     committed, again = each.entry.result, each.result
-    who = f"{committed.model.name} {committed.protocol.name} fold {committed.fold} seed {committed.seed}"
-    told = f"ranking AP {_bounds(committed.headline.ap_standard, committed.headline.ap_interval)} committed, "
-    told += f"{_bounds(again.headline.ap_standard, again.headline.ap_interval)} on {again.cohort.name}"
+    run = f"{committed.model.name} {committed.protocol.name} fold {committed.fold} seed {committed.seed}"
+    scores = f"ranking AP {_bounds(committed.headline.ap_standard, committed.headline.ap_interval)} committed, "
+    scores += f"{_bounds(again.headline.ap_standard, again.headline.ap_interval)} on {again.cohort.name}"
     if not each.changes:
-        print(f"{who}: {told}: the intervals {'meet' if each.holds else 'do not meet'}")
+        print(f"{run}: {scores}: the intervals {'overlap' if each.holds else 'do not overlap'}")
         return
     same = len(each.changes) - len(each.moved)
-    print(f"{who}: {told}; {same} of {len(each.changes)} metrics are the same")
+    print(f"{run}: {scores}; {same} of {len(each.changes)} metrics agree within their tolerance")
     for change in each.moved:
         print(f"  {change.metric}: {change.baseline} -> {change.result} (tolerance {change.tolerance:.3g})")
 

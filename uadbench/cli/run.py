@@ -1,4 +1,4 @@
-"""`uadbench run`: train and evaluate models under a protocol."""
+"""`uadbench run`: training and evaluation of models under a protocol."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import typer
 
 from uadbench.cli.stopping import stopped
 from uadbench.errors import InputError, Unfinished
+from uadbench.launch.slurm import SLURM_KEYS
 from uadbench.runtime.commands import command
 from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
-    from uadbench.launch.place import Backend
+    from uadbench.launch.backend import Backend
     from uadbench.launch.sweep import Sweep
     from uadbench.models.weights_file import GivenWeights
     from uadbench.runs.keys import Run
@@ -28,69 +29,119 @@ if TYPE_CHECKING:
 
 def run(
     model: Annotated[
-        list[str], typer.Option("--model", "-m", help="A model's name, PATH.py:Class, or 'all'. May be repeated.")
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model to run: a name, PATH.py:Class, or 'all'. May be repeated. 'uadbench list models' lists names.",
+        ),
     ],
-    protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
+    protocol: Annotated[
+        str, typer.Option(help="Protocol: a name ('uadbench list protocols') or a TOML file.")
+    ] = "quick",
     cohort: Annotated[
         str | None,
-        typer.Option(help="'phantom', a CAPS folder, or a .tsv or .csv of scans. Default: the protocol's."),
+        typer.Option(
+            help="Cohort to train on: 'phantom', a CAPS folder, or a .tsv or .csv table of scans. Default: that of the "
+            "protocol."
+        ),
     ] = None,
-    test_cohort: Annotated[str | None, typer.Option(help="Another cohort, to be tested on.")] = None,
-    healthy: Annotated[str | None, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = None,
-    patients: Annotated[str | None, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = None,
+    test_cohort: Annotated[
+        str | None, typer.Option(help="Another cohort to test on. Default: the cohort of --cohort.")
+    ] = None,
+    healthy: Annotated[
+        str | None,
+        typer.Option(help="Diagnoses of healthy people, for example CN or CN,SMC. Default: those of the protocol."),
+    ] = None,
+    patients: Annotated[
+        str | None,
+        typer.Option(help="Diagnoses of patients, for example AD or AD,MCI. Default: those of the protocol."),
+    ] = None,
     split: Annotated[
-        Path | None, typer.Option(help="Who trains and tests: ClinicaDL's split folder, or a split's .json.")
+        Path | None,
+        typer.Option(
+            help="Training, validation and test participants: a ClinicaDL split folder or a .json file. Default: a "
+            "split by the protocol."
+        ),
     ] = None,
     simulated: Annotated[
-        Path | None, typer.Option(help="A tree that ClinicaDL simulated from the cohort, as more test sets.")
+        Path | None,
+        typer.Option(help="Additional test sets: a folder of scans that ClinicaDL simulated from this cohort."),
     ] = None,
-    fold: Annotated[str | None, typer.Option(help="Folds: 0, or 0,1, or 'all'. Default: the protocol's.")] = None,
-    seed: Annotated[str | None, typer.Option(help="Seeds: 0, or 0,1,2. Default: the protocol's.")] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', 'cuda:1'.")] = "auto",
+    fold: Annotated[
+        str | None, typer.Option(help="Folds to run, for example 0 or 0,1 or 'all'. Default: those of the protocol.")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Seeds to run, for example 0 or 0,1,2. Default: those of the protocol.")
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(help="Device to use: 'auto' (GPU if there is one), 'cpu', 'cuda', or a numbered GPU ('cuda:1')."),
+    ] = "auto",
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     tracking_uri: Annotated[
         str | None,
         typer.Option(
-            help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment's MLFLOW_TRACKING_URI, "
-            "else sqlite in OUTPUT."
+            help="MLflow address for results: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment "
+            "variable MLFLOW_TRACKING_URI, or a database in OUTPUT."
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="MODEL.OPTION=VALUE, or protocol.SECTION.KEY=VALUE (the result is then unranked)."),
+        typer.Option(
+            "--set",
+            help="Set a model option (MODEL.OPTION=VALUE) or override a protocol setting "
+            "(protocol.SECTION.KEY=VALUE; the result is then unranked). May be repeated.",
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Weights to score instead of training: a .safetensors file, or a run folder (unranked)."),
+        typer.Option(
+            help="Evaluate these weights instead of training: a .safetensors file or a run folder. The result is "
+            "unranked."
+        ),
     ] = None,
     launcher: Annotated[
-        str, typer.Option(help="Where runs are computed: 'local', one after the other here, or 'dask'.")
+        str,
+        typer.Option(help="How to execute runs: 'local' (one after another in this process) or 'dask' (in parallel)."),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Dask: how many to start. Default: one a GPU, or one a core.")
+        int | None,
+        typer.Option(min=1, help="Dask: number of workers to start. Default: one per GPU, or per core without GPUs."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Dask: torch's threads in each worker. Default: cores / workers.")
+        int | None,
+        typer.Option(min=1, help="Dask: torch threads of each worker. Default: cores divided by workers."),
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Dask: an existing scheduler, tcp://HOST:PORT; its workers are used.")
+        str | None,
+        typer.Option(help="Dask: use the workers of an existing scheduler, tcp://HOST:PORT. Default: start workers."),
     ] = None,
     slurm: Annotated[
         str | None,
-        typer.Option(help="Dask: workers as jobs of Slurm: partition=gpu,gpus=1,cpus=8,time=4h."),
+        typer.Option(
+            help="Dask: start workers as Slurm jobs with these options, for example partition=gpu,time=4h. Keys: "
+            f"{', '.join(SLURM_KEYS)}."
+        ),
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, help="Dask: attempts after the first, where a worker dies or an error is unknown.")
+        int, typer.Option(min=0, help="Dask: number of retries after a worker died or an unexpected error occurred.")
     ] = 2,
-    time_limit: Annotated[str, typer.Option(help="A run that takes longer has failed: 90s, 30m, 4h, 2d.")] = "1d",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what these runs have, and start anew.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and their state, and do nothing.")] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
+    time_limit: Annotated[
+        str, typer.Option(help="Time limit for each run, for example 90s, 30m, 4h or 2d; a longer run fails.")
+    ] = "1d",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete existing results of these runs and start again.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs, their state and cost; run nothing.")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show how much time each phase took.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:
     """Train models on healthy scans and score them on simulated dementias.
 
-    Finished runs are reused; a killed run continues where it was.
+    Finished runs are not repeated; interrupted runs continue where they stopped.
     """
     with phase("start"):
         from uadbench.cli.display import announce
@@ -109,17 +160,17 @@ def run(
 
         progress = TerminalProgress()
         limit_s = seconds_of("--time-limit", time_limit)
-        place = _place(launcher, workers, threads, scheduler, slurm, device)
+        backend = _backend(launcher, workers, threads, scheduler, slurm, device)
         names = list(dict.fromkeys(n for m in model for n in (_all_models(progress) if m == "all" else [m])))
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
-        there = chosen.split.folds if split is None else len(read_split(split).folds)
-        folds = _numbers("--fold", fold, chosen.runs.folds, there)
-        seeds = _numbers("--seed", seed, chosen.runs.seeds, there)
+        fold_count = chosen.split.folds if split is None else len(read_split(split).folds)
+        folds = _numbers("--fold", fold, chosen.runs.folds, fold_count)
+        seeds = _numbers("--seed", seed, chosen.runs.seeds, fold_count)
         weights = None if checkpoint is None else find_weights(checkpoint)
         if weights is not None:
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
-        where = choose_device(device if place is None else "cpu")
+        where = choose_device(device if backend is None else "cpu")
         require_folder(output)
         uri = chosen_uri(tracking_uri, output)
         tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output)
@@ -138,19 +189,19 @@ def run(
             checkpoint=checkpoint,
         )
         runs = request.runs(progress)
-        if weights is not None:  # whether they fit is said before any scan is read
+        if weights is not None:  # report weights that do not fit before any scan is read
             _require_fit(runs[0], weights)
     if dry_run:
         from uadbench.cli.plan import print_plan
 
-        print_plan(runs, output, place, fresh, as_json)
+        print_plan(runs, output, backend, fresh, as_json)
         return
     require_models(runs, output)
     require_writable(output)
     announce(progress, uri, tracking_uri)
     launch = partial(run_here, runs, output, where)
-    if place is not None:
-        launch = partial(run_on_cluster, request, runs, output, place, device, retries=retries)
+    if backend is not None:
+        launch = partial(run_on_cluster, request, runs, output, backend, device, retries=retries)
     sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
         _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
@@ -160,15 +211,15 @@ def run(
 
 
 def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
-    """Run all runs, with a line for each that ends. Raises Stopped where a signal stops it."""
+    """Execute all runs and print a line for each finished one. Raises Stopped if a signal stops it."""
     try:
         return launch(on_result=lambda outcome: progress.notice(_one_line(outcome)))
     except KeyboardInterrupt as request:
         how = "the same command again, without --fresh," if fresh else "the same command again"
-        raise stopped(request, f"; give {how} to continue where it was") from None
+        raise stopped(request, f"; give {how} to continue") from None
 
 
-def _place(
+def _backend(
     launcher: str,
     workers: int | None,
     threads: int | None,
@@ -176,25 +227,25 @@ def _place(
     slurm: str | None,
     device: str,
 ) -> Backend | None:
-    """Where runs are computed; None is this process. Raises InputError for options that do not belong together."""
+    """Which workers compute the runs; None for this process. Raises InputError for options that contradict."""
+    from uadbench.launch.backend import Backend, require_dask
     from uadbench.launch.local import DEVICES, choose_device
-    from uadbench.launch.place import Backend, require_dask
     from uadbench.launch.slurm import parse_slurm
 
     if launcher not in {"local", "dask"}:
         raise InputError(f"--launcher {launcher}: give local or dask")
-    given = {"--workers": workers, "--threads": threads, "--scheduler": scheduler, "--slurm": slurm}
-    for option, value in given.items():
+    dask_options = {"--workers": workers, "--threads": threads, "--scheduler": scheduler, "--slurm": slurm}
+    for option, value in dask_options.items():
         if value is not None and launcher == "local":
-            raise InputError(f"{option} {value}: is for --launcher dask, which is not given")
+            raise InputError(f"{option} {value}: only valid with --launcher dask; add it, or leave {option} out")
     if launcher == "local":
         return None
     for option, value in (("--workers", workers), ("--slurm", slurm)):
         if scheduler is not None and value is not None:
-            raise InputError(f"{option} {value}: --scheduler {scheduler} has its own workers; leave one of them out")
+            raise InputError(f"{option} {value}: --scheduler {scheduler} has its own workers; give only one of the two")
     require_dask()
     if ":" in device:
-        raise InputError(f"--device {device}: workers have a GPU each, and find it themselves; leave the number out")
+        raise InputError(f"--device {device}: each worker chooses its own GPU; leave the number out")
     if device not in DEVICES:
         raise InputError(f"--device {device}: no such device; give auto, cpu or cuda")
     job = None if slurm is None else parse_slurm(slurm)
@@ -208,7 +259,7 @@ def _place(
 
 
 def _all_models(progress: Progress) -> list[str]:
-    """Every registered model that can be made here; one whose extra is missing is told and left out."""
+    """Every registered model; models whose extra is missing are left out with a warning."""
     from uadbench import registry
     from uadbench.models.extras import missing_packages
 
@@ -217,7 +268,7 @@ def _all_models(progress: Progress) -> list[str]:
         extra = str(getattr(plugin, "extra", ""))
         if missing := missing_packages(extra):
             install = f"pip install 'uadbench[{extra}]'"
-            progress.warning(f"{name} is left out: it needs {' and '.join(missing)}; install with: {install}")
+            progress.warning(f"{name} is skipped: it needs {' and '.join(missing)}; install with: {install}")
         else:
             names.append(name)
     return names
@@ -242,33 +293,33 @@ def _parse_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, 
 def _only_one(
     names: Sequence[str], fold: str | None, folds: list[int], seed: str | None, seeds: list[int]
 ) -> tuple[list[int], list[int]]:
-    """Fold and seed of given weights, the protocol's first where none is said: they are of one training."""
+    """Fold and seed for the evaluation of given weights; the first ones of the protocol by default."""
     if len(names) != 1:
-        raise InputError(f"--checkpoint: weights are of one model, and not of {', '.join(names)}")
+        raise InputError(f"--checkpoint: weights belong to one model; give only one of {', '.join(names)}")
     for option, text, numbers in (("--fold", fold, folds), ("--seed", seed, seeds)):
         if text is not None and len(numbers) > 1:
             raise InputError(
-                f"{option} {text}: weights that are given are the same for each; name one with --checkpoint"
+                f"{option} {text}: --checkpoint evaluates the weights of one training; give only one number"
             )
     return folds[:1], seeds[:1]
 
 
 def _require_fit(run: Run, weights: GivenWeights) -> None:
-    """Raises InputError for given weights that are not those of a run's model."""
+    """Raises InputError for weights that do not fit the run's model."""
     from uadbench.models.checkpoint import build_model
     from uadbench.models.weights_file import load_given
 
-    with redirect_stdout(sys.stderr):  # what a constructor prints is no part of the output
+    with redirect_stdout(sys.stderr):  # output of a constructor must not mix with ours
         model = build_model(run.model, run.fold_data.protocol.lattice, run.all_options, seed=0)
     load_given(model, weights)
 
 
 def _options_of_models(
-    names: Sequence[str], options: dict[str, dict[str, str]], told: Mapping[str, Any]
+    names: Sequence[str], options: dict[str, dict[str, str]], trained_with: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Check models and their options before any scan is read; `--set` may use a file's class name.
+    """Check models and their options before any scan is read; `--set` may use the class name of a model file.
 
-    `told` are the options that given weights were trained with; what the user set wins.
+    `trained_with` are the options of the weights of `--checkpoint`; options that the user set take precedence.
     """
     from uadbench import registry
     from uadbench.models.base import Model
@@ -280,7 +331,7 @@ def _options_of_models(
             raise InputError(f"{name}: class {plugin.__name__} is not a uadbench.models.base.Model")
         label = str(getattr(plugin, "registered_name", name))
         checked[name] = registry.check_options(
-            label, plugin, {**told, **options.pop(label, {}), **options.pop(name, {})}
+            label, plugin, {**trained_with, **options.pop(label, {}), **options.pop(name, {})}
         )
     if options:
         stray = next(iter(options))
@@ -307,7 +358,7 @@ def _one_line(outcome: Any) -> str:
 
     result = outcome.result
     if outcome.reused:
-        done = "was done already"
+        done = "finished earlier"
     elif result.model.weights is not None:
         done = f"weights from a file, SHA-256 {result.model.weights[:12]}: unranked"
     else:
@@ -330,8 +381,8 @@ def _print_whereabouts(sweep: Sweep, uri: str | None) -> None:
 
 
 def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
-    found = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
-    print(json.dumps({"results": found, "failures": sweep.failures, **more}, indent=2))
+    results = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
+    print(json.dumps({"results": results, "failures": sweep.failures, **more}, indent=2))
 
 
 def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
@@ -352,14 +403,14 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     if as_json:
         claims = {
             "verdicts": [verdict.to_json() for verdict in verdicts(models)],
-            "standings": [asdict(place) for place in places(models)],
+            "standings": [asdict(row) for row in places(models)],
         }
         _print_json(sweep, claims | ({} if seconds is None else {"profile": seconds}))
         return
     if not sweep.outcomes:
         return
     console = terminal()
-    # the best first, in every table
+    # best first in every table
     results = sorted((o.result for o in sweep.outcomes), key=lambda r: -(r.headline.ap_standard or 0.0))
     console.print(models_table(results))
     for line in [*summaries(models), *map(verdict_line, verdicts(models)), *places_line(models)]:
@@ -371,7 +422,7 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     console.print(people_tables(results))
     _print_whereabouts(sweep, uri)
     for folder in sweep.untracked:
-        print(f"not in MLflow yet: {command('uadbench', 'track', folder, tracking_uri=uri)}")
+        print(f"not logged to MLflow yet: {command('uadbench', 'track', folder, tracking_uri=uri)}")
     for result in results:
         print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")
     if seconds is not None:

@@ -1,4 +1,4 @@
-"""Run folders on the command line."""
+"""Check of run folder arguments, with a hint if a folder of several runs was given."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from uadbench.errors import InputError
 from uadbench.runtime.commands import command
 
 BELOW = ("*/*/*/fold*", "*/*/fold*", "*/fold*", "fold*")
-"""Where run folders lie below a folder for results, of a cohort, of a protocol, of a model."""
+"""Patterns of run folders below the folder of results, of a cohort, of a protocol, or of a model."""
 MOST = 1000
 
 
 def require_run(run: Path, *words: str) -> None:
-    """Refuse a folder that holds run folders instead of a result.
+    """Refuse a folder that is not a run folder.
 
     Args:
-        run: What the user gave.
-        *words: The command, to be given with a run folder.
+        run: The path that the user gave.
+        *words: The command, for the hint.
 
     Raises:
-        InputError: With the command for the first run folder that lies below.
+        InputError: If the folder has no result; the message suggests the first run folder below it.
     """
     from uadbench.results.schema import RESULT
 
-    if not run.is_dir() or os.path.lexists(run / RESULT):  # whether it can be read is the reader's question
+    if not run.is_dir() or os.path.lexists(run / RESULT):  # errors in the file are reported when it is read
         return
     below = sorted(file.parent for depth in BELOW for file in islice(run.glob(f"{depth}/{RESULT}"), MOST))
     if below:
-        raise InputError(f"{run}: a folder of runs, not a run; give one of them: {command(*words, below[0])}")
-    raise InputError(f"{run}: no {RESULT} here, nor below; give a run folder, which 'uadbench run' writes")
+        raise InputError(f"{run}: contains several runs; give one of them: {command(*words, below[0])}")
+    raise InputError(f"{run}: no {RESULT} in this folder or below; give a run folder written by 'uadbench run'")

@@ -1,4 +1,4 @@
-"""`uadbench score`: the answers of a tool in any language, scored like a model."""
+"""`uadbench score`: scoring of the files that an external tool wrote for an export."""
 
 from __future__ import annotations
 
@@ -15,26 +15,34 @@ if TYPE_CHECKING:
 
 
 def score(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export, with reconstructions/, maps/ or both.")],
-    name: Annotated[str, typer.Option(help="What the tool is called, such as spm12.")],
-    reference: Annotated[str, typer.Option(help="The tool's publication.")] = "",
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of an export, with reconstructions/, maps/ or both.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the tool in results, for example spm12.")],
+    reference: Annotated[
+        str, typer.Option(help="Publication of the tool, for example 'Author et al. 2024, Journal 1:1'. Default: none.")
+    ] = "",
     cohort: Annotated[
         str | None,
-        typer.Option(help="Where the export's cohort lies. Default: where it lay then; a private one must be named."),
+        typer.Option(
+            help="Cohort of the export: 'phantom', a CAPS folder, or a .tsv or .csv table. Required for a private "
+            "cohort. Default: stored in the export."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     tracking_uri: Annotated[
         str | None,
         typer.Option(
-            help="MLflow: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment's MLFLOW_TRACKING_URI, "
-            "else sqlite in OUTPUT."
+            help="MLflow address for results: sqlite:///PATH, http://HOST:PORT, or 'none'. Default: the environment "
+            "variable MLFLOW_TRACKING_URI, or a database in OUTPUT."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Score what a tool wrote back into the folder of 'uadbench testset export'.
+    """Score the files that a tool wrote for an export of the test set.
 
-    Every file is checked before anything is scored. A scoring that was stopped continues where it was.
+    See 'uadbench testset export'. All files are checked before scoring starts.
+    If scoring is interrupted, the same command continues it.
     """
     import torch
 
@@ -54,11 +62,10 @@ def score(
         announce(progress, uri, tracking_uri)
         sweep = run_here([run], output, torch.device("cpu"), tracker, progress)
     except KeyboardInterrupt:
-        raise Unfinished("stopped; give the same command again to continue where it was") from None
+        raise Unfinished("stopped; give the same command again to continue") from None
     (outcome,) = sweep.outcomes
     if as_json:
-        told = {"folder": str(outcome.folder), "result": outcome.result.model_dump(mode="json")}
-        print(json.dumps(told, indent=2))
+        print(json.dumps({"folder": str(outcome.folder), "result": outcome.result.model_dump(mode="json")}, indent=2))
         return
     _print(outcome, None if sweep.untracked else uri)
 

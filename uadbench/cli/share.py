@@ -1,4 +1,4 @@
-"""`uadbench share`: what may leave the machine of a run."""
+"""`uadbench share`: anonymised copies of results for sharing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import typer
 
 
 def share(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    output: Annotated[Path, typer.Option(help="The folder for what may be shared; apart from RUN.")],
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    output: Annotated[Path, typer.Option(help="Folder for the files to share; not inside the run folder.")],
     aggregates: Annotated[
-        bool, typer.Option("--aggregates", help="Only means and intervals, and no row of a single case.")
+        bool, typer.Option("--aggregates", help="Write means and intervals only, without scores of single cases.")
     ] = False,
     digits: Annotated[
-        int | None, typer.Option(min=1, max=6, help="Round scores to so many significant digits.")
+        int | None,
+        typer.Option(min=1, max=6, help="Round scores to this number of significant digits. Default: no rounding."),
     ] = None,
 ) -> None:
-    """Write a result and its scores, in which nothing follows from the ids of a private cohort.
+    """Write an anonymised copy of a result and its scores for sharing.
 
-    Participants, sessions and sites are hashes with a secret of the cohort that stays on this machine.
-    docs/guides/privacy.md says what that protects against and what it does not. A result that holds an id is refused.
+    Participants, sessions and sites of a private cohort become hashes with a
+    secret that stays on this machine; docs/guides/privacy.md explains what this
+    protects against. A result that contains an id is refused.
     """
     from uadbench.cli.runs import require_run
     from uadbench.results.anonymise import AGGREGATES, share_aggregates
@@ -38,4 +40,4 @@ def share(
     result = write(run, output, digits)
     print(f"{output}: result.json, scores.parquet (score hash {result.score_hash[:16]})")
     if not result.cohort.public:
-        print(f"who is who is told by {run / PEOPLE}; keep it to yourself")
+        print(f"do not share {run / PEOPLE}: it links the hashes to participants")

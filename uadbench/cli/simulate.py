@@ -1,4 +1,4 @@
-"""`uadbench simulate`: lay hypometabolism over scans, on disk."""
+"""`uadbench simulate`: simulation of hypometabolism in scans on disk."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ from uadbench.runtime.plurals import counted
 
 def simulate(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A NIfTI file, a table with a path column, or a CAPS tree.")
+        Path, typer.Argument(metavar="INPUT", help="NIfTI file, table with a path column, or CAPS folder.")
     ],
-    anomaly: Annotated[list[str], typer.Option(help="ad, bvftd, lvppa, svppa, nfvppa or pca. May be repeated.")],
-    severity: Annotated[list[float], typer.Option(help="Reduction in the mask: 0.3 for 30 %. May be repeated.")],
+    anomaly: Annotated[
+        list[str],
+        typer.Option(help="Dementia to simulate: ad, bvftd, lvppa, svppa, nfvppa or pca. May be repeated."),
+    ],
+    severity: Annotated[
+        list[float],
+        typer.Option(help="Reduction of uptake in the mask, for example 0.3 for 30 %. May be repeated."),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the images and the table.")],
     nan: Annotated[
-        Literal["refuse", "zero"], typer.Option(help="NaN voxels: 'refuse' the file, or set them to 'zero'.")
+        Literal["refuse", "zero"], typer.Option(help="Files with NaN voxels: 'refuse' them, or set NaN to 'zero'.")
     ] = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Write altered scan x', smoothed mask and reduction map, each on the scan's own lattice, and a table."""
+    """Simulate hypometabolism of dementias in scans.
+
+    Writes the altered scan x', the smoothed mask and the reduction map, all on
+    the grid of the scan, and a table.
+    """
     from uadbench.runtime.terminal import TerminalProgress
     from uadbench.simulation import files
 

@@ -1,4 +1,4 @@
-"""Signals that stop a command: the first is an exception, so that all is tidied up; the second ends it at once."""
+"""Handling of signals: the first raises an exception, so that the command can clean up; the second ends it at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class StopRequest(KeyboardInterrupt):
-    """Somebody wants the command to end; passes through whatever catches errors."""
+    """Request to stop the command; code that catches `Exception` does not catch it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -23,14 +23,14 @@ class StopRequest(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise StopRequest, in the main thread, for the first signal; those that are ignored, as under nohup, stay so."""
+    """Raise StopRequest in the main thread for the first signal; ignored signals, as under nohup, stay ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     former = {number: signal.getsignal(number) for number in SIGNALS}
 
     def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # given again, it does not wait for anything
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         raise StopRequest(number)
 
     for number, handler in former.items():
@@ -44,6 +44,14 @@ def stoppable() -> Iterator[None]:
 
 
 def stopped(request: KeyboardInterrupt, advice: str = "") -> Stopped:
-    """The error that tells of a request, with what to do."""
+    """Create the error for a stopped command.
+
+    Args:
+        request: The exception that stopped it.
+        advice: Text to append to the message.
+
+    Returns:
+        The error, with the exit code of the signal.
+    """
     number = request.number if isinstance(request, StopRequest) else signal.SIGINT
     return Stopped(f"stopped by {signal.Signals(number).name}{advice}", number)

@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command needs them, also where they are closed, full, or not of UTF-8."""
+"""Robust standard input, output and error: closed, full or broken streams, and encodings other than UTF-8."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NULL = Path(os.devnull)
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """Inside, nothing that is printed raises an error of its own.
+    """Replace the standard streams so that printing raises no unexpected errors.
 
-    Characters that a stream cannot encode are escaped. A stream that is closed is connected to the null device, so that
-    no other file gets its number. Messages to a standard error that cannot be written are lost, and the work goes on.
+    Characters that a stream cannot encode are escaped. A closed stream is connected to the null device, so that no
+    other file gets its number. Messages that cannot be written to standard error are dropped, and the command goes on.
 
     Raises:
-        Stopped: The reader of standard output went away; there is nothing to say, as with SIGPIPE.
-        Unfinished: Standard output cannot be written for another reason.
+        Stopped: If the reader of standard output has closed it; no message is printed, as with SIGPIPE.
+        Unfinished: If standard output cannot be written for another reason.
     """
     former = sys.stdin, sys.stdout, sys.stderr
     _occupy()
@@ -41,24 +41,31 @@ def mended() -> Iterator[None]:
 
 
 def require_utf8() -> None:
-    """Start the program anew, with UTF-8 for the names of files, where the locale says otherwise.
+    """Restart the program with UTF-8 file names if the locale uses another encoding.
 
-    Names on disk are UTF-8 in any locale, and the libraries that write files take no others.
+    Names on disk are UTF-8 in any locale, and the libraries that write files accept no others.
     """
     if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def require_text(argument: str) -> None:
-    """Raise InputError for an argument that is not UTF-8, such as the name of a file from an old system."""
+    """Check that a command line argument is UTF-8; file names from old systems may not be.
+
+    Args:
+        argument: The argument.
+
+    Raises:
+        InputError: If it is not UTF-8.
+    """
     try:
         argument.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{argument!a}: is not UTF-8; rename the file, or write the argument in UTF-8") from None
+        raise InputError(f"{argument!a}: not UTF-8; rename the file, or write the argument in UTF-8") from None
 
 
 def _occupy() -> None:
-    """Connect the numbers 0 to 2 to the null device where they are free."""
+    """Connect those of the file descriptors 0 to 2 that are closed to the null device."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -73,9 +80,7 @@ def _occupy() -> None:
 def _mended(stream: TextIO | None, original: TextIO | None, raw: type[io.FileIO]) -> TextIO:
     if stream is None:
         return NULL.open("w", encoding="utf-8")
-    if stream is not original or not isinstance(
-        stream, io.TextIOWrapper
-    ):  # somebody has put another one in its place, such as a test
+    if stream is not original or not isinstance(stream, io.TextIOWrapper):  # replaced by other code, such as a test
         return stream
     stream.flush()
     binary = io.BufferedWriter(raw(stream.fileno(), "wb", closefd=False))
@@ -83,7 +88,7 @@ def _mended(stream: TextIO | None, original: TextIO | None, raw: type[io.FileIO]
 
 
 class _Messages(io.FileIO):
-    """Messages are not the work: those that cannot be written are lost."""
+    """Standard error: messages that cannot be written are dropped."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         try:
@@ -93,7 +98,7 @@ class _Messages(io.FileIO):
 
 
 class _Output(io.FileIO):
-    """Output is: what cannot be written ends the command, once."""
+    """Standard output: the first write error ends the command."""
 
     broken = False
 
@@ -106,4 +111,4 @@ class _Output(io.FileIO):
             self.broken = True
             if error.errno == errno.EPIPE:
                 raise Stopped("", signal.SIGPIPE) from None
-            raise Unfinished(f"standard output: cannot be written ({error.strerror})") from None
+            raise Unfinished(f"cannot write to standard output ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal: localisation, restoration, detection, severities."""
+"""Tables of results for the terminal: localisation, restoration, detection, severities, comparison, profile."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RESTORED = ("recovered", "damage", "identified")
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
 MODEL_NAME = Column("model", "name")
 RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinical")
-"""Columns of `detection` in the table of detection."""
+"""Numbers in the `detection` section of a result that the detection table shows."""
 BOUNDS = ("prevalence", "ap.ceiling")
-"""Between which an average precision lies: chance, and the true reduction after the same smoothing."""
+"""Bounds of average precision: chance, and the true reduction after the same smoothing."""
 
 
 def models_table(results: Sequence[Result]) -> Group:
-    """One row a result, in the given order, with the interval of its ranking AP: localisation first, then cost."""
+    """A table of localisation and cost, with one row for each result, in the given order."""
     first = results[0]
     severities = [s for s in (0.1, 0.2, 0.3, 0.5) if s in first.severities] or first.severities[:1]
     table = Fitted(
@@ -65,8 +65,8 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
-        f"chance {number(first.headline.prevalence)}, the true reduction itself {number(first.headline.ceiling)}. "
-        "95 %: bootstrap over participants. AP by severity: dementias.",
+        f"chance level {number(first.headline.prevalence)}, ceiling (the true reduction as the map) "
+        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias.",
     ]
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
@@ -75,17 +75,21 @@ def models_table(results: Sequence[Result]) -> Group:
         if r.cost.over_budget
     ]
     if over:
-        notes.append(f"Over the protocol's budget of processor minutes a run: {', '.join(over)}.")
+        notes.append(f"Over the protocol's budget of processor minutes per run: {', '.join(over)}.")
     notes += about(cohort)
     return Group("", Text(heading), table, *(Text(note, style="dim") for note in notes))
 
 
 def people_tables(results: Sequence[Result]) -> Group:
-    """Altered scans that another tool has written, for every result; sites and scanners, of a single one."""
+    """Tables of additional test sets for every result, and of sites and scanners if there is only one result."""
     shown: list[RenderableType] = []
     for result in results:
         if result.given:
-            shown += ["", Text(f"{_name(result, results)}: given test sets (not ranked)"), _plain(given_rows(result))]
+            shown += [
+                "",
+                Text(f"{_name(result, results)}: additional test sets (not ranked)"),
+                _plain(given_rows(result)),
+            ]
     if len(results) == 1 and results[0].strata:
         shown += ["", "test participants by site, scanner and amyloid status", _plain(strata_rows(results[0]))]
     return Group(*shown)
@@ -99,7 +103,7 @@ def _plain(rows: Sequence[dict[str, str]]) -> Fitted:
 
 
 def restoration_table(results: Sequence[Result]) -> Group:
-    """What every reconstructing model gives back, spoils and keeps, at the severity nearest 30 %; else nothing."""
+    """A table of restoration metrics at the severity nearest 30 %; empty if no model reconstructs."""
     if not any(result.model.reconstructs for result in results):
         return Group()
     at = near(results[0], 0.3)
@@ -117,15 +121,17 @@ def restoration_table(results: Sequence[Result]) -> Group:
                 number(over_dementias(result, at, similar[1]), 4),
                 *(number(over_dementias(result, at, name)) for name in (*RESTORED, *HEALTHINESS)),
             )
-    note = f"x: healthy scan, x': altered, x̂ and x̂': their reconstructions. {explained(*RESTORED, HEALTHINESS[-1])}"
+    note = (
+        f"x: healthy scan, x': altered scan, x̂ and x̂': their reconstructions. {explained(*RESTORED, HEALTHINESS[-1])}"
+    )
     return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
 
 
 def detection_table(results: Sequence[Result]) -> Group:
-    """Voxels found and scans called ill at thresholds of healthy validation scans."""
+    """A table of voxel and scan detection, at thresholds set on healthy validation scans."""
     first = results[0]
     at, low, dementia = near(first, 0.3), near(first, 0.1), first.dementias[0]
-    rates = [found.false_positive_rate for found in first.detection.voxel_thresholds]
+    rates = [threshold.false_positive_rate for threshold in first.detection.voxel_thresholds]
     names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
     names.append("correlation.standard")
     testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS)
@@ -150,20 +156,20 @@ def detection_table(results: Sequence[Result]) -> Group:
             number(detection.clinical.value),
         )
     note = (
-        f"Recall, Dice and correlation at {at:.0%}, mean over dementias. FPR: the threshold is what the given share of "
-        f"healthy validation voxels exceeds. {explained('dice.oracle', 'subject.score', 'detection.testsets.auroc')} "
-        "Hyper: uptake raised; should not be above .5. Detectable from, over dementias: "
+        f"Recall, Dice and correlation at {at:.0%}, mean over dementias. FPR: the given share of healthy validation "
+        f"voxels exceeds the threshold. {explained('dice.oracle', 'subject.score', 'detection.testsets.auroc')} "
+        "Hyper: increased uptake; the AUROC should not exceed .5. Detectable from, over dementias: "
         f"{metric_of(f'detection.{RESPONSES[0]}').help}. "
         f"{explained(*(f'detection.{name}' for name in RESPONSES[1:]))}"
     )
     lines = [note]
     if first.detection.threshold is None:
-        lines.append(f"Detectable from: n/a, {first.detection.validation_scans} validation scans are too few.")
+        lines.append(f"Detectable from: n/a; {first.detection.validation_scans} validation scans are too few.")
     return Group("", "detection", table, *(Text(line, style="dim") for line in lines))
 
 
 def severity_table(result: Result) -> Group:
-    """Average precision of one result: a row a dementia, a column a severity, chance at the end."""
+    """A table of the average precision of one result, by test set (rows) and severity (columns)."""
     severities = result.severities
     bounds = (Column(heading_of(name), style="dim") for name in BOUNDS)
     table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
@@ -175,44 +181,53 @@ def severity_table(result: Result) -> Group:
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
-    """The AUROC of the scans of a test set; without severity, of the only one of that name."""
-    for found in result.detection.testsets:
-        if found.anomaly == anomaly and severity in (None, found.severity):
-            return number(found.auroc.value)
+    """Format the AUROC of the scans of a test set.
+
+    Args:
+        result: The result.
+        anomaly: Name of the test set.
+        severity: Its severity; None for a test set that has only one.
+
+    Returns:
+        The AUROC as text; "n/a" if there is none.
+    """
+    for testset in result.detection.testsets:
+        if testset.anomaly == anomaly and severity in (None, testset.severity):
+            return number(testset.auroc.value)
     return "n/a"
 
 
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:
-    """The mean over dementias of a metric at one severity; None if it is n/a."""
+    """The mean over dementias of a metric at one severity; None if it is n/a for any of them."""
     return _mean([result.metric(anomaly, severity, metric) for anomaly in result.dementias])
 
 
 def _detectable(detection: Detection, graded: Sequence[SeverityResponse]) -> str:
     if detection.threshold is None:
         return "n/a"
-    known = [response.minimum_detectable for response in graded if response.minimum_detectable is not None]
-    if len(known) < len(graded):
-        return f"{min(known):.0%} to never" if known else "never"
-    return f"{min(known):.0%} to {max(known):.0%}" if min(known) < max(known) else f"{known[0]:.0%}"
+    reached = [response.minimum_detectable for response in graded if response.minimum_detectable is not None]
+    if len(reached) < len(graded):
+        return f"{min(reached):.0%} to never" if reached else "never"
+    return f"{min(reached):.0%} to {max(reached):.0%}" if min(reached) < max(reached) else f"{reached[0]:.0%}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present and len(present) == len(values) else None
 
 
 def _name(result: Result, results: Sequence[Result]) -> str:
-    """Runs of one model that differ by fold or seed are told apart, but only where there are several."""
+    """The model's name, with fold and seed if the results have several."""
     several = len({(r.fold, r.seed) for r in results}) > 1
     return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
 
 
 def comparison_table(pairs: Sequence[Pair]) -> Group:
-    """A row a measure and pair of models."""
+    """A table with one row for each measure and pair of models."""
     numbers = ("difference [95 %]", "p (Holm)", "effect", "prefer first", "prefer second")
     table = Fitted(Column("measure", "name"), Column("models", "prose"), *numbers, Column("verdict", "prose"))
     for pair in pairs:
-        found, off = pair.comparison, pair.comparison.difference
+        comparison, off = pair.comparison, pair.comparison.difference
         interval = "" if off.low is None or off.high is None else f" [{signed(off.low)}, {signed(off.high)}]"
         better = pair.first if (off.mean or 0) > 0 else pair.second
         table.add_row(
@@ -220,16 +235,16 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
             f"{pair.first} - {pair.second}",
             "n/a" if off.mean is None else f"{signed(off.mean)}{interval}",
             "n/a" if pair.p is None else "< .001" if pair.p < 0.001 else f"{pair.p:.3f}",
-            "n/a" if found.effect is None else f"{found.effect:+.2f}",
-            f"{found.prefer_a} of {found.subjects}",
-            f"{found.prefer_b} of {found.subjects}",
-            f"{better} is better" if pair.decided else "too few people" if pair.too_few else "not told apart",
+            "n/a" if comparison.effect is None else f"{comparison.effect:+.2f}",
+            f"{comparison.prefer_a} of {comparison.subjects}",
+            f"{comparison.prefer_b} of {comparison.subjects}",
+            f"{better} is better" if pair.decided else "too few people" if pair.too_few else "not significant",
             style="bold" if pair.measure == pairs[0].measure else "",
         )
     note = (
         "Average precision of the standard map over the ranking severities, paired over test participants (and seeds, "
-        "where there are several). Effect: matched-pairs rank-biserial correlation. Decided: Holm-adjusted p below .05 "
-        "and an interval without 0."
+        "if there are several). Effect: matched-pairs rank-biserial correlation. Significant: Holm-adjusted p below "
+        ".05 and an interval that excludes 0."
     )
     reasons = dict.fromkeys(pair.too_few for pair in pairs if pair.too_few and not pair.decided)
     lines = [f"Too few people: {'; '.join(reasons)}."] if reasons else []
@@ -237,9 +252,16 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
 
 
 def profile_table(seconds: dict[str, float]) -> Fitted:
-    """Where the time of a command went, the longest first; what a model computed stands apart from the harness."""
+    """A table of the time that each phase of a command took, longest first; phases of the model are in bold.
+
+    Args:
+        seconds: Seconds by phase.
+
+    Returns:
+        The table.
+    """
     total = sum(seconds.values())
-    title = f"{total:.1f} s, of which a model computed {share_in_model(seconds):.0%}"
+    title = f"{total:.1f} s, {share_in_model(seconds):.0%} of it in the model"
     table = Fitted(Column("phase", "name"), "s", "share", title=title)
     for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         style = "bold" if name in MODEL else ""

@@ -1,4 +1,4 @@
-"""`uadbench testset`: the test set as NIfTI files, for a tool in any language."""
+"""`uadbench testset`: export of the test set as NIfTI files, for tools in any language."""
 
 from __future__ import annotations
 
@@ -10,49 +10,65 @@ import typer
 from uadbench.errors import InputError, Unfinished
 from uadbench.runtime.commands import command
 
-app = typer.Typer(help="The test set as files, for a tool in any language.", no_args_is_help=True)
+app = typer.Typer(help="Export the test set as NIfTI files for tools in any language.", no_args_is_help=True)
 
 
 @app.callback()
 def testset() -> None:
-    """The test set as files, for a tool in any language."""
+    """Export the test set as NIfTI files for tools in any language."""
 
 
 @app.command("export")
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder, or an export to complete.")],
-    protocol: Annotated[str, typer.Option(help="A protocol's name, or a TOML file.")] = "quick",
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New or empty folder, or an interrupted export to complete.")
+    ],
+    protocol: Annotated[str, typer.Option(help="Protocol: a name or a TOML file.")] = "quick",
     cohort: Annotated[
         str | None,
-        typer.Option(help="'phantom', a CAPS folder, or a .tsv or .csv of scans. Default: the protocol's."),
+        typer.Option(
+            help="Cohort to export: 'phantom', a CAPS folder, or a .tsv or .csv table of scans. Default: that of the "
+            "protocol."
+        ),
     ] = None,
-    healthy: Annotated[str | None, typer.Option(help="Diagnoses of healthy people: CN, or CN,SMC.")] = None,
-    patients: Annotated[str | None, typer.Option(help="Diagnoses of patients: AD, or AD,MCI.")] = None,
-    fold: Annotated[int, typer.Option(min=0, help="Who trains and validates.")] = 0,
+    healthy: Annotated[
+        str | None,
+        typer.Option(help="Diagnoses of healthy people, for example CN or CN,SMC. Default: those of the protocol."),
+    ] = None,
+    patients: Annotated[
+        str | None,
+        typer.Option(help="Diagnoses of patients, for example AD or AD,MCI. Default: those of the protocol."),
+    ] = None,
+    fold: Annotated[int, typer.Option(min=0, help="Fold, which sets the training and validation participants.")] = 0,
     severities: Annotated[
-        str | None, typer.Option(help="Only these, such as 0.1,0.3 (the result is then unranked).")
+        str | None,
+        typer.Option(help="Severities to export, for example 0.1,0.3; the result is then unranked. Default: all."),
     ] = None,
     anomalies: Annotated[
         str | None,
         typer.Option(
-            help="Only these dementias, such as ad,pca; unseen, varied and hyper always come along "
-            "(the result is then unranked)."
+            help="Dementias to export, for example ad,pca, besides the test sets unseen, varied and hyper; the result "
+            "is then unranked. Default: all."
         ),
     ] = None,
     uncompressed: Annotated[
-        bool, typer.Option("--uncompressed", help="Write .nii, which SPM reads, instead of .nii.gz.")
+        bool, typer.Option("--uncompressed", help="Write .nii instead of .nii.gz, for example for SPM.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the numbers, and write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the number and size of the images; write nothing.")
+    ] = False,
 ) -> None:
-    """Write what a model is shown, and nothing that tells which test image is what.
+    """Export the images of a protocol for a tool in any language.
 
-    A tool writes reconstructions or maps back (DIR/README.md tells how), and 'uadbench score DIR' scores them. An
-    export that was stopped is completed by the same command.
+    File names do not reveal which test images are altered. The tool writes
+    reconstructions or anomaly maps into the same folder, as DIR/README.md
+    explains, and 'uadbench score DIR' scores them. If the export is
+    interrupted, the same command completes it.
     """
     from uadbench.cli.words import words
     from uadbench.cohorts.opening import open_and_warn
     from uadbench.exchange.export import export_size, export_testset
-    from uadbench.exchange.inputs import counted
+    from uadbench.exchange.inputs import image_counts
     from uadbench.exchange.manifest import manifest_of
     from uadbench.protocols.schema import load_protocol
     from uadbench.runs.fold_data import Selection, plan_fold
@@ -66,9 +82,9 @@ def export(
     reference = cohort or chosen.cohort
     selection = Selection(words("--healthy", healthy), words("--patients", patients))
     fold_data = plan_fold(open_and_warn(reference, progress), chosen, fold, progress, selection)
-    count = counted(fold_data)
+    count = image_counts(fold_data)
     print(
-        f"{count['train']} images to train, {count['validation']} to validate, {count['test']} to test, each "
+        f"{count['train']} training, {count['validation']} validation and {count['test']} test images of "
         f"{chosen.lattice}: at most {export_size(fold_data) / 1e9:.2g} GB"
     )
     if dry_run:
@@ -78,13 +94,13 @@ def export(
         export_testset(fold_data, manifest, folder, progress)
     except KeyboardInterrupt:
         raise Unfinished("stopped; give the same command again to complete the export") from None
-    where = None if manifest.cohort.reference else reference
-    then = command("uadbench", "score", folder, name="mytool", cohort=where)
-    print(f"{folder}: read {folder / 'README.md'}; then: {then}")
+    source = None if manifest.cohort.reference else reference
+    score = command("uadbench", "score", folder, name="mytool", cohort=source)
+    print(f"export complete; read {folder / 'README.md'}, run your tool, and score it with: {score}")
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:
-    """The changes of a protocol that make a smaller test set of it."""
+    """Changes of protocol settings that restrict the test sets."""
     from uadbench.protocols.schema import load_protocol
     from uadbench.registry import did_you_mean
     from uadbench.types import UNSEEN
@@ -92,19 +108,19 @@ def _restricted(protocol: str, severities: str | None, anomalies: str | None) ->
     section, changes = load_protocol(protocol), dict[str, str]()
     if severities is not None:
         try:
-            wanted = sorted({float(part) for part in severities.split(",")})
+            chosen = sorted({float(part) for part in severities.split(",")})
         except ValueError:
             raise InputError(f"--severities {severities}: give numbers, such as 0.1,0.3") from None
-        known = section.testsets.severities
-        if not set(wanted) <= set(known):
-            told = ", ".join(f"{severity:g}" for severity in known)
-            raise InputError(f"--severities {severities}: protocol {section.name} has {told}")
-        ranking = [severity for severity in section.ranking.severities if severity in wanted]
+        available = section.testsets.severities
+        if not set(chosen) <= set(available):
+            listed = ", ".join(f"{severity:g}" for severity in available)
+            raise InputError(f"--severities {severities}: protocol {section.name} has {listed}")
+        ranking = [severity for severity in section.ranking.severities if severity in chosen]
         if not ranking:
-            told = ", ".join(f"{severity:g}" for severity in section.ranking.severities)
-            raise InputError(f"--severities {severities}: give at least one of {told}, from which models are ranked")
-        if wanted != list(known):
-            changes |= {"testsets.severities": str(wanted), "ranking.severities": str(ranking)}
+            listed = ", ".join(f"{severity:g}" for severity in section.ranking.severities)
+            raise InputError(f"--severities {severities}: give at least one ranking severity ({listed})")
+        if chosen != list(available):
+            changes |= {"testsets.severities": str(chosen), "ranking.severities": str(ranking)}
     if anomalies is not None:
         names = [part.strip() for part in anomalies.split(",")]
         dementias = list(section.testsets.anomalies)

@@ -1,4 +1,4 @@
-"""`uadbench track`: log a result to MLflow later."""
+"""`uadbench track`: logging of a finished result to MLflow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from uadbench.errors import InputError
 
 
 def track(
-    run: Annotated[Path, typer.Argument(help="A run folder or its result.json.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or its result.json.")],
     tracking_uri: Annotated[
         str | None,
-        typer.Option(help="sqlite:///PATH or http://HOST:PORT. Default: MLFLOW_TRACKING_URI, else sqlite in 'runs'."),
+        typer.Option(
+            help="MLflow address: sqlite:///PATH or http://HOST:PORT. Default: the environment variable "
+            "MLFLOW_TRACKING_URI, or a database in 'runs'."
+        ),
     ] = None,
 ) -> None:
-    """Log a finished result to MLflow, such as one whose server was away when it was made."""
+    """Log a finished result to MLflow, for example if the server was not available during the run."""
     from uadbench.cli.runs import require_run
     from uadbench.launch.sweep import draw
     from uadbench.results.schema import read_result
@@ -31,10 +34,10 @@ def track(
     folder = run if run.is_dir() else run.parent
     uri = chosen_uri(tracking_uri, Path("runs"))
     if uri is None:
-        raise InputError("--tracking-uri none: this command only logs; give sqlite:///PATH or http://HOST:PORT")
+        raise InputError("--tracking-uri none: this command needs an address; give sqlite:///PATH or http://HOST:PORT")
     tracker = Tracker(uri, f"{result.model.name} ({result.protocol.name})", Path("runs"))
     read_scores_of(result, folder / SCORES)
-    draw(Outcome(result, folder, reused=False), TerminalProgress())  # anew: what lies there may be anything
+    draw(Outcome(result, folder, reused=False), TerminalProgress())  # draw again, since existing files are untrusted
     run_id = tracker.log(result, folder)
     tracker.close()
     print(f"logged to {uri}{chosen_by(tracking_uri)}, run {run_id}")

@@ -1,4 +1,4 @@
-"""Wrong use of the command line: one line that says what is wrong, and a command that is right."""
+"""Errors in the use of the command line: one line that says what is wrong, with an example of correct use."""
 
 from __future__ import annotations
 
@@ -33,58 +33,58 @@ EXAMPLES = {
     "leaderboard verify": "uadbench leaderboard verify --rerun vae3d",
     "testset export": "uadbench testset export mytest --protocol smoke",
 }
-"""For every command a right use of it."""
+"""A correct example for every command."""
 
 
 class Group(TyperGroup):
-    """The commands; wrong use is an InputError, as bad input is."""
+    """The group of commands; wrong use raises InputError, like bad input."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Read the options before the command."""
-        self.given = list(args)
+        """Parse the options before the command."""
+        self.words = list(args)
         try:
             return super().make_context(info_name, args, parent, **extra)
         except Exception as error:
-            raise _plain(error, self.given) from None
+            raise _plain(error, self.words) from None
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the command's own options, and run it."""
+        """Parse the options of the command, and run it."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as request:
             raise stopped(request) from None
         except Exception as error:
-            raise _plain(error, self.given) from None
+            raise _plain(error, self.words) from None
 
 
-def _plain(error: Exception, given: Sequence[str]) -> Exception:
-    """An InputError for wrong use; any other error as it is, and that which only prints the help."""
+def _plain(error: Exception, words: Sequence[str]) -> Exception:
+    """An InputError for wrong use; any other error, and the request to print the help, unchanged."""
     if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
         return error
-    name = _command_of(error) or _command_in(given)
-    told = " ".join(str(error.format_message()).split()).rstrip(".")
-    right = _nearest(given) if name == "run" else EXAMPLES.get(name, "")
-    return InputError(f"{told}; {f'for example: {right}' if right else 'see uadbench --help'}")
+    name = _command_of(error) or _command_in(words)
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    example = _nearest(words) if name == "run" else EXAMPLES.get(name, "")
+    return InputError(f"{message}; {f'for example: {example}' if example else 'see uadbench --help'}")
 
 
 def _command_of(error: Any) -> str:
-    """`cohort export`, of the error's context; "" where it has none."""
+    """The name of the command in the error's context, such as `cohort export`; "" without one."""
     context, names = getattr(error, "ctx", None), list[str]()
-    while context is not None and context.parent is not None:  # the first is the program, whatever it is called
+    while context is not None and context.parent is not None:  # the outermost context is the program
         names.insert(0, str(context.info_name))
         context = context.parent
     return " ".join(names)
 
 
-def _command_in(given: Sequence[str]) -> str:
-    """The command that words begin with; "" for none."""
-    return next((name for name in EXAMPLES if list(given[: len(name.split())]) == name.split()), "")
+def _command_in(words: Sequence[str]) -> str:
+    """The command at the beginning of the arguments; "" for none."""
+    return next((name for name in EXAMPLES if list(words[: len(name.split())]) == name.split()), "")
 
 
-def _nearest(given: Sequence[str]) -> str:
-    """`run vae3d` was meant as `run --model vae3d`: every word that is a model."""
+def _nearest(words: Sequence[str]) -> str:
+    """A command with every model among the arguments: `run vae3d` was meant as `run --model vae3d`."""
     from uadbench import registry
 
-    known = {*registry.models.names(), "all"}
-    models = [word for word in given if word in known or ".py:" in word]
+    names = {*registry.models.names(), "all"}
+    models = [word for word in words if word in names or ".py:" in word]
     return command("uadbench", "run", model=models) if models else EXAMPLES["run"]

@@ -1,4 +1,4 @@
-"""What `uadbench run` prints of models that are compared: scores of several trainings, verdicts, places."""
+"""Lines that `uadbench run` prints about the comparison of models: scores over trainings, verdicts and ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from uadbench.stats.paired import ranking_stability, too_few
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """One line: the difference with its interval, p, effect, and how many participants score higher."""
+    """Format a comparison with the z-score.
+
+    Args:
+        verdict: The comparison.
+
+    Returns:
+        One line with the difference, its interval, p, the effect, and the number of participants who score higher.
+    """
     comparison, off = verdict.comparison, verdict.comparison.difference
     if verdict.p is None:
         return f"{verdict.model}: cannot be compared with {BASELINE} (no participant differs)"
@@ -27,7 +34,14 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def summaries(models: Sequence[ModelScores]) -> list[str]:
-    """One line a model that was trained more than once: its ranking AP over participants and seeds."""
+    """Format the ranking AP of models that were trained more than once.
+
+    Args:
+        models: The scores of the models.
+
+    Returns:
+        One line per model with mean and interval over participants and seeds.
+    """
     lines = []
     for model in models:
         seeds = len(model.values)
@@ -40,12 +54,19 @@ def summaries(models: Sequence[ModelScores]) -> list[str]:
 
 
 def places_line(models: Sequence[ModelScores]) -> list[str]:
-    """Who shares a place, in one line; none for fewer than three models, for which the verdicts say it all."""
+    """Format the groups and ranks of the models.
+
+    Args:
+        models: The scores of the models.
+
+    Returns:
+        One line; nothing for fewer than three models, for which the verdicts are enough.
+    """
     if len(models) < 3:
         return []
     ranked = places(models)
     groups = []
-    for group in sorted({place.group for place in ranked}):
+    for group in sorted({row.group for row in ranked}):
         members = (f"{p.model} ({_ranks(*p.ranks)})" for p in ranked if p.group == group)
         groups.append(f"{group}. {', '.join(members)}")
     stability = ranking_stability([model.values for model in models])
@@ -53,7 +74,9 @@ def places_line(models: Sequence[ModelScores]) -> list[str]:
     pairs = len(models) * (len(models) - 1) // 2
     few = too_few(models[0].values.shape[1], pairs)
     reason = f" ({few})" if few else ""
-    return [f"Groups not told apart from their best, with ranks (95 %){reason}: {'; '.join(groups)}{tau}"]
+    return [
+        f"Groups without significant differences from their best, with ranks (95 %){reason}: {'; '.join(groups)}{tau}"
+    ]
 
 
 def _ranks(low: int, high: int) -> str:

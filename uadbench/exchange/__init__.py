@@ -1,1 +1,1 @@
-"""Taking part through files: the test set out as NIfTI, reconstructions or anomaly maps of any tool back in."""
+"""File exchange with tools outside Python: export of images as NIfTI, and scoring of a tool's output files."""

@@ -1,4 +1,4 @@
-"""What a tool wrote back: found, and checked whole before anything is scored."""
+"""Answers: finding, reading and checking the reconstructions and anomaly maps that a tool wrote as NIfTI files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ from uadbench.cohorts.io.nifti import read_volume
 from uadbench.errors import InputError
 from uadbench.exchange.inputs import voxel_digest
 from uadbench.runtime.files import content_hash
+from uadbench.runtime.plurals import counted
 from uadbench.runtime.progress import Progress
 from uadbench.types import Grid, Volume
 
 RECONSTRUCTIONS, MAPS = "reconstructions", "maps"
-"""Folders of answers, and what they hold."""
+"""Folders of the two kinds of answers."""
 
 SUFFIXES = (".nii.gz", ".nii")
 NAMED = 3
-"""So many names stand in an error line."""
+"""Number of file names listed in an error message."""
 
 COPY = "copy the header of its image"
 ADVICE = {"NaN": "give every voxel a number", "no position": COPY, "affine": COPY, "unit": COPY}
-"""What helps an answer, by the kind of finding, where it is not what helps a scan."""
+"""Advice by kind of finding, where it differs from the advice for scans."""
 
 SAME_MM = 1e-3
-"""By so much two affines may differ; headers hold float32."""
+"""Tolerance of affines, in mm; headers store float32."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The files of a tool's answers: name of the image that is answered -> file, for each kind; empty without any."""
+    """The files of a tool's answers.
+
+    Attributes:
+        grid: The grid of the exported images.
+        reconstructions: Reconstruction of each image, by image name; empty if the tool gives none.
+        maps: Anomaly map of each image, by image name; empty if the tool gives none.
+    """
 
     grid: Grid
     reconstructions: Mapping[str, Path]
@@ -41,15 +48,21 @@ class Answers:
 
     @property
     def kinds(self) -> dict[str, Mapping[str, Path]]:
-        """The kinds of answers that there are."""
+        """The kinds of answers that the tool gives, with their files."""
         both = {RECONSTRUCTIONS: self.reconstructions, MAPS: self.maps}
         return {kind: files for kind, files in both.items() if files}
 
     def check(self, progress: Progress) -> str:
-        """Read every answer, and return a hash of all.
+        """Read and check every answer.
+
+        Args:
+            progress: Receives progress reports.
+
+        Returns:
+            A hash of all answers.
 
         Raises:
-            InputError: For the first that cannot be used.
+            InputError: If an answer cannot be used; the message names the first one.
         """
         digests = []
         with progress.task("checking the answers", sum(map(len, self.kinds.values()))) as task:
@@ -61,27 +74,41 @@ class Answers:
 
 
 def find_answers(folder: Path, names: Sequence[str], grid: Grid, suffix: str) -> Answers:
-    """The answers in the folder of an export to the images `names`; .nii answers .nii.gz, and the other way round.
+    """Find the answers in the folder of an export.
 
-    `suffix` is that of the images: what is asked for where there is no answer.
+    Args:
+        folder: The folder of the export.
+        names: Names of the images to answer, without suffix.
+        grid: The grid of the images.
+        suffix: Suffix of the images, used in messages; answers may be .nii or .nii.gz.
+
+    Returns:
+        The files of the answers.
 
     Raises:
-        InputError: Unless every kind that is there answers every image once, and nothing else.
+        InputError: If there are no answers, or a kind of answer has a missing, repeated or unknown image name.
     """
-    found = {kind: _found(folder / kind, names, suffix) for kind in (RECONSTRUCTIONS, MAPS)}
-    if not any(found.values()):
+    files = {kind: _answer_files(folder / kind, names, suffix) for kind in (RECONSTRUCTIONS, MAPS)}
+    if not any(files.values()):
         raise InputError(
             f"{folder}: no answers; write {RECONSTRUCTIONS}/NAME{suffix} or {MAPS}/NAME{suffix} for each of "
-            f"{len(names)} images (its README.md tells how)"
+            f"{len(names)} images (see README.md in this folder)"
         )
-    return Answers(grid, found[RECONSTRUCTIONS], found[MAPS])
+    return Answers(grid, files[RECONSTRUCTIONS], files[MAPS])
 
 
 def read_answer(file: Path, grid: Grid) -> Volume:
-    """One answer, (X, Y, Z) float32.
+    """Read one answer.
+
+    Args:
+        file: The NIfTI file.
+        grid: The grid of the exported images.
+
+    Returns:
+        The volume, (X, Y, Z) float32.
 
     Raises:
-        InputError: For one that cannot be read, or is not on the grid.
+        InputError: If the file cannot be read or is not on the grid.
     """
     try:
         image = read_volume(file, constant="keep")
@@ -89,21 +116,21 @@ def read_answer(file: Path, grid: Grid) -> Volume:
         advice = ADVICE.get(error.finding.kind, error.finding.advice)
         raise InputError(f"{file}: {error.finding.value}; {advice}") from None
     if image.data.shape != grid.shape:
-        told, wanted = (" x ".join(map(str, shape)) for shape in (image.data.shape, grid.shape))
-        raise InputError(f"{file}: has {told} voxels, its image {wanted}; answer on the grid of the image")
+        actual, expected = (" x ".join(map(str, shape)) for shape in (image.data.shape, grid.shape))
+        raise InputError(f"{file}: {actual} voxels, but its image has {expected}; use the grid of the image")
     if not np.allclose(image.affine, grid.affine, rtol=0, atol=SAME_MM):
         off = float(np.abs(image.affine - grid.affine).max())
-        raise InputError(f"{file}: its affine is not that of its image (off by up to {off:.3g}); {COPY}")
+        raise InputError(f"{file}: its affine differs from that of its image (by up to {off:.3g}); {COPY}")
     return image.data
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of many names."""
+    """The first few names, separated by commas."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def _found(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
-    """The answers of one kind, by name; none if the folder is missing or has no image."""
+def _answer_files(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
+    """The answers of one kind by image name; empty if the folder is missing or contains no NIfTI file."""
     files: dict[str, Path] = {}
     for file in sorted(folder.glob("[!.]*")):
         ending = next((each for each in SUFFIXES if file.name.endswith(each)), None)
@@ -111,14 +138,14 @@ def _found(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
             continue
         name = file.name.removesuffix(ending)
         if name in files:
-            raise InputError(f"{folder}: has {files[name].name} and {file.name}; remove one")
+            raise InputError(f"{folder}: both {files[name].name} and {file.name} exist; remove one")
         files[name] = file
     if not files:
         return {}
-    known = set(names)
-    if stray := [files[name].name for name in files if name not in known]:
+    expected = set(names)
+    if stray := [files[name].name for name in files if name not in expected]:
         raise InputError(
-            f"{folder}: {len(stray)} files belong to no validation or test image ({some(stray)}); remove them"
+            f"{folder}: remove {counted(len(stray), 'file')} that match no validation or test image ({some(stray)})"
         )
     if missing := [f"{name}{suffix}" for name in sorted(names) if name not in files]:
         raise InputError(f"{folder}: {len(missing)} of {len(names)} answers are missing ({some(missing)})")

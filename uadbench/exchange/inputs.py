@@ -1,4 +1,4 @@
-"""What a model is shown, image by image, under names that do not tell what an image is."""
+"""Images that a model receives, under names that do not reveal whether an image was altered."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import Scan, Volume
 
 EXPORTED = ("train", "validation", "test")
-"""Folders of an export; `test` holds healthy scans, their altered versions and patients' scans, mixed."""
+"""Folders of an export; `test` mixes healthy scans, their altered versions and patients' scans."""
 
 ANSWERED = EXPORTED[1:]
-"""Parts that a tool answers: validation scans calibrate, test scans are scored."""
+"""Parts that a tool answers: validation scans calibrate its maps, test scans are scored."""
 
 NAME_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A scan as models are shown it, and after it its altered versions, if it has any.
+    """A scan as models receive it, followed by its altered versions if there are any.
 
     Attributes:
-        scan: On the protocol's grid, in SUVR.
-        names: Of the scan itself, then of its cases in the order of the test sets.
-        protocol: Fixes the intensity scale.
-        cases: The test sets that the scan is altered for; None for one that is not.
+        scan: The scan on the protocol's grid, in SUVR.
+        names: File names without suffix: of the scan, then of its cases in the order of the test sets.
+        protocol: The protocol, which sets the intensity scale.
+        cases: The test sets that alter the scan; None if it is used unaltered only.
     """
 
     scan: Scan
@@ -40,7 +40,7 @@ class Shown:
     cases: SimulatedCases | None = None
 
     def images(self) -> Iterator[Volume]:
-        """The images in the order of `names`, (X, Y, Z) float32, in the models' unit."""
+        """Yield the images in the order of `names`, (X, Y, Z) float32, on the models' intensity scale."""
         intensity = self.protocol.intensity_of(self.scan.extent)
         yield intensity.normalise(self.scan.data)
         if self.cases is not None:
@@ -49,7 +49,15 @@ class Shown:
 
 
 def shown_scans(fold_data: FoldData, part: str) -> list[Shown]:
-    """The scans of one of EXPORTED, in the order of their names, which is as good as shuffled."""
+    """List the scans of one part of an export.
+
+    Args:
+        fold_data: The scans of the fold.
+        part: One of EXPORTED.
+
+    Returns:
+        The scans in the order of their anonymised names, which is effectively random.
+    """
     protocol = fold_data.protocol
     if part == "test":
         count = 1 + cases_per_scan(protocol)
@@ -58,20 +66,20 @@ def shown_scans(fold_data: FoldData, part: str) -> list[Shown]:
             for scan in fold_data.scans(part)
         ]
         ill = fold_data.scans("patients")
-        found = [*tested, *(Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in ill)]
+        scans = [*tested, *(Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in ill)]
     else:
-        found = [Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in fold_data.scans(part)]
-    return sorted(found, key=lambda shown: shown.names)
+        scans = [Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in fold_data.scans(part)]
+    return sorted(scans, key=lambda shown: shown.names)
 
 
 def cases_per_scan(protocol: Protocol) -> int:
-    """How many altered versions a healthy test scan has."""
+    """Number of altered versions of each healthy test scan."""
     section = protocol.testsets
     return (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 1  # unseen, varied, hyper
 
 
-def counted(fold_data: FoldData) -> dict[str, int]:
-    """How many images each of EXPORTED has; needs no scan."""
+def image_counts(fold_data: FoldData) -> dict[str, int]:
+    """Number of images in each part of an export; reads no scan."""
     count = {part: len(rows) for part, rows in fold_data.rows.items()}
     tested = count["test"] * (1 + cases_per_scan(fold_data.protocol)) + count["patients"]
     return {"train": count["train"], "validation": count["validation"], "test": tested}
@@ -83,7 +91,7 @@ def voxel_digest(image: Volume) -> str:
 
 
 def _names(fold_data: FoldData, part: str, scan: Scan, count: int) -> tuple[str, ...]:
-    """A name for each image of a scan: a hash, which only who has protocol, cohort and fold can make again."""
+    """A name for each image of a scan: a hash that can be recomputed only with protocol, cohort and fold."""
     cohort = fold_data.cohort
     where = [fold_data.protocol.hash, cohort.name, cohort.version, fold_data.fold, part, *scan.key]
-    return tuple(content_hash("shown", where, place)[:NAME_DIGITS] for place in range(count))
+    return tuple(content_hash("shown", where, index)[:NAME_DIGITS] for index in range(count))

@@ -1,4 +1,4 @@
-"""The manifest of an export: of which protocol, cohort and fold it is, and what its files hold."""
+"""The manifest of an export: its protocol, cohort and fold, and a hash of every image file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uadbench.runtime.reading import first_fault, read_document
 
 MANIFEST = "manifest.json"
 LARGEST = 64 << 20
-"""Bytes of a manifest; an image takes 110."""
+"""Largest manifest that is read, in bytes; each image takes 110 bytes."""
 
 Suffix = Literal[".nii.gz", ".nii"]
 
@@ -30,9 +30,15 @@ class _Section(BaseModel):
 
 
 class CohortSource(_Section):
-    """Where the scans are from, and the diagnoses that were taken as healthy and as ill.
+    """The cohort of an export.
 
-    `reference` opens the cohort; of a private one it is "": an export may go elsewhere, and tells of no folder here.
+    Attributes:
+        reference: The cohort argument that opens the cohort; "" for a private cohort, so that an export that is shared
+            contains no local path.
+        name: Name of the cohort.
+        version: Version of the cohort.
+        healthy: Diagnoses used as healthy.
+        patients: Diagnoses used as patients.
     """
 
     reference: str
@@ -43,10 +49,18 @@ class CohortSource(_Section):
 
 
 class Manifest(_Section):
-    """An export, whole.
+    """Description of a complete export.
 
-    `testset` is the exact part of the test sets' fingerprint. `files` maps a file to the hash of its voxels
-    (`inputs.voxel_digest`); it is empty until the export is finished.
+    Attributes:
+        format: Version of the manifest format.
+        uadbench: Version of uadbench that made the export.
+        protocol: The protocol.
+        protocol_hash: Its hash, which reveals later changes.
+        cohort: The cohort.
+        fold: Index of the fold.
+        testset: The exact part of the test sets' fingerprint.
+        suffix: Suffix of the image files.
+        files: Hash of the voxels of each file (`inputs.voxel_digest`); empty until the export is complete.
     """
 
     format: Literal[1] = 1
@@ -61,7 +75,7 @@ class Manifest(_Section):
 
     @property
     def label(self) -> str:
-        """What it is of, in a few words."""
+        """Protocol, cohort and fold, as text."""
         return (
             f"protocol {self.protocol.name} ({self.protocol_hash[:8]}), cohort {self.cohort.name} "
             f"(version {self.cohort.version}), fold {self.fold}"
@@ -69,14 +83,23 @@ class Manifest(_Section):
 
 
 def manifest_of(fold_data: FoldData, reference: str, suffix: Suffix) -> Manifest:
-    """The manifest of an export of these fold data that is yet to be made; `reference` opened its cohort."""
+    """Create the manifest of a new export.
+
+    Args:
+        fold_data: The scans to export.
+        reference: The cohort argument that opened their cohort.
+        suffix: Suffix of the image files.
+
+    Returns:
+        The manifest, without files.
+    """
     cohort, roles = fold_data.cohort, fold_data.roles
     return Manifest(
         uadbench=version("uadbench"),
         protocol=fold_data.protocol,
         protocol_hash=fold_data.protocol.hash,
         cohort=CohortSource(
-            reference=_told(reference) if cohort.public else "",
+            reference=_absolute(reference) if cohort.public else "",
             name=cohort.name,
             version=cohort.version,
             healthy=tuple(roles.healthy),
@@ -88,9 +111,9 @@ def manifest_of(fold_data: FoldData, reference: str, suffix: Suffix) -> Manifest
     )
 
 
-def _told(reference: str) -> str:
-    place = Path(reference).expanduser()
-    return str(place.resolve()) if place.exists() else reference
+def _absolute(reference: str) -> str:
+    path = Path(reference).expanduser()
+    return str(path.resolve()) if path.exists() else reference
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -99,54 +122,69 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest in the folder of an export.
+    """Read the manifest of an export.
+
+    Args:
+        folder: The folder of the export.
+
+    Returns:
+        The manifest.
 
     Raises:
-        InputError: Where there is none, or one that is damaged or of another version of uadbench.
+        InputError: If it is missing, corrupted, or from another version of uadbench.
     """
     file = folder / MANIFEST
     try:
         manifest = Manifest.model_validate_json(read_document(file, LARGEST, links=True))
     except FileNotFoundError:
         makes = command("uadbench", "testset", "export", folder)
-        raise InputError(f"{folder}: no {MANIFEST} here; make an export with: {makes}") from None
+        raise InputError(f"{folder}: not an export: no {MANIFEST}; create one with: {makes}") from None
     except ValidationError as error:
-        place, reason = first_fault(error)
-        where = ".".join(map(str, place)) or "its JSON"
+        field, reason = first_fault(error)
+        where = ".".join(map(str, field)) or "JSON"
         raise InputError(
-            f"{file}: is damaged, or of another version of uadbench: {where}: {reason}; export again"
+            f"{file}: corrupted, or from another version of uadbench: {where}: {reason}; export again"
         ) from None
     if manifest.protocol.hash != manifest.protocol_hash:
-        raise InputError(f"{file}: its protocol was changed since the export, or is of another version; export again")
+        raise InputError(f"{file}: protocol was changed after the export, or is from another version; export again")
     return manifest
 
 
 def fold_data_of(folder: Path, manifest: Manifest, reference: str | None, progress: Progress) -> FoldData:
-    """The scans that the export in `folder` was made of; `reference` is their cohort now, if it has moved.
+    """Open the scans that an export was made from.
+
+    Args:
+        folder: The folder of the export.
+        manifest: Its manifest.
+        reference: The cohort argument, if it differs from the one in the manifest.
+        progress: Receives progress reports.
+
+    Returns:
+        The scans of the fold.
 
     Raises:
-        InputError: Unless cohort and test sets are those of the export.
+        InputError: If the cohort cannot be opened, or cohort or test sets are not those of the export.
     """
-    told = manifest.cohort
-    if reference is None and not told.reference:
+    source = manifest.cohort
+    if reference is None and not source.reference:
         raise InputError(
-            f"{folder}: is of a private cohort, {told.name}, which it does not say where to find: add --cohort"
+            f"{folder}: made from the private cohort {source.name}, whose location is not stored; add --cohort"
         )
-    if reference is None and names_code(told.reference):
+    if reference is None and names_code(source.reference):
         raise InputError(
-            f"{folder / MANIFEST}: its cohort '{told.reference}' is code in a file; where you trust it, give --cohort"
+            f"{folder / MANIFEST}: its cohort '{source.reference}' is a code file; if you trust it, give --cohort"
         )
-    cohort = open_cohort(reference or told.reference)
-    if (cohort.name, cohort.version) != (told.name, told.version):
+    cohort = open_cohort(reference or source.reference)
+    if (cohort.name, cohort.version) != (source.name, source.version):
         raise InputError(
-            f"{folder}: is of cohort {told.name}, version {told.version}; {reference or told.reference} is "
-            f"{cohort.name}, version {cohort.version}: export again, or give --cohort"
+            f"{folder}: made from cohort {source.name}, version {source.version}, but {reference or source.reference} "
+            f"is {cohort.name}, version {cohort.version}; export again, or give --cohort"
         )
-    selection = Selection(told.healthy, told.patients)
+    selection = Selection(source.healthy, source.patients)
     fold_data = plan_fold(cohort, manifest.protocol, manifest.fold, progress, selection)
     if fold_data.testset_recipe != manifest.testset:
         raise InputError(
-            f"{folder}: uadbench {manifest.uadbench} made it of test sets that this version ({version('uadbench')}) "
-            "does not make, or of other participants: export again"
+            f"{folder}: made by uadbench {manifest.uadbench} with test sets or participants that differ from those of "
+            f"this version ({version('uadbench')}); export again"
         )
     return fold_data

@@ -1,4 +1,4 @@
-"""A tool as a model: it is shown an image, and gives the answer that lies in a file."""
+"""An external tool as a model that looks up its answer to each image in the tool's output files."""
 
 from __future__ import annotations
 
@@ -19,28 +19,40 @@ from uadbench.types import Batch
 
 @dataclass(frozen=True)
 class AnswerBook:
-    """Answers by what is asked: `names` maps the hash of an image's voxels to the name that its answers have."""
+    """The answers of a tool, found by image content.
+
+    Attributes:
+        answers: The files of the answers.
+        names: Name of each image, by the hash of its voxels.
+    """
 
     answers: Answers
     names: Mapping[str, str]
 
     def look_up(self, files: Mapping[str, Path], images: Tensor) -> Tensor:
-        """The answers to images (N, 1, X, Y, Z), of the same shape.
+        """Read the answers to a batch of images.
+
+        Args:
+            files: The files of one kind of answer, by image name.
+            images: (N, 1, X, Y, Z) float32.
+
+        Returns:
+            The answers, (N, 1, X, Y, Z) float32.
 
         Raises:
-            Unfinished: For an unknown image.
+            Unfinished: If an image is not part of the export.
         """
-        found = []
+        volumes = []
         for image in images[:, 0].cpu().numpy():
             name = self.names.get(voxel_digest(image))
             if name is None:
-                raise Unfinished("an image is scored that is not in the export; export again")
-            found.append(read_answer(files[name], self.answers.grid))
-        return torch.from_numpy(np.stack(found))[:, None].to(images.device)
+                raise Unfinished("an image to be scored is not in the export; export again")
+            volumes.append(read_answer(files[name], self.answers.grid))
+        return torch.from_numpy(np.stack(volumes))[:, None].to(images.device)
 
 
 class FromMaps(Model):
-    """A tool that has anomaly maps and no reconstructions."""
+    """A tool that gives anomaly maps only."""
 
     def __init__(self, book: AnswerBook) -> None:
         super().__init__(book.answers.grid)
@@ -52,7 +64,7 @@ class FromMaps(Model):
 
 
 class FromReconstructions(ReconstructionModel):
-    """A tool that has reconstructions; its map is reconstruction - input."""
+    """A tool that gives reconstructions only; its map is reconstruction - input."""
 
     def __init__(self, book: AnswerBook) -> None:
         super().__init__(book.answers.grid)
@@ -64,7 +76,7 @@ class FromReconstructions(ReconstructionModel):
 
 
 class FromBoth(FromReconstructions):
-    """A tool that has reconstructions, and maps of its own."""
+    """A tool that gives both reconstructions and anomaly maps."""
 
     def anomaly_map(self, batch: Batch) -> Tensor:
         """The tool's own maps."""
@@ -75,7 +87,7 @@ Tool = FromMaps | FromReconstructions
 
 
 def model_class(answers: Answers) -> type[Tool]:
-    """Which of the three a tool is."""
+    """The class for a tool with these answers."""
     if not answers.reconstructions:
         return FromMaps
     return FromBoth if answers.maps else FromReconstructions

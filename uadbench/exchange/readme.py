@@ -1,4 +1,4 @@
-"""The README of an export: what a tool finds there, and what it writes back, in plain words."""
+"""The README of an export: what the folders contain, which files a tool has to write, and how they are scored."""
 
 from __future__ import annotations
 
@@ -6,61 +6,71 @@ from collections.abc import Mapping
 
 from uadbench.exchange.manifest import Manifest
 
-TEXT = """# FDG PET for a tool that finds hypometabolism
+TEXT = """# FDG PET images for the evaluation of anomaly detection
 
 {label}.
 
-## What is here
+## Contents
 
-| folder | images | what they are |
+| folder | images | description |
 |---|---|---|
-| `train/` | {train} | healthy scans: your tool may learn from these, and from nothing else of this cohort |
-| `validation/` | {validation} | other healthy scans: to choose settings; your answers to them calibrate your maps |
-| `test/` | {test} | healthy scans, versions of them with simulated changes of uptake, and patients, mixed |
+| `train/` | {train} | healthy scans; the only scans of this cohort that your tool may learn from |
+| `validation/` | {validation} | other healthy scans, for choosing settings; they also calibrate your anomaly maps |
+| `test/` | {test} | healthy scans, the same scans with simulated changes of uptake, and patients, in random order |
 
 - Every image is 3D, {shape} voxels of {voxel_mm:g} mm, float32, axes in RAS, in MNI space (affine in each header).
 - {unit}
-- `brain_mask{suffix}` is 1 in the brain and 0 elsewhere, on the same grid. Maps are scored in the brain alone.
-- `train.tsv`, `validation.tsv` and `test.tsv` give age (years) and sex (F, M) of every file; n/a is unknown.
-- Names tell nothing. Which test image is what is not in this folder, and your tool must not try to find out: treat
-  every test image on its own, in any order. Do not change or move the images; what you add beside them is ignored.
+- `brain_mask{suffix}` is 1 inside the brain and 0 outside, on the same grid. Maps are scored inside the brain only.
+- `train.tsv`, `validation.tsv` and `test.tsv` list the age (years) and sex (F, M) for every file; n/a means unknown.
+- File names are anonymised. This folder does not say which test images were altered, and your tool must not try to
+  find out: process every test image on its own, in any order. Do not change or move the images; other files that you
+  add are ignored.
 
-## What your tool writes
+## Files that your tool has to write
 
-For **every** file of `validation/` and `test/`, under the same name, one or both of
+For **every** file in `validation/` and `test/`, write one or both of these files with the same name:
 
-- `reconstructions/NAME{suffix}`: the image as it would be if the brain were healthy, in the unit of the image, outside
-  of the brain, too (some similarities are over the whole image).
-- `maps/NAME{suffix}`: how suspicious each voxel is of *lower* uptake than in health. Any unit; signed; **higher = more
-  suspicious**. Do not clip it at a threshold: voxels are ranked. For a z-score write (mean - image) / SD, so that a
-  voxel with too little uptake is positive.
+- `reconstructions/NAME{suffix}`: the image as it would look if the brain were healthy, in the unit of the image, also
+  outside the brain (some similarity metrics use the whole image).
+- `maps/NAME{suffix}`: the anomaly map. It says how likely each voxel has *lower* uptake than in health: signed, in any
+  unit, **higher = more suspicious**. Do not apply a threshold, because voxels are ranked. For a z-score, write
+  (mean - image) / SD, so that voxels with reduced uptake are positive.
 
-With reconstructions alone the map is reconstruction - image. With maps alone nothing is said of reconstructions. With
-both, the map is yours.
+If you write reconstructions only, the anomaly map is reconstruction - image. If you write maps only, metrics of
+reconstructions are n/a. If you write both, your maps are used.
 
-Answers have the shape and the affine of the images (copy their header: an answer whose sform_code and qform_code are 0
-is refused), .nii or .nii.gz, any data type, and no voxel that is NaN or infinite (where a map has none, write 0). Give
-each image one answer of a kind. Each kind takes about {gigabytes:.2g} GB as float32.
+Use the shape and affine of the images (copy their header: a file whose sform_code and qform_code are both 0 is
+refused), .nii or .nii.gz, and any data type. No voxel may be NaN or infinite; write 0 where a map is undefined. Write
+one file per image and kind. Each kind takes about {gigabytes:.2g} GB as float32.
 
 ## Scoring
 
     uadbench score DIR --name mytool --reference "Author et al. 2024, Journal 1:1"
 
-checks every file first and names what is wrong, then smooths, standardises and scores your maps exactly as those of
-the models that `uadbench run` trains. The result lies in `runs/`, and may go onto the leaderboard.
+`uadbench score` first checks every file and reports problems. It then smooths, standardises and scores your maps in the
+same way as those of models trained with `uadbench run`. The result is written to `runs/` and can be added to the
+leaderboard.
 """
 
 
 def readme(manifest: Manifest, counts: Mapping[str, int]) -> str:
-    """The README of an export with so many images in each part."""
+    """Write the text of an export's README.
+
+    Args:
+        manifest: The manifest of the export.
+        counts: Number of images in each part.
+
+    Returns:
+        The text, as Markdown.
+    """
     grid, intensity = manifest.protocol.grid, manifest.protocol.intensity
     answered = (counts["validation"] + counts["test"]) * 4 * manifest.protocol.lattice.size
     if intensity.kind == "suvr":
         unit = f"Values are SUVR (uptake over that of cerebellum and pons) divided by {intensity.scale:g}."
     else:
         unit = (
-            "Values are uptake on the scale of each scan: 0 and 1 are the smallest and largest value of the healthy "
-            "scan at full resolution, also in its altered versions."
+            "Values are uptake scaled per scan: 0 and 1 are the smallest and largest values of the healthy scan at "
+            "full resolution, also for its altered versions."
         )
     return TEXT.format(
         label=manifest.label[0].upper() + manifest.label[1:],

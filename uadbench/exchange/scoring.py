@@ -1,4 +1,4 @@
-"""A tool's answers become a result: the export is made out again, checked, and scored like a model."""
+"""Scoring of a tool's answers: the exported images are recreated and checked, and the tool is evaluated as a model."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from uadbench.training.loop import Curve
 from uadbench.types import Volume
 
 REVISION = 1
-"""Raise it whenever the same answers would be read otherwise."""
+"""Raise it whenever the same answers would be read differently."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 SAME = 1e-4
-"""By so much an image may differ between two machines, in the models' unit."""
+"""Largest difference of an image between two machines, on the models' intensity scale."""
 
 
 @dataclass(frozen=True)
 class AnsweredRun(Run):
-    """The run of a tool that answered in files: nothing is trained, all else is as for a model.
+    """The run of a tool that answered in files: nothing is trained, everything else is as for a model.
 
     Attributes:
-        book: Its answers by the images that it was shown.
-        digest: The hash of all its answers.
+        book: The tool's answers.
+        digest: Hash of all answers.
         reference: The tool's publication.
     """
 
@@ -54,33 +54,33 @@ class AnsweredRun(Run):
 
     @cached_property
     def plugin(self) -> type[Tool]:
-        """A model of the tool's name, which no registry knows."""
-        told = {"reference": self.reference, "registered_name": self.model, "__module__": __name__}
-        return cast(type[Tool], type(self.model, (model_class(self.book.answers),), told))
+        """A model class with the tool's name, which is not registered."""
+        attributes = {"reference": self.reference, "registered_name": self.model, "__module__": __name__}
+        return cast(type[Tool], type(self.model, (model_class(self.book.answers),), attributes))
 
     @cached_property
     def all_options(self) -> dict[str, Any]:
-        """None: what a tool was set to is not known here."""
+        """Empty: the settings of a tool are unknown."""
         return {}
 
     @cached_property
     def fit_key(self) -> str:
-        """What the answers are, and to which images."""
+        """Hash of the answers and of the images that they answer."""
         fold_data = self.fold_data
-        asked = [fold_data.protocol.hash, fold_data.fold, fold_data.testset_recipe, fold_data.content(TRAINING)]
-        return content_hash("answers", REVISION, self.model, self.reference, self.digest, asked)
+        images = [fold_data.protocol.hash, fold_data.fold, fold_data.testset_recipe, fold_data.content(TRAINING)]
+        return content_hash("answers", REVISION, self.model, self.reference, self.digest, images)
 
     @property
     def unranked(self) -> str | None:
-        """None: a tool's answers are ranked, and marked as such."""
+        """None: answers of tools are ranked, and marked as such."""
         return None
 
     def prepared(self, device: torch.device) -> tuple[Model, Curve]:
-        """The tool as a model; how it was trained is not known."""
+        """The tool as a model, and an empty training curve."""
         return self.plugin(self.book).to(device), Curve()
 
     def amended(self, result: Result) -> Result:
-        """The result says that it is of files, and does not tell what their reading cost as the tool's cost."""
+        """Mark the result as made from files, and remove costs that would be those of reading the files."""
         unknown = dict.fromkeys(("train_seconds", "inference_seconds_per_scan", "parameters", "cpu_minutes"))
         update = {
             "model": result.model.model_copy(update={"answers": self.digest}),
@@ -93,21 +93,25 @@ class AnsweredRun(Run):
 def answered_run(
     folder: Path, name: str, progress: Progress, reference: str = "", cohort: str | None = None
 ) -> AnsweredRun:
-    """The run of the answers in the folder of an export, after everything in it was checked.
+    """Check the images and answers in the folder of an export, and prepare their run.
 
     Args:
-        name: What the tool is called in results.
-        reference: Its publication.
-        cohort: Where the export's cohort lies now, if it has moved.
+        folder: The folder of the export.
+        name: Name of the tool in results.
+        progress: Receives progress reports.
+        reference: The tool's publication.
+        cohort: The cohort argument, if it differs from the one stored in the export.
+
+    Returns:
+        The run, ready to be evaluated.
 
     Raises:
-        InputError: For whatever is missing, changed or no answer; the message names the first of them and how many
-            there are.
+        InputError: If images or answers are missing, changed or invalid; the message counts them and names the first.
     """
     _require_name(name)
     manifest = read_manifest(folder)
     if not manifest.files:
-        raise InputError(f"{folder}: the export is not finished; give the same 'uadbench testset export' again")
+        raise InputError(f"{folder}: the export is incomplete; run the same 'uadbench testset export' command again")
     answered = [file for file in manifest.files if file.partition("/")[0] in ANSWERED]
     names = [file.partition("/")[2].removesuffix(manifest.suffix) for file in answered]
     answers = find_answers(folder, names, manifest.protocol.lattice, manifest.suffix)
@@ -115,18 +119,19 @@ def answered_run(
     shown = {part: shown_scans(fold_data, part) for part in EXPORTED}
     files = {_file(part, name, manifest) for part, scans in shown.items() for scan in scans for name in scan.names}
     if files != manifest.files.keys():
-        raise InputError(f"{folder}: its {len(manifest.files)} images are not those of {manifest.label}; export again")
+        raise InputError(f"{folder}: the {len(manifest.files)} images are not those of {manifest.label}; export again")
     digest = answers.check(progress)
-    known = _check_images(folder, manifest, shown, progress)
-    return AnsweredRun(name, fold_data, seed=0, book=AnswerBook(answers, known), digest=digest, reference=reference)
+    by_digest = _check_images(folder, manifest, shown, progress)
+    book = AnswerBook(answers, by_digest)
+    return AnsweredRun(name, fold_data, seed=0, book=book, digest=digest, reference=reference)
 
 
 def _require_name(name: str) -> None:
-    """Raises InputError for a name that results cannot have, or that a model of code has."""
+    """Raises InputError for a name that is invalid, or that a registered model has."""
     if not NAME.fullmatch(name):
         raise InputError(f"--name {name}: use at most 40 letters, digits and . _ -")
     if name in registry.models.names():
-        raise InputError(f"--name {name}: a model is called so already; give the tool's own name, as in {name}-matlab")
+        raise InputError(f"--name {name}: a model has this name; use another one, for example {name}-matlab")
 
 
 def _file(part: str, name: str, manifest: Manifest) -> str:
@@ -136,33 +141,33 @@ def _file(part: str, name: str, manifest: Manifest) -> str:
 def _check_images(
     folder: Path, manifest: Manifest, shown: Mapping[str, Sequence[Shown]], progress: Progress
 ) -> dict[str, str]:
-    """Make every image again: the names of those that are answered, by the hash of their voxels here.
+    """Recreate every image and compare it with its file; returns the names of answered images by voxel hash.
 
     Raises:
-        InputError: If one on the disk was changed, or is not what this version of uadbench makes.
+        InputError: If a file was changed, or differs from the image that this version of uadbench makes.
     """
-    known: dict[str, str] = {}
+    names: dict[str, str] = {}
     faults: list[str] = []
     with progress.task("checking the images", len(manifest.files)) as task:
         for part, scan in ((part, scan) for part, scans in shown.items() for scan in scans):
             for name, image in zip(scan.names, scan.images(), strict=True):
                 file, digest = _file(part, name, manifest), voxel_digest(image)
                 if part in ANSWERED:
-                    known.setdefault(digest, name)
+                    names.setdefault(digest, name)
                 if fault := _fault(folder / file, manifest.files[file], digest, image):
                     faults.append(f"{file} {fault}")
                 task.advance(1)
     if faults:
         count = f"{len(faults)} of {len(manifest.files)}"
         raise InputError(
-            f"{folder}: {count} images are not as they were exported ({some(sorted(faults))}); export again into "
-            "another folder, and let the tool answer those images"
+            f"{folder}: {count} images differ from the export ({some(sorted(faults))}); export again into another "
+            "folder, and run the tool on those images"
         )
-    return known
+    return names
 
 
 def _fault(file: Path, exported: str, digest: str, image: Volume) -> str:
-    """What is wrong with an exported image; "" for nothing."""
+    """The fault of an exported image; "" if it is unchanged."""
     try:
         stored = read_volume(file).data
     except ScanError as error:
@@ -170,5 +175,5 @@ def _fault(file: Path, exported: str, digest: str, image: Volume) -> str:
     if voxel_digest(stored) != exported:
         return "was changed"
     if digest != exported and not np.allclose(stored, image, rtol=0, atol=SAME):
-        return "is of another version"
+        return "is from another version"
     return ""

@@ -1,1 +1,1 @@
-"""Many runs: one after the other in this process, or spread over the workers of a Dask cluster."""
+"""Execution of many runs: one after another in this process, or in parallel on the workers of a Dask cluster."""

@@ -1,4 +1,4 @@
-"""Runs over the workers of a Dask cluster: watched, tried again, recorded where they fail for good."""
+"""Execution of runs on the workers of a Dask cluster, with time limits, retries and a record of failures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from uadbench.cohorts.secrecy import salt_folder
 from uadbench.errors import Unfinished
-from uadbench.launch.place import GPU, Backend, connected, require_reachable, threads_of
+from uadbench.launch.backend import GPU, Backend, connected, require_reachable, threads_of
 from uadbench.launch.plan import Request
-from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
+from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, warn_of_leaks
 from uadbench.launch.worker import Answer, News, Order, perform
 from uadbench.runs.keys import Outcome, Run, finished
 from uadbench.runs.run import forget
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 TICK_S = 0.5
-"""Between two looks at the clock, the workers and the scheduler."""
+"""Seconds between checks of the clock, the workers and the scheduler."""
 
 CLAIMED_S = 5.0
-"""Before a run that another sweep works on is looked at again."""
+"""Seconds before a run that another sweep is working on is checked again."""
 
 LONELY_S = 60.0
-"""Without any worker, before that is told."""
+"""Seconds without any worker before a warning is printed."""
 
 STOP_S = 10.0
-"""How long workers may take to stop what is no longer wanted."""
+"""Seconds that workers may take to stop a run that is no longer needed."""
 
 
 def run_on_cluster(
     request: Request,
     runs: Sequence[Run],
     output: Path,
-    place: Backend,
+    backend: Backend,
     device: str,
     tracker: Tracker | None,
     progress: Progress,
@@ -58,35 +58,50 @@ def run_on_cluster(
     retries: int = 2,
     on_result: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Sweep:
-    """Complete the runs of a request on workers; results, failures and MLflow as `local.run_here` has them.
+    """Complete the runs of a request on workers; results, failures and MLflow are handled as in `local.run_here`.
 
-    A run whose worker dies, or that ends with an error of no known reason, is tried again `retries` times. One that
-    takes longer than `limit_s` seconds is ended with its worker.
+    A run is retried if its worker dies or if it ends with an unexpected error.
+
+    Args:
+        request: The request, which workers expand into the same runs.
+        runs: The runs of the request.
+        output: Folder for results.
+        backend: Which workers to use.
+        device: Device as on the command line.
+        tracker: Logs to MLflow; None for no logging.
+        progress: Receives progress reports.
+        fresh: Whether to delete what exists of each run and start it again.
+        limit_s: Time limit for each run in seconds; a run that exceeds it is stopped together with its worker.
+        retries: How often a run is retried.
+        on_result: Called with each finished run.
+
+    Returns:
+        The results and failures.
 
     Raises:
-        InputError: Where no cluster can be had.
-        Unfinished: Where it is lost; what is done stays done.
+        InputError: If no cluster is available.
+        Unfinished: If the connection to the scheduler is lost; finished runs are kept.
     """
     require_known_secrets(runs, output)
     sweep = Sweep(output, tracker, progress, on_result)
     todo = []
     for index, run in enumerate(runs):
-        known = None if fresh else run.outcome(output)
-        if known is None:
+        outcome = None if fresh else run.outcome(output)
+        if outcome is None:
             todo.append((index, run))
         else:
-            draw(known, progress)
-            sweep.take(known)
+            draw(outcome, progress)
+            sweep.take(outcome)
     if todo:
-        require_reachable(place)
+        require_reachable(backend)
         for run in {run.fold_data.fold: run for _, run in todo}.values():
-            run.fold_data.scans("train")  # into the cache, from which all workers read
-            tell_leaks(run, progress)
+            run.fold_data.scans("train")  # fills the cache, which all workers read
+            warn_of_leaks(run, progress)
         private = any(not run.fold_data.public for _, run in todo)
-        order = _blank_order(request, output, device, threads_of(place), salt_folder() if private else None)
+        order = _blank_order(request, output, device, threads_of(backend), salt_folder() if private else None)
         jobs = [_Job(run, order.model_copy(update={"index": n, "eval_key": run.eval_key}), fresh) for n, run in todo]
-        with connected(place, len(jobs), output, progress) as client:
-            _Watch(client, place, jobs, sweep, fresh, limit_s, retries).run()
+        with connected(backend, len(jobs), output, progress) as client:
+            _Watch(client, backend, jobs, sweep, fresh, limit_s, retries).run()
     sweep.close(list(runs))
     return sweep
 
@@ -108,14 +123,19 @@ def _blank_order(request: Request, output: Path, device: str, threads: int | Non
 
 @dataclass
 class _Job:
-    """A run on its way.
+    """A run that waits for a worker or is being computed.
 
     Attributes:
-        fresh: What there is of the run is to be forgotten, before it is handed out for the first time.
-        attempts: How often a worker was to work on it.
-        future: None while it waits.
-        worker, host: Who has taken it; "" while it waits, and until that is told.
-        begun: When the model's code began to run there.
+        run: The run.
+        order: The message that describes it to a worker.
+        fresh: Whether existing files of the run are still to be deleted before its first attempt.
+        attempts: Number of attempts so far.
+        future: The Dask future; None while the run waits.
+        worker: Address of the worker that has accepted the run; "" before that.
+        host: Name of that worker's machine; "" before that.
+        begun: Time at which the model's code started on the worker; infinite before that.
+        not_before: Earliest time of the next attempt.
+        shown: The progress bar; None if there is none.
     """
 
     run: Run
@@ -131,7 +151,7 @@ class _Job:
 
 
 class _Shown:
-    """The bar of a run: of the piece of work that it is at."""
+    """The progress bar of a run's current task."""
 
     def __init__(self, progress: Progress, news: News, label: str) -> None:
         self.key = (news["label"], news["total"])
@@ -149,23 +169,23 @@ class _Shown:
 
 @dataclass
 class _Watch:
-    """No more runs are handed out than there are workers, so that a worker's death concerns its own run alone."""
+    """Main loop: assigns runs to workers, never more runs than workers, so that a lost worker affects one run only."""
 
     client: Client
-    place: Backend
+    backend: Backend
     jobs: list[_Job]
     sweep: Sweep
     fresh: bool
     limit_s: float
     retries: int
     heard: SimpleQueue[Callable[[], None]] = field(default_factory=SimpleQueue)
-    """What Dask's threads have told, to be dealt with in this one."""
+    """Events reported by Dask's threads, to be handled in this thread."""
     waiting: deque[_Job] = field(init=False)
     running: dict[int, _Job] = field(default_factory=dict, init=False)
     resources: dict[str, int] = field(default_factory=dict, init=False)
-    """What a run takes of a worker."""
+    """Dask resources that a run needs."""
     lonely: float = field(default_factory=time.monotonic, init=False)
-    """Since when there has been no worker; infinite where there is one, or it was told."""
+    """Time since which there has been no worker; infinite if there is one, or the warning was printed."""
     looked: float = field(default=0.0, init=False)
     runs: Task = field(init=False)
 
@@ -173,7 +193,7 @@ class _Watch:
         self.waiting = deque(self.jobs)
 
     def run(self) -> None:
-        """Until every job has ended."""
+        """Run the loop until every job has ended."""
         topic = self.jobs[0].order.topic
         self.client.subscribe_topic(topic, lambda event: self.heard.put(lambda: self._news(event[1])))
         try:
@@ -182,7 +202,7 @@ class _Watch:
         finally:
             for job in self.jobs:
                 self._hide(job)
-            if self.place.scheduler is not None:  # our own cluster ends with us
+            if self.backend.scheduler is not None:  # a cluster of our own is closed by `connected`
                 self._stop(list(self.running.values()))
 
     def _loop(self) -> None:
@@ -196,7 +216,7 @@ class _Watch:
                 continue
 
     def _look(self) -> None:
-        """Is the scheduler there; has a run taken too long; is a worker free?"""
+        """Check the scheduler, stop runs that exceed the time limit, and assign runs to free workers."""
         if self.client.status != "running":
             self._lost()
         now = time.monotonic()
@@ -208,7 +228,7 @@ class _Watch:
         if workers:
             self.lonely = math.inf
         elif now - self.lonely > LONELY_S:
-            self.sweep.progress.warning("no worker has come yet; runs wait for the first")
+            self.sweep.progress.warning("no worker has connected yet; runs wait for the first worker")
             self.lonely = math.inf
         free = workers - len(self.running)
         for _ in range(min(free, len(self.waiting))):
@@ -219,11 +239,11 @@ class _Watch:
                 self._hand_out(job)
 
     def _workers(self) -> int:
-        """How many may each have a run."""
-        found = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        cards = [worker for worker in found if worker["resources"].get(GPU)]
-        self.resources = {GPU: 1} if cards else {}
-        return len(cards or found)
+        """Number of workers that can compute runs; only those with a GPU if there are any."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        with_gpu = [worker for worker in workers if worker["resources"].get(GPU)]
+        self.resources = {GPU: 1} if with_gpu else {}
+        return len(with_gpu or workers)
 
     def _hand_out(self, job: _Job) -> None:
         if job.fresh:
@@ -251,7 +271,7 @@ class _Watch:
             if former:
                 self._died(job, former)
         elif news["worker"] != job.worker:
-            return  # the last words of a worker that was given up
+            return  # a late message from a worker that was replaced
         elif news["kind"] == "begun":
             job.begun = time.monotonic()
         elif news["kind"] == "notice":
@@ -266,7 +286,7 @@ class _Watch:
                 job.shown.step(news)
 
     def _died(self, job: _Job, host: str) -> None:
-        """Dask has given a run to another worker, of its own accord, since the one on `host` was lost."""
+        """Handle a run that Dask moved to another worker because the one on `host` was lost."""
         self._hide(job)
         if job.attempts > self.retries:
             self._drop(job)
@@ -274,17 +294,17 @@ class _Watch:
             self._fail(job, self._dead(job))
         else:
             job.attempts += 1
-            self.sweep.progress.warning(f"{label_of(job.run)}: its worker on {host} was lost; it is tried again")
+            self.sweep.progress.warning(f"{label_of(job.run)}: the worker on {host} was lost; retrying")
 
     def _ended(self, job: _Job, future: Future) -> None:
         if job.future is not future:
             return
-        self.looked = 0.0  # a worker is free: the next run need not wait
+        self.looked = 0.0  # a worker is free, so assign the next run at once
         self._hide(job)
         if future.status == "error":
             self._drop(job)
             error = future.exception()
-            if type(error).__name__ == "KilledWorker":  # of a scheduler that has less patience than we
+            if type(error).__name__ == "KilledWorker":  # a scheduler that allows fewer failures than we do
                 self._again(job, self._dead(job))
             else:
                 self._again(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -308,15 +328,17 @@ class _Watch:
         folder = job.run.folder(self.sweep.output)
         result = finished(folder, job.run.eval_key)
         if result is None:
-            self._again(job, f"{answer.host or 'a worker'} wrote a result that is not in {folder} here")
+            self._again(
+                job, f"{answer.host or 'a worker'} wrote a result that is missing from {folder} on this machine"
+            )
             return
         self.sweep.take(Outcome(result, folder, answer.reused))
         self.runs.advance(1)
 
     def _postpone(self, job: _Job) -> None:
-        """Another process works on the run: it is looked at again later."""
+        """Try a run again later because another process is working on it."""
         if job.not_before == 0:
-            self.sweep.progress.notice(f"{label_of(job.run)}: another process works on it; it is left to that one")
+            self.sweep.progress.notice(f"{label_of(job.run)}: another process is working on this run; waiting for it")
         job.not_before = time.monotonic() + CLAIMED_S
         self.waiting.append(job)
 
@@ -324,7 +346,7 @@ class _Watch:
         if job.attempts > self.retries:
             self._fail(job, error)
             return
-        self.sweep.progress.warning(f"{label_of(job.run)}: {error}; it is tried again")
+        self.sweep.progress.warning(f"{label_of(job.run)}: {error}; retrying")
         self.waiting.append(job)
 
     def _fail(self, job: _Job, error: str) -> None:
@@ -332,7 +354,7 @@ class _Watch:
         self.runs.advance(1)
 
     def _dead(self, job: _Job) -> str:
-        return f"its worker died, {job.attempts} times in all (killed, perhaps for want of memory)"
+        return f"the worker died ({counted(job.attempts, 'attempt')}); it may have run out of memory"
 
     def _hide(self, job: _Job) -> None:
         if job.shown is not None:
@@ -340,7 +362,7 @@ class _Watch:
             job.shown = None
 
     def _drop(self, job: _Job) -> None:
-        """The job is no longer with a worker, or no longer wanted there."""
+        """Detach a job from its worker."""
         self._hide(job)
         self.running.pop(job.order.index, None)
         if job.future is not None:
@@ -349,17 +371,19 @@ class _Watch:
                 future.cancel()
 
     def _stop(self, jobs: list[_Job]) -> None:
-        """End what workers are at, which nothing but the end of their processes can; new ones take their place."""
+        """Stop jobs by restarting the processes of their workers, the only way to stop a running model."""
         addresses = [job.worker for job in jobs if job.worker]
         for job in jobs:
             self._drop(job)
         if addresses and self.client.status == "running":
             try:
                 self.client.restart_workers(addresses, timeout=STOP_S, raise_for_error=False)
-            except Exception as error:  # no nanny, or gone by now
+            except Exception as error:  # the worker has no nanny, or is gone already
                 self.sweep.progress.warning(f"a worker could not be stopped ({' '.join(str(error).split())[:200]})")
 
     def _lost(self) -> None:
         left = len(self.waiting) + len(self.running)
         how = "the same command again, without --fresh," if self.fresh else "the same command again"
-        raise Unfinished(f"the Dask scheduler went away with {counted(left, 'run')} not done; give {how} to continue")
+        raise Unfinished(
+            f"connection to the Dask scheduler lost, {counted(left, 'run')} not done; give {how} to continue"
+        )

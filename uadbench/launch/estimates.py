@@ -1,4 +1,4 @@
-"""What runs will cost, from what runs of the same model have cost."""
+"""Estimates of the computing time of runs, from the cost of earlier runs of the same model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from uadbench.results.schema import RESULT, Result, read_result
 from uadbench.runs.keys import Run
 
 MOST = 3
-"""So many results of a model and protocol are looked at."""
+"""Number of results of a model and protocol that are used."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one worker that a run still takes; None where no run of its model is known.
+    """Estimated time that a run still takes.
 
-    `basis` is the protocol of the known runs, and the device that they ran on.
+    Attributes:
+        seconds: Seconds on one worker; None if there is no earlier run of the model.
+        basis: Protocol and device of the earlier runs.
     """
 
     seconds: float | None
@@ -30,8 +32,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What a run has cost, and under what."""
+class _EarlierRun:
+    """An earlier run with its protocol."""
 
     result: Result
     protocol: Protocol
@@ -39,39 +41,54 @@ class _Known:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Looks at the run folders in `output`, and at the committed results of a leaderboard's folder where there is one.
+    """Estimates the time of runs from run folders and committed results.
 
-    Results of the run's own protocol are believed as they are. Those of another one are scaled: training with scans x
-    epochs x voxels, evaluation with cases x voxels, which is rough where a model's work is not proportional to these.
+    The cost of runs under the same protocol is used as it is. The cost of runs under another protocol is scaled:
+    training with scans x epochs x voxels, evaluation with cases x voxels. This is rough for models whose work is not
+    proportional to these.
+
+    Attributes:
+        output: Folder with run folders.
+        board: The leaderboard folder, if it exists.
     """
 
     output: Path
     board: Path
-    _found: dict[str, list[_Known]] = field(default_factory=dict, init=False)
+    _by_model: dict[str, list[_EarlierRun]] = field(default_factory=dict, init=False)
 
     def of(self, run: Run, state: str) -> Estimate:
-        """What a run costs from its `state` on (see `Run.state`)."""
+        """Estimate the remaining time of a run.
+
+        Args:
+            run: The run.
+            state: Its state, as `Run.state` returns it.
+
+        Returns:
+            The estimate; 0 seconds for a finished run.
+        """
         if state == "done":
             return Estimate(0.0)
         protocol, rows = run.fold_data.protocol, run.fold_data.rows
-        if run.name not in self._found:
-            self._found[run.name] = list(self._known(run.name))
-        every = self._found[run.name]
-        known = [each for each in every if each.protocol.hash == protocol.hash] or every
-        if not known:
+        if run.name not in self._by_model:
+            self._by_model[run.name] = list(self._earlier_runs(run.name))
+        every = self._by_model[run.name]
+        earlier = [each for each in every if each.protocol.hash == protocol.hash] or every
+        if not earlier:
             return Estimate(None)
         seconds = []
-        for each in known[:MOST]:
+        for each in earlier[:MOST]:
             cost, cohort, epochs = each.result.cost, each.result.cohort, each.result.training is not None
-            wanted, had = _passes(protocol, len(rows["train"]), epochs), _passes(each.protocol, cohort.train, epochs)
-            training = 0.0 if state == "trained" else (cost.train_seconds or 0.0) * wanted / had
-            wanted, had = _looks(protocol, len(rows["test"])), _looks(each.protocol, cohort.test)
-            seconds.append(training + cost.evaluation_seconds * wanted / had)
-        one = known[0]
+            now = _training_voxels(protocol, len(rows["train"]), epochs)
+            then = _training_voxels(each.protocol, cohort.train, epochs)
+            training = 0.0 if state == "trained" else (cost.train_seconds or 0.0) * now / then
+            now = _evaluation_voxels(protocol, len(rows["test"]))
+            then = _evaluation_voxels(each.protocol, cohort.test)
+            seconds.append(training + cost.evaluation_seconds * now / then)
+        one = earlier[0]
         return Estimate(statistics.median(seconds), f"{one.protocol.name} on {one.result.provenance.device}")
 
-    def _known(self, model: str) -> Iterator[_Known]:
-        """What there is of a model, its own runs first; what cannot be read is no help, and no harm."""
+    def _earlier_runs(self, model: str) -> Iterator[_EarlierRun]:
+        """Earlier runs of a model, those in `output` first; files that cannot be read are skipped."""
         folders: dict[str, int] = {}
         for file in sorted(self.output.glob(f"*/*/{model}/fold*/{RESULT}")):
             kind = str(file.parents[2])
@@ -79,25 +96,25 @@ class Estimator:
             if folders[kind] <= MOST:
                 try:
                     result = read_result(file.parent)
-                    yield _Known(result, stored_protocol(file.parent, result.protocol.name))
+                    yield _EarlierRun(result, stored_protocol(file.parent, result.protocol.name))
                 except InputError:
                     continue
         board = result_files(self.board) if (self.board / RESULTS).is_dir() else []
         for file in [file for file in board if model in file.parts][:MOST]:
             try:
                 result = read_result(file)
-                yield _Known(result, protocol_of(self.board, result))
+                yield _EarlierRun(result, protocol_of(self.board, result))
             except InputError:
                 continue
 
 
-def _passes(protocol: Protocol, scans: int, learns_by_gradients: bool) -> float:
-    """Voxels that a training sees."""
+def _training_voxels(protocol: Protocol, scans: int, learns_by_gradients: bool) -> float:
+    """Number of voxels that are processed in a training."""
     return float(scans) * (protocol.training.epochs if learns_by_gradients else 1) * protocol.lattice.size
 
 
-def _looks(protocol: Protocol, scans: int) -> float:
-    """Voxels that an evaluation sees: of every test scan its cases, and itself."""
+def _evaluation_voxels(protocol: Protocol, scans: int) -> float:
+    """Number of voxels that are processed in an evaluation: every test scan and its cases."""
     section = protocol.testsets
     cases = (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 2
     return float(scans) * cases * protocol.lattice.size

@@ -1,4 +1,4 @@
-"""Runs one after the other in this process; each result is on disk before the next begins."""
+"""Execution of runs one after another in this process; each result is on disk before the next run starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from uadbench.errors import InputError, Unfinished
-from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, tell_leaks
+from uadbench.launch.sweep import Sweep, draw, label_of, require_known_secrets, warn_of_leaks
 from uadbench.registry import did_you_mean
 from uadbench.runs import failures
 from uadbench.runs.keys import Outcome, Run
@@ -28,14 +28,20 @@ from uadbench.tracking import Tracker
 DAY_S = 86400.0
 DEVICES = ("auto", "cpu", "cuda")
 PATIENCE_S = 1.0
-"""Between two looks at runs that other processes work on."""
+"""Seconds between checks of runs that other processes are working on."""
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU where there is one, else the CPU.
+    """Choose the device to compute on.
+
+    Args:
+        name: A torch device, or "auto" for the first GPU if there is one and otherwise the CPU.
+
+    Returns:
+        The device.
 
     Raises:
-        InputError: For a device that torch does not know or this machine does not have.
+        InputError: If torch does not know the device, or this machine does not have it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,20 +54,20 @@ def choose_device(name: str) -> torch.device:
 
 
 def _why_not(name: str, error: str) -> str:
-    """Why a device cannot be had, and what to give instead."""
+    """Why a device is not available, and what to use instead."""
     kind, _, number = name.partition(":")
     if kind != "cuda" or not (number.isdecimal() or name == kind):
         return f"no such device; {did_you_mean(kind, [*DEVICES, 'cuda:1'])}"
     count = torch.cuda.device_count()
     if not count:
-        return "there is no CUDA GPU here that torch can use; give --device cpu, or auto"
+        return "PyTorch finds no usable CUDA GPU on this machine; use --device cpu or auto"
     if number.isdecimal() and int(number) >= count:
-        return f"the GPUs here are {', '.join(f'cuda:{n}' for n in range(count))}"
+        return f"this machine has {', '.join(f'cuda:{n}' for n in range(count))}"
     return error.split("\n", maxsplit=1)[0]
 
 
 def prepare_process() -> None:
-    """Choose the kernels that give the same numbers twice, where a GPU offers faster ones that do not; keep memory."""
+    """Set up this process: keep freed memory for reuse, and use deterministic GPU kernels instead of faster ones."""
     keep_freed_memory()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -79,37 +85,50 @@ def run_here(
     limit_s: float = DAY_S,
     on_result: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Sweep:
-    """Complete every run; one that fails, or takes longer than `limit_s` seconds, is recorded, and the others go on.
+    """Complete every run; failures and timeouts are recorded, and the other runs continue.
 
-    A run that another process works on is left to it, and looked at again after the others. What models print goes to
-    stderr. A single run that fails raises, so that its error is the command's.
+    Runs that another process is working on are checked again after the others. Output that models print goes to
+    stderr.
+
+    Args:
+        runs: The runs.
+        output: Folder for results.
+        device: Device to compute on.
+        tracker: Logs to MLflow; None for no logging.
+        progress: Receives progress reports.
+        fresh: Whether to delete what exists of each run and start it again.
+        limit_s: Time limit for each run, in seconds.
+        on_result: Called with each finished run.
+
+    Returns:
+        The results and failures. If there is only one run and it fails, its error is raised instead.
     """
     prepare_process()
     require_known_secrets(runs, output)
     sweep = Sweep(output, tracker, progress, on_result)
     waiting, elsewhere = deque(runs), set[Path]()
-    with progress.task("runs", len(runs)) if len(runs) > 1 else nullcontext() as counted:
+    with progress.task("runs", len(runs)) if len(runs) > 1 else nullcontext() as task:
         while waiting:
             run = waiting.popleft()
             folder = run.folder(output)
             outcome = None if fresh else run.outcome(output)
             if outcome is None:
                 with phase("scans"):
-                    run.fold_data.scans("train")  # outside of the net below: a bad scan is bad for every model
-                    tell_leaks(run, progress)
+                    run.fold_data.scans("train")  # not in the `try` below: a bad scan concerns every model
+                    warn_of_leaks(run, progress)
             try:
                 if outcome is None:
-                    with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_tell_stuck, run, output, limit_s)):
+                    with redirect_stdout(sys.stderr), time_limit(limit_s, partial(_report_stuck, run, output, limit_s)):
                         outcome = complete(run, output, device, progress, fresh)
             except Claimed:
                 waiting.append(run)
                 if folder not in elsewhere:
-                    progress.notice(f"{label_of(run)}: another process works on it; it is left to that one")
+                    progress.notice(f"{label_of(run)}: another process is working on this run; waiting for it")
                 elsewhere.add(folder)
                 if len(elsewhere) >= len(waiting):
                     time.sleep(PATIENCE_S)
                 continue
-            except (Exception, SystemExit) as error:  # a model may be anybody's code, and the other runs must go on
+            except (Exception, SystemExit) as error:  # a model may be any code, and the other runs must go on
                 if len(runs) == 1:
                     failures.record(folder, failures.reason(error))
                     raise (Unfinished(failures.reason(error)) if isinstance(error, SystemExit) else error) from None
@@ -119,15 +138,16 @@ def run_here(
                     draw(outcome, progress)
                 sweep.take(outcome)
             elsewhere.discard(folder)
-            if counted is not None:
-                counted.advance()
+            if task is not None:
+                task.advance()
     sweep.close(list(runs))
     return sweep
 
 
-def _tell_stuck(run: Run, output: Path, limit_s: float) -> None:
-    """The last words of a process that a model does not give back to Python."""
-    limit = duration_text(limit_s)
-    error = f"does not end, nor let itself be interrupted, after {limit}; '--launcher dask' can end such a run"
+def _report_stuck(run: Run, output: Path, limit_s: float) -> None:
+    """Report a run that cannot be interrupted because the model never returns to Python."""
+    error = (
+        f"still running after {duration_text(limit_s)} and cannot be interrupted; '--launcher dask' can stop such runs"
+    )
     failures.record(run.folder(output), error)
     print(f"error: {label_of(run)}: {error}", file=sys.stderr, flush=True)

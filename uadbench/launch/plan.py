@@ -1,4 +1,4 @@
-"""What was asked for, as plain data, and the runs that follow from it: the same in every process."""
+"""A request for runs as plain data, and its expansion into runs, which is the same in every process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,21 @@ from uadbench.runtime.progress import Progress
 
 
 class Request(BaseModel):
-    """Models x folds x seeds under a protocol, on a cohort: what a command line says, checked.
+    """The checked arguments of `uadbench run`: models x folds x seeds under a protocol, on a cohort.
 
-    `options` maps a model's name, as given in `models`, to what the user set. Cohorts are told as on the command line.
+    Attributes:
+        models: Models as on the command line.
+        protocol: The protocol.
+        cohort: The cohort argument.
+        folds: Indices of the folds.
+        seeds: Seeds of the trainings.
+        options: Model options that the user set, by the model's name in `models`.
+        healthy: Diagnoses used as healthy.
+        patients: Diagnoses used as patients.
+        split: File that lists the participants of each part.
+        test_cohort: Cohort to test on, if it differs from the training cohort.
+        simulated: Folder with additional simulated test images.
+        checkpoint: Weights to evaluate instead of training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,10 +52,16 @@ class Request(BaseModel):
     checkpoint: Path | None = None
 
     def runs(self, progress: Progress) -> list[Run]:
-        """The runs, in the order in which they are run.
+        """Expand the request into runs.
+
+        Args:
+            progress: Receives notices and warnings.
+
+        Returns:
+            The runs, in the order of execution.
 
         Raises:
-            InputError: For whatever does not exist.
+            InputError: If a model, cohort, fold or file does not exist.
         """
         selection = Selection(
             healthy=self.healthy,
@@ -71,10 +89,23 @@ def plan_runs(
     selection: Selection | None = None,
     weights: GivenWeights | None = None,
 ) -> Iterator[Run]:
-    """The runs of models x folds x seeds; those of a fold share its scans.
+    """Yield the runs of models x folds x seeds; runs of the same fold share its scans.
 
-    `options` maps a model's name, as given in `models`, to what the user set. Who there is, and who
-    trains and tests, is told for the first fold. `weights` are evaluated instead of any that a training would give.
+    A summary of the cohort and its split is printed for the first fold.
+
+    Args:
+        cohort: The cohort.
+        protocol: The protocol.
+        models: Models as on the command line.
+        options: Model options that the user set, by the model's name in `models`.
+        folds: Indices of the folds.
+        seeds: Seeds of the trainings.
+        progress: Receives notices and warnings.
+        selection: Which scans are used; defaults to the selection of the protocol.
+        weights: Weights to evaluate instead of training.
+
+    Yields:
+        The runs, in the order of execution.
     """
     first: dict[str, Run] = {}
     for fold in folds:

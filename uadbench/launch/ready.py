@@ -1,4 +1,4 @@
-"""Whether models can be made here, asked before the first scan is read."""
+"""Check that all models can be built on this machine, before the first scan is read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from uadbench.runtime.profiling import phase
 
 @phase("start")
 def require_models(runs: Sequence[Run], output: Path) -> None:
-    """Make every model once that has no result yet.
+    """Build every model that has no result yet.
 
     Args:
-        runs: What is to be run.
-        output: The folder for results.
+        runs: The runs.
+        output: Folder for results.
 
     Raises:
-        InputError: For a missing extra, an option that the model refuses, or a grid that it cannot work on. Any other
-            error of a constructor is left to the run, which records it and goes on with the others.
+        InputError: If an extra is missing, a model refuses an option, or it cannot work on the protocol's grid. Other
+            errors of a constructor are left to the run, which records them and lets other runs continue.
     """
     first = {run.model: run for run in reversed(runs)}
     for run in first.values():
@@ -38,5 +38,5 @@ def require_models(runs: Sequence[Run], output: Path) -> None:
                 build_model(run.model, run.fold_data.protocol.lattice, run.all_options, seed=0)
         except InputError:
             raise
-        except (Exception, SystemExit):  # anybody's code
+        except (Exception, SystemExit):  # a model may be any code
             continue

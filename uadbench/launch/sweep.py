@@ -1,4 +1,4 @@
-"""What came of a list of runs: results, failures, and what MLflow was told."""
+"""Collection of the results and failures of a list of runs, and their logging to MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from uadbench.tracking import Tracker
 
 @dataclass
 class Sweep:
-    """Takes in runs as they end, in any order; MLflow is told here, and nowhere else."""
+    """Collects runs as they end, in any order, and logs them to MLflow.
+
+    Attributes:
+        output: Folder for results.
+        tracker: Logs to MLflow; None for no logging.
+        progress: Receives progress reports.
+        on_result: Called with each finished run.
+        outcomes: The finished runs.
+        failures: Reason for each failed run, by its label.
+        untracked: Run folders that could not be logged to MLflow.
+    """
 
     output: Path
     tracker: Tracker | None
@@ -28,31 +38,36 @@ class Sweep:
     on_result: Callable[[Outcome], None] = lambda outcome: None
     outcomes: list[Outcome] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    """Run -> why it has no result."""
     untracked: list[Path] = field(default_factory=list)
-    """Run folders that MLflow did not take."""
 
     def take(self, outcome: Outcome) -> None:
-        """A run has its result, which is on disk."""
+        """Add a finished run, whose result is on disk."""
         if outcome.reused:
             tidy(outcome.folder)
         self.outcomes.append(outcome)
         self.on_result(outcome)
-        _tell_cost(outcome, self.progress)
+        _warn_of_cost(outcome, self.progress)
         if self.tracker is not None:
             with phase("MLflow"):
                 self._track(outcome, self.tracker)
 
     def fail(self, run: Run, error: str, attempts: int = 1, host: str = "") -> None:
-        """A run has failed for good: it is told, here and in its run folder."""
+        """Record a run that failed for good.
+
+        Args:
+            run: The run.
+            error: The reason, in one line.
+            attempts: Number of attempts.
+            host: Machine of the last attempt.
+        """
         failures.record(run.folder(self.output), error, attempts, host)
         self.failures[label_of(run)] = error
         self.progress.warning(f"{run.name}: {error}")
 
     def close(self, runs: list[Run]) -> None:
-        """All runs have ended. Results stand in their order from here on, whoever was quicker."""
-        place = {run.folder(self.output): index for index, run in enumerate(runs)}
-        self.outcomes.sort(key=lambda outcome: place[outcome.folder])
+        """Sort the results in the order of the runs and close the MLflow run; call it when all runs have ended."""
+        position = {run.folder(self.output): index for index, run in enumerate(runs)}
+        self.outcomes.sort(key=lambda outcome: position[outcome.folder])
         if self.tracker is not None and not self.untracked:
             try:
                 self.tracker.close("FAILED" if self.failures else "FINISHED")
@@ -60,55 +75,69 @@ class Sweep:
                 self.progress.warning(str(error))
 
     def _track(self, outcome: Outcome, tracker: Tracker) -> None:
-        """Log to MLflow; after the first failure its patience is not tried again."""
+        """Log to MLflow; after the first failure, later runs are not logged, so that only one timeout is waited for."""
         if tracker.has(outcome.result, outcome.folder):
             return
         if not self.untracked:
             try:
-                if outcome.reused:  # only what this command has drawn is logged
+                if outcome.reused:  # only figures that this command has drawn are logged
                     draw(replace(outcome, reused=False), self.progress)
                 tracker.log(outcome.result, outcome.folder)
                 return
             except Unfinished as error:
                 later = command("uadbench", "track", outcome.folder, tracking_uri=tracker.uri)
-                self.progress.warning(f"{error}; the scores are safe, log them later with: {later}")
+                self.progress.warning(f"{error}; the scores are saved, log them later with: {later}")
         self.untracked.append(outcome.folder)
 
 
 def label_of(run: Run) -> str:
-    """What a run is called in messages."""
+    """The name of a run in messages."""
     return f"{run.name}, fold {run.fold_data.fold}, seed {run.seed}"
 
 
 def require_known_secrets(runs: Sequence[Run], output: Path) -> None:
-    """Raises InputError where a private cohort has another secret now than when `output` got its first run of it."""
+    """Require private cohorts to have the same secret as for the runs that are already in the output folder.
+
+    Args:
+        runs: The runs.
+        output: Folder for results.
+
+    Raises:
+        InputError: If a cohort has a different secret.
+    """
     for fold_data in {id(run.fold_data): run.fold_data for run in runs}.values():
         require_same_secrets(output, {id(each): each for each in (fold_data.cohort, fold_data.test_cohort)}.values())
 
 
-def tell_leaks(run: Run, progress: Progress) -> None:
-    """Warn where test scans are scans that the model learns from. Reads the scans of the run."""
+def warn_of_leaks(run: Run, progress: Progress) -> None:
+    """Warn if test scans are identical to training scans. Reads the scans of the run."""
     if shared := run.fold_data.shared_images:
         progress.warning(
-            f"{shared} test scans are, voxel by voxel, scans that the model learns from: scores will be too good; "
-            "'uadbench cohort check' names them"
+            f"{shared} test scans are identical to scans that the model learns from, so scores will be too good; "
+            "'uadbench cohort check' lists them"
         )
 
 
-def _tell_cost(outcome: Outcome, progress: Progress) -> None:
+def _warn_of_cost(outcome: Outcome, progress: Progress) -> None:
     cost = outcome.result.cost
     if cost.over_budget:
         progress.warning(
-            f"{outcome.result.model.name}: took {cost.cpu_minutes:.3g} processor minutes, more than the "
-            f"{cost.budget_minutes:g} that a run of {outcome.result.protocol.name} may cost; its result is marked"
+            f"{outcome.result.model.name}: used {cost.cpu_minutes:.3g} processor minutes, more than the "
+            f"{cost.budget_minutes:g} allowed by protocol {outcome.result.protocol.name}; the result is marked as over "
+            "budget"
         )
 
 
 def draw(outcome: Outcome, progress: Progress) -> None:
-    """The figures of a run folder, where they are not there yet; what cannot be drawn is told."""
-    if outcome.reused and (outcome.folder / FIGURES / "example.png").is_file():  # the last to be drawn
+    """Draw the figures of a run unless they exist already; errors become warnings.
+
+    Args:
+        outcome: The finished run.
+        progress: Receives warnings.
+    """
+    if outcome.reused and (outcome.folder / FIGURES / "example.png").is_file():  # drawn last
         return
     try:
         draw_figures(outcome.result, outcome.folder)
-    except Exception as error:  # a picture is no reason to lose the runs that follow
+    except Exception as error:  # a failed figure must not stop the other runs
         progress.warning(f"{outcome.folder}: figures could not be drawn ({failures.reason(error)})")

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: bring one run to its result, and tell how far it is."""
+"""Code that runs on a Dask worker: completes one run and reports its progress."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from pydantic import BaseModel, ConfigDict
 from uadbench.errors import InputError, UadbenchError
 from uadbench.runtime.progress import Task
 
-TOLD_EVERY_S = 1.0
+REPORT_EVERY_S = 1.0
+"""Shortest time between two progress reports, in seconds."""
 
 News = dict[str, Any]
-"""What a worker tells of a run: `kind` is taken, begun (the model's code runs), task, step, notice or warning."""
+"""A worker's report on a run; `kind` is taken, begun (the model's code runs), task, step, notice or warning."""
 
 
 class Order(BaseModel):
-    """One run, as plain data.
+    """A run to be computed, as plain data.
 
     Attributes:
-        request: What was asked for (`launch.plan.Request`), as JSON.
-        index: Which of its runs.
-        eval_key: The key of that run, by which a worker sees that it means the same.
-        home: The folder in which the command was given, from which paths are told.
-        output: Where run folders lie.
-        cache: The cache of scans, which is used where the worker sees it.
-        secrets: Where the secrets of private cohorts lie; None where there is no private cohort.
-        device: As on the command line; "auto" is the worker's own GPU where it has one.
-        threads: Of torch; None leaves it to the worker's environment.
-        topic: Under which Dask passes on what is told.
+        request: The request (`launch.plan.Request`), as JSON.
+        index: Index of the run among those of the request.
+        eval_key: Key of the run, by which a worker checks that it would compute the same run.
+        home: Working directory of the command, to which paths are relative.
+        output: Folder for results.
+        cache: The cache of scans, used if the worker can access it.
+        secrets: Folder with the secrets of private cohorts; None if all cohorts are public.
+        device: Device as on the command line; "auto" is the worker's own GPU if it has one.
+        threads: Torch threads; None leaves it to the worker's environment.
+        topic: Dask topic of the worker's reports.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,8 +56,14 @@ class Order(BaseModel):
 
 
 class Answer(BaseModel):
-    """How a run ended: with its result on disk (`done`), left to another sweep that works on it (`claimed`), refused
-    or failed for a known reason (`failed`), or with an error that may not come again (`broken`).
+    """How a run ended.
+
+    Attributes:
+        kind: "done" (the result is on disk), "claimed" (another sweep is working on the run), "failed" (for a known
+            reason) or "broken" (with an error that may not occur again).
+        text: The error.
+        reused: Whether the result existed already.
+        host: Name of the worker's machine.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,31 +75,37 @@ class Answer(BaseModel):
 
 
 def perform(order: str) -> str:
-    """Work on the run of an Order, given and answered as JSON. Raises nothing: an error is an answer."""
+    """Compute a run; errors are returned, never raised.
+
+    Args:
+        order: An `Order` as JSON.
+
+    Returns:
+        An `Answer` as JSON.
+    """
     from uadbench.runs.failures import reason
     from uadbench.runtime.claims import Claimed
 
-    asked = Order.model_validate_json(order)
     try:
         with _alone:
-            reused = _perform(asked)
+            reused = _perform(Order.model_validate_json(order))
         answer = Answer(kind="done", reused=reused)
     except Claimed:
         answer = Answer(kind="claimed")
     except UadbenchError as error:
         answer = Answer(kind="failed", text=reason(error), host=socket.gethostname())
-    except (Exception, SystemExit) as error:  # a model may be anybody's code
+    except (Exception, SystemExit) as error:  # a model may be any code
         answer = Answer(kind="broken", text=reason(error), host=socket.gethostname())
     return answer.model_dump_json()
 
 
 _alone = threading.Lock()
-"""Runs draw from torch's generator, which a process has one of: however many threads, one run at a time."""
+"""Allows one run at a time in a process, because all threads share torch's random number generator."""
 
 
 def _perform(order: Order) -> bool:
     _wire.connect(order)
-    _wire.tell(kind="taken")
+    _wire.send(kind="taken")
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -102,29 +115,29 @@ def _perform(order: Order) -> bool:
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)
-        threadpool_limits(order.threads)  # NumPy has threads of its own
+        threadpool_limits(order.threads)  # for NumPy, which has its own threads
     if order.cache.is_dir():
         os.environ["UADBENCH_CACHE"] = str(order.cache)
     for folder in (order.home, order.secrets):
         if folder is not None and not folder.is_dir():
             raise InputError(
-                f"{socket.gethostname()} does not see {folder}: the machines of a cluster share a file system"
-                + ("; set UADBENCH_SALTS to a folder that all of them see" if folder == order.secrets else "")
+                f"{socket.gethostname()} cannot access {folder}; the machines of a cluster must share a file system"
+                + ("; set UADBENCH_SALTS to a shared folder" if folder == order.secrets else "")
             )
     if order.secrets is not None:
         os.environ["UADBENCH_SALTS"] = str(order.secrets)
     os.chdir(order.home)
     prepare_process()
     if _runs(order.request, order.home)[order.index].eval_key != order.eval_key:
-        _runs.cache_clear()  # scans may have come since
+        _runs.cache_clear()  # scans may have been added since
     run = _runs(order.request, order.home)[order.index]
     if run.eval_key != order.eval_key:
         raise InputError(
-            f"{socket.gethostname()} means another run: it has another version of uadbench or of the model's code, or "
-            "sees other scans, other files that the model reads, or another secret of the cohort; install the same on "
-            "all machines, and start workers anew that are older than that"
+            f"{socket.gethostname()} would compute a different run: it has a different version of uadbench or of the "
+            "model's code, different scans or model files, or a different secret of the cohort; install the same on "
+            "all machines and restart old workers"
         )
-    _wire.tell(kind="begun")
+    _wire.send(kind="begun")
     with redirect_stdout(sys.stderr):
         outcome = complete(run, order.output, choose_device(order.device), _wire)
     draw(outcome, _wire)
@@ -133,7 +146,7 @@ def _perform(order: Order) -> bool:
 
 @lru_cache(maxsize=1)
 def _runs(request: str, home: Path) -> list[Any]:
-    """The runs of a request; those of a fold share their scans, from one order to the next."""
+    """The runs of a request, kept between orders, so that runs of the same fold share their scans."""
     from uadbench.launch.plan import Request
 
     with _wire.muted():
@@ -141,10 +154,10 @@ def _runs(request: str, home: Path) -> list[Any]:
 
 
 class _Wire:
-    """Progress that is told to the process of the sweep, through Dask's events."""
+    """Progress that is reported to the process of the sweep, through Dask events."""
 
     def __init__(self) -> None:
-        self._send: Callable[[News], None] = lambda news: None
+        self._log: Callable[[News], None] = lambda news: None
         self._quiet = False
 
     def connect(self, order: Order) -> None:
@@ -152,7 +165,7 @@ class _Wire:
 
         worker = get_worker()
         about = {"index": order.index, "worker": worker.address, "host": socket.gethostname()}
-        self._send = lambda news: worker.log_event(order.topic, about | news)
+        self._log = lambda news: worker.log_event(order.topic, about | news)
 
     @contextmanager
     def muted(self) -> Iterator[None]:
@@ -162,34 +175,34 @@ class _Wire:
         finally:
             self._quiet = False
 
-    def tell(self, **news: Any) -> None:
+    def send(self, **news: Any) -> None:
         if not self._quiet:
-            self._send(news)
+            self._log(news)
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
-        self.tell(kind="task", label=label, total=total)
+        self.send(kind="task", label=label, total=total)
         yield _WireTask(self, label, total)
 
     def notice(self, text: str) -> None:
-        self.tell(kind="notice", text=text)
+        self.send(kind="notice", text=text)
 
     def warning(self, text: str) -> None:
-        self.tell(kind="warning", text=text)
+        self.send(kind="warning", text=text)
 
 
 class _WireTask:
     def __init__(self, wire: _Wire, label: str, total: int) -> None:
         self.wire, self.label, self.total = wire, label, total
         self.done = 0
-        self.told = time.monotonic()
+        self.reported = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
-        if self.done >= self.total or now - self.told >= TOLD_EVERY_S:
-            self.told = now
-            self.wire.tell(kind="step", label=self.label, total=self.total, done=self.done, note=note)
+        if self.done >= self.total or now - self.reported >= REPORT_EVERY_S:
+            self.reported = now
+            self.wire.send(kind="step", label=self.label, total=self.total, done=self.done, note=note)
 
 
 _wire = _Wire()

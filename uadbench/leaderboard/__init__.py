@@ -1,1 +1,1 @@
-"""Committed results, and what is generated from them."""
+"""The leaderboard: reading and checking committed results, ranking models, and generating tables and pages."""

@@ -1,4 +1,4 @@
-"""Committed results as boards: one for all results that may stand side by side, a row for each model."""
+"""Boards: committed results grouped into comparable sets, with one ranked row for each model."""
 
 from __future__ import annotations
 
@@ -25,18 +25,26 @@ from uadbench.stats.paired import rank_intervals, tie_groups
 from uadbench.types import PATIENTS, Values
 
 BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")
-"""Models that learn nothing that deserves the name; a deep model that does not beat them has shown nothing."""
+"""Trivial reference models; a deep model is useful only if it outperforms them."""
 
 REPRODUCED = "reproduced.json"
-"""Score hash -> how a rerun agreed; written by `leaderboard verify --rerun`."""
+"""File of the reproduced results, by score hash; written by `leaderboard verify --rerun`."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model with all of its runs on a board.
+    """One model, with given options, and all of its runs on a board.
 
-    `scores` is (seeds, participants), the ranking AP, folds averaged within participant; `ranking`, `dementias`,
-    `unseen` and `native` are its means with their intervals over participants and seeds.
+    Attributes:
+        name: Name of the model, with the options in which its rows differ.
+        entries: Its committed results.
+        scores: (seeds, participants) float64, the ranking AP, averaged over folds within each participant.
+        parts: Mean and 95 % interval over participants and seeds of the ranking AP (`both`), of the dementias and the
+            unseen anomalies alone (`dementias`, `unseen`), and of the native map (`native`).
+        reproduced: Whether a rerun has reproduced every run.
+        rank: Lowest and highest rank (95 %).
+        group: Number of its group; the models of a group do not differ significantly from the best one in it.
+        people: Participants of the columns of `scores`.
     """
 
     name: str
@@ -50,31 +58,35 @@ class Row:
 
     @property
     def result(self) -> Result:
-        """Its first run, which tells what all have in common."""
+        """The first run's result, for everything that all runs have in common."""
         return self.entries[0].result
 
     @property
     def baseline(self) -> bool:
-        """Whether it is one of the trivial baselines."""
+        """Whether the model is one of the trivial baselines."""
         return self.result.model.name in BASELINES
 
     @property
     def over_budget(self) -> bool:
-        """Whether one of its runs took more processor time than its protocol grants."""
+        """Whether a run used more processor time than its protocol allows."""
         return any(entry.result.cost.over_budget for entry in self.entries)
 
     @property
     def slug(self) -> str:
-        """Its name in files and addresses."""
+        """The row's name in file names and URLs."""
         plain = file_name(self.name.replace(" ", "_"))[:80]
         return plain if plain == self.name else f"{plain}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Board:
-    """Results of one protocol on one cohort's test sets; only these are ranked against each other.
+    """Results of one protocol on one cohort's test sets; only results of the same board are ranked together.
 
-    `apart` says why they are not shown with others of the same protocol and cohort; "" for the newest.
+    Attributes:
+        protocol: Name of the protocol.
+        cohort: Name of the cohort, followed by the test cohort if there is one.
+        rows: The models, best first.
+        apart: Why the results are not on the newest board of this protocol and cohort; "" for the newest board.
     """
 
     protocol: str
@@ -84,12 +96,12 @@ class Board:
 
     @property
     def result(self) -> Result:
-        """Any result: protocol, cohort and test sets are those of all."""
+        """The first row's result; all results of a board share protocol, cohort and test sets."""
         return self.rows[0].result
 
     @property
     def slug(self) -> str:
-        """Its name in files and addresses."""
+        """The board's name in file names and URLs."""
         result = self.result
         cohort = result.cohort.tested_version or result.cohort.version
         version = f"-{result.protocol.hash[:8]}-{cohort}-{result.testset.recipe[:8]}" if self.apart else ""
@@ -98,19 +110,19 @@ class Board:
 
 
 @dataclass
-class _Pile:
-    """Results that may stand side by side."""
+class _ComparableResults:
+    """Results that can be ranked together."""
 
     entries: list[Entry] = field(default_factory=list)
 
     @property
-    def standing(self) -> tuple[bool, int, tuple[int, str], str]:
-        """By which the pile that is shown first is chosen: today's protocol, the latest cohort, the latest result."""
+    def recency(self) -> tuple[bool, int, tuple[int, str], str]:
+        """Sort key for choosing the newest board: current protocol, then latest cohort version, then latest result."""
         result = self.entries[0].result
         version = result.cohort.tested_version or result.cohort.version
-        today = result.protocol.hash in _shipped(result.protocol.name)
+        current = result.protocol.hash in _shipped(result.protocol.name)
         return (
-            today,
+            current,
             result.protocol.version,
             version_key(version),
             max(e.result.provenance.finished for e in self.entries),
@@ -118,54 +130,69 @@ class _Pile:
 
 
 def version_key(version: str) -> tuple[int, str]:
-    """By which versions of a cohort are put in order: numbers as numbers."""
+    """Sort key for cohort versions: numbers are compared as numbers."""
     return (int(version) if version.isdecimal() and len(version) < 10 else -1), version
 
 
 def _shipped(name: str) -> tuple[str, ...]:
-    """The hash of the protocol that ships under a name, if one does."""
+    """The hash of the built-in protocol of this name; empty if there is none."""
     return (load_protocol(name).hash,) if name in protocol_names() else ()
 
 
 def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
-    """All boards, protocols from the quickest to the slowest, the newest of a protocol and cohort first.
+    """Group committed results into boards and rank the models of each.
+
+    Args:
+        entries: The committed results.
+        root: The leaderboard folder, which lists the reproduced results.
+
+    Returns:
+        The boards, from the fastest protocol to the slowest; for one protocol and cohort, the newest first.
 
     Raises:
-        InputError: For a table of cases that cannot be read, or two results of one run.
+        InputError: If a table of cases cannot be read, or two results belong to the same run.
     """
     reproduced = read_reproduced(root)
-    by_name: dict[tuple[str, str], list[_Pile]] = {}
+    by_name: dict[tuple[str, str], list[_ComparableResults]] = {}
     for entry in sorted(entries, key=lambda entry: entry.file):
         people = entry.result.cohort
         name = people.name if people.tested_on is None else f"{people.name} -> {people.tested_on}"
-        piles = by_name.setdefault((entry.result.protocol.name, name), [])
-        home = next((p for p in piles if not incomparable(entry.result, p.entries[0].result)), None)
-        if home is None:
-            piles.append(home := _Pile())
-        home.entries.append(entry)
-    found = []
-    for (protocol, cohort), piles in sorted(by_name.items(), key=lambda item: (_protocol_order(item[0][0]), item[0])):
-        piles.sort(key=lambda pile: pile.standing, reverse=True)
-        for pile in piles:
-            first = piles[0].entries[0].result
-            apart = "" if pile is piles[0] else incomparable(pile.entries[0].result, first)
-            found.append(Board(protocol, cohort, _ranked(_rows(pile.entries, reproduced)), apart))
-    return found
+        versions = by_name.setdefault((entry.result.protocol.name, name), [])
+        match = next((v for v in versions if not incomparable(entry.result, v.entries[0].result)), None)
+        if match is None:
+            versions.append(match := _ComparableResults())
+        match.entries.append(entry)
+    ranked = []
+    for (protocol, cohort), versions in sorted(
+        by_name.items(), key=lambda item: (_protocol_order(item[0][0]), item[0])
+    ):
+        versions.sort(key=lambda version: version.recency, reverse=True)
+        newest = versions[0].entries[0].result
+        for version in versions:
+            apart = "" if version is versions[0] else incomparable(version.entries[0].result, newest)
+            ranked.append(Board(protocol, cohort, _ranked(_rows(version.entries, reproduced)), apart))
+    return ranked
 
 
 def read_reproduced(root: Path) -> dict[str, Any]:
-    """What reruns have confirmed, by score hash.
+    """Read which results were reproduced by a rerun.
+
+    Args:
+        root: The leaderboard folder.
+
+    Returns:
+        Details of each rerun, by the score hash of the committed result; empty if there is no such file.
 
     Raises:
-        InputError: For a damaged file.
+        InputError: If the file is corrupted.
     """
     file = root / REPRODUCED
     try:
         content = read_json(file, LARGEST_SEALED)
         if not isinstance(content, dict):
-            raise ValueError("it is no object")
+            raise ValueError("not a JSON object")
         if not all(isinstance(each, dict) and isinstance(each.get("result"), str) for each in content.values()):
-            raise ValueError("it tells of a result without its file")
+            raise ValueError("an item does not name the file of its result")
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -174,7 +201,7 @@ def read_reproduced(root: Path) -> dict[str, Any]:
 
 
 def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
-    """A row for every model and its options."""
+    """One row for each model with its options."""
     rows = []
     for name, own in by_model(entries, lambda entry: entry.result, lambda entry: entry.file.parent).items():
         own.sort(key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
@@ -187,9 +214,9 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
 
 
 def _parts(name: str, entries: Sequence[Entry]) -> dict[str, ModelScores]:
-    """What ranks, its halves, and the native map."""
+    """Ranking AP over all anomalies, over dementias alone and unseen anomalies alone, and of the native map."""
     columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
-    found: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
+    scores: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
     for entry in entries:
         table = entry.scores(columns)
         severities = entry.result.headline.severities
@@ -197,28 +224,30 @@ def _parts(name: str, entries: Sequence[Entry]) -> dict[str, ModelScores]:
         try:
             table = table[table["severity"].isin(severities)]
             for halves in ("both", "dementias", "unseen"):
-                found.setdefault(halves, {})[run] = ranking_scores(table, severities, "ap.standard", halves)
-            found.setdefault("native", {})[run] = ranking_scores(table, severities, "ap.native")
-            sound = len(found["both"][run]) > 0 and bool(np.isfinite(found["both"][run]).all())
+                scores.setdefault(halves, {})[run] = ranking_scores(table, severities, "ap.standard", halves)
+            scores.setdefault("native", {})[run] = ranking_scores(table, severities, "ap.native")
+            complete = len(scores["both"][run]) > 0 and bool(np.isfinite(scores["both"][run]).all())
         except (KeyError, ValueError, TypeError):
-            sound = False
-        if not sound:
-            raise InputError(f"{entry.scores_file}: lacks scores that rank; run 'uadbench leaderboard verify'")
-    return {part: ModelScores.of(name, runs) for part, runs in found.items()}
+            complete = False
+        if not complete:
+            raise InputError(
+                f"{entry.scores_file}: scores needed for the ranking are missing; run 'uadbench leaderboard verify'"
+            )
+    return {part: ModelScores.of(name, runs) for part, runs in scores.items()}
 
 
 def _ranked(rows: list[Row]) -> tuple[Row, ...]:
-    """Best first, with groups that cannot be told apart from their best, and ranks (95 %)."""
+    """The rows sorted by group and score, with their groups and rank intervals (95 %)."""
     for row in rows[1:]:
         if row.people != rows[0].people:
             files = f"{rows[0].entries[0].file} and {row.entries[0].file}"
-            raise InputError(f"{files} have other test participants, and cannot be ranked together")
+            raise InputError(f"{files} have different test participants and cannot be ranked together")
     scores = [row.scores for row in rows]
-    placed = [
+    ranked = [
         replace(row, rank=rank, group=group)
         for row, rank, group in zip(rows, rank_intervals(scores), tie_groups(scores), strict=True)
     ]
-    return tuple(sorted(placed, key=lambda row: (row.group, -(np.nanmean(row.scores)), row.name)))
+    return tuple(sorted(ranked, key=lambda row: (row.group, -(np.nanmean(row.scores)), row.name)))
 
 
 def _protocol_order(name: str) -> tuple[bool, int]:
@@ -227,27 +256,35 @@ def _protocol_order(name: str) -> tuple[bool, int]:
 
 
 def over_runs(row: Row, value: Any) -> float | None:
-    """The mean over a row's runs of what `value` gives of a result; None if it is n/a in one."""
-    known = [value(entry.result) for entry in row.entries]
-    return None if any(each is None for each in known) else float(np.mean(known))
+    """The mean of a number over a row's runs.
+
+    Args:
+        row: The row.
+        value: A function that returns the number of a result, or None.
+
+    Returns:
+        The mean; None if the number is missing in any run.
+    """
+    values = [value(entry.result) for entry in row.entries]
+    return None if any(each is None for each in values) else float(np.mean(values))
 
 
 def detectable(result: Result) -> list[float | None]:
-    """The minimum detectable severity of each dementia."""
+    """The minimum detectable severity of each dementia, as fractions; None where none is detectable."""
     return [each.minimum_detectable for each in result.detection.severities if each.anomaly in result.dementias]
 
 
 def auroc(result: Result, anomaly: str, severity: float) -> float | None:
-    """The AUROC of the scans of a test set."""
-    found = result.detected(anomaly, severity)
-    return None if found is None else found.auroc.value
+    """The AUROC of the scans of a test set against healthy scans; None if the result has no such test set."""
+    detection = result.detected(anomaly, severity)
+    return None if detection is None else detection.auroc.value
 
 
 def lowest_ranked(result: Result) -> float:
-    """The lowest severity that ranks."""
+    """The lowest severity that counts for the ranking."""
     return min(result.headline.severities)
 
 
 def patients(result: Result) -> float | None:
-    """The AUROC of patients against healthy test scans."""
+    """The AUROC of patients against healthy test scans; None without patients."""
     return auroc(result, PATIENTS, 0.0)

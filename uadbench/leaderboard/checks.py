@@ -1,4 +1,4 @@
-"""Is a result what its cases say, and are its cases those of its protocol? Nothing that is told is believed."""
+"""Checks of submitted results: aggregates are recomputed from the cases, and cases compared with the protocol's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from uadbench.errors import InputError
 from uadbench.leaderboard.boards import version_key
 from uadbench.leaderboard.entries import Entry, check_cases, read_cases, slim_means
-from uadbench.leaderboard.facts import FACTS
+from uadbench.leaderboard.expected import EXPECTED
 from uadbench.leaderboard.tolerance import SKETCH
 from uadbench.protocols.schema import LARGEST, Protocol, has_shipped
 from uadbench.results.schema import Result
@@ -30,31 +30,39 @@ PROTOCOLS = "protocols"
 PUBLIC = "phantom"
 
 PSEUDONYM = re.compile(r"anon-[0-9a-f]{16}")
-"""What a participant of a private cohort is called."""
+"""Form of the participant names of a private cohort."""
 
 EXACT = 2e-5
-"""Relative: aggregates are sums that are the same on every machine, rounded to six digits."""
+"""Relative tolerance of aggregates: they are the same sums on every machine, rounded to six digits."""
 
 DERIVED = ("headline", "detection", "strata", "scores")
+"""Sections of a result that are computed from its cases."""
 
 
 def protocol_file(root: Path, result: Result) -> Path:
-    """Where the leaderboard keeps the protocol of a result, whole."""
+    """The path at which the leaderboard stores the complete protocol of a result."""
     return root / PROTOCOLS / f"{result.protocol.name}-{result.protocol.hash[:8]}.json"
 
 
 def keep_protocol(root: Path, result: Result, protocol: Protocol) -> None:
-    """Write the protocol of a result beside the results, where it is not yet."""
+    """Store the protocol of a result in the leaderboard folder, unless it is there already."""
     file = protocol_file(root, result)
     if not file.is_file():
         write_json(file, protocol.model_dump(mode="json"))
 
 
 def protocol_of(root: Path, result: Result) -> Protocol:
-    """The protocol that a committed result was made with.
+    """Read the protocol of a committed result.
+
+    Args:
+        root: The leaderboard folder.
+        result: The committed result.
+
+    Returns:
+        The protocol.
 
     Raises:
-        InputError: If it is missing or another one.
+        InputError: If the file is missing or unreadable, or holds a different protocol.
     """
     from pydantic import ValidationError
 
@@ -63,14 +71,23 @@ def protocol_of(root: Path, result: Result) -> Protocol:
         protocol = Protocol.model_validate_json(read_document(file, LARGEST))
     except (OSError, ValidationError) as error:
         reason = str(error) if isinstance(error, OSError) else first_fault(error)[1]
-        raise InputError(f"{file}: the protocol of {result.model.name} cannot be read ({reason})") from None
+        raise InputError(f"{file}: cannot read the protocol of {result.model.name} ({reason})") from None
     if protocol.hash != result.protocol.hash:
-        raise InputError(f"{file}: is not the protocol of {result.model.name}, of hash {result.protocol.hash[:12]}")
+        raise InputError(f"{file}: not the protocol of {result.model.name} (hash {result.protocol.hash[:12]})")
     return protocol
 
 
 def recomputed(result: Result, table: pd.DataFrame, protocol: Protocol) -> Result:
-    """The result with everything that follows from its cases computed again."""
+    """Recompute everything in a result that is derived from its cases.
+
+    Args:
+        result: The result.
+        table: Its cases, one row each.
+        protocol: Its protocol.
+
+    Returns:
+        A copy of the result with recomputed aggregates.
+    """
     from uadbench.metrics.scan_score import Threshold
     from uadbench.results import aggregate
 
@@ -81,67 +98,101 @@ def recomputed(result: Result, table: pd.DataFrame, protocol: Protocol) -> Resul
 
 
 def require_honest(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Compare every aggregate of a result with what its cases give.
+    """Compare every aggregate of a result with the value recomputed from its cases.
 
-    A result holds all means over test sets, or those alone that are committed.
+    Args:
+        label: The result's name in messages.
+        result: The result, with the means over all test sets or with the committed ones only.
+        table: Its cases, one row each.
+        protocol: Its protocol.
 
     Raises:
-        InputError: Unless every aggregate of a result follows from its cases; the message names the first number.
+        InputError: If an aggregate or the score hash differs; the message names the first one.
     """
     again = recomputed(result, table, protocol)
     if result.scores == slim_means(result).scores:
         again = slim_means(again)
-    told, found = (each.model_dump(mode="json", include=set(DERIVED)) for each in (result, again))
-    for where, one, other in _differences(told, found, ""):
-        raise InputError(f"{label}: {where} is {one}, but its cases give {other}: forged, or of another version")
+    stated, actual = (each.model_dump(mode="json", include=set(DERIVED)) for each in (result, again))
+    for where, one, other in _differences(stated, actual, ""):
+        raise InputError(f"{label}: {where} is {one}, but its cases give {other} (edited, or from another version)")
     if again.score_hash != result.score_hash:
-        raise InputError(f"{label}: its score hash is not that of its cases")
+        raise InputError(f"{label}: its score hash does not match its cases")
 
 
 def require_complete(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Raises InputError unless every test participant has every case of the protocol, once, and nobody else has any."""
+    """Require every case of the protocol exactly once for each test participant, and no other cases.
+
+    Args:
+        label: The result's name in messages.
+        result: The result.
+        table: Its cases, one row each.
+        protocol: Its protocol.
+
+    Raises:
+        InputError: If cases are missing, repeated, unscored, or not part of the protocol.
+    """
     section = protocol.testsets
     people = sorted(table.loc[table["anomaly"] == HEALTHY, "participant_id"])
     if len(people) != result.cohort.test or len(set(people)) != len(people):
-        raise InputError(f"{label}: {len(people)} healthy test scans, where the result tells of {result.cohort.test}")
+        raise InputError(f"{label}: {len(people)} healthy test scans, but the result states {result.cohort.test}")
     graded = [(name, severity) for name in (*section.anomalies, UNSEEN) for severity in section.severities]
     expected = [*graded, (HYPER, section.hyper.severity)]
     counted = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION, VARIED])]
     for name, severity in expected:
-        there = counted[(counted["anomaly"] == name) & np.isclose(counted["severity"], severity)]
-        if sorted(there["participant_id"]) != people:
-            raise InputError(f"{label}: {name} at {severity:.0%} has {len(there)} cases of {len(people)} participants")
+        cases = counted[(counted["anomaly"] == name) & np.isclose(counted["severity"], severity)]
+        if sorted(cases["participant_id"]) != people:
+            raise InputError(f"{label}: {name} at {severity:.0%} has {len(cases)} cases of {len(people)} participants")
     if len(counted) != len(people) * len(expected):
-        raise InputError(f"{label}: has cases that are not the protocol's")
+        raise InputError(f"{label}: has cases that are not part of protocol {protocol.name}")
     ranking = counted["severity"].isin(protocol.ranking.severities) & (counted["anomaly"] != HYPER)
     if unscored := int(counted.loc[ranking, "ap.standard"].isna().sum()):
-        raise InputError(f"{label}: {unscored} cases that rank have no average precision")
+        raise InputError(f"{label}: {unscored} ranking cases have no average precision")
     varied = table[table["anomaly"] == VARIED].groupby("participant_id").size()
     if list(varied.index) != people or set(varied) != {section.varied.draws}:
-        raise InputError(f"{label}: {VARIED} has not {section.varied.draws} cases for everybody")
+        raise InputError(f"{label}: {VARIED} does not have {section.varied.draws} cases for every participant")
     for name, count in ((VALIDATION, result.cohort.validation), (PATIENTS, result.cohort.patients)):
-        if (table["anomaly"] == name).sum() != count:
-            raise InputError(f"{label}: the result tells of {count} {name} scans, but their rows are not there")
+        if (rows := int((table["anomaly"] == name).sum())) != count:
+            raise InputError(f"{label}: the result states {count} {name} scans, but the table has {rows}")
 
 
 def require_known_protocol(label: str, result: Result, protocol: Protocol) -> None:
-    """Raises InputError unless a protocol ships, or did once, and the result tells of it as it is."""
+    """Require a current or earlier built-in protocol, described correctly by the result.
+
+    Args:
+        label: The result's name in messages.
+        result: The result.
+        protocol: Its stored protocol.
+
+    Raises:
+        InputError: If the protocol was never part of uadbench, the result is unranked, or it describes the protocol
+            incorrectly.
+    """
     if not has_shipped(protocol):
-        raise InputError(f"{label}: protocol {protocol.name} was changed for this run; only others are ranked")
+        raise InputError(f"{label}: protocol {protocol.name} was changed for this run; only unchanged ones are ranked")
     if result.model.weights is not None:
-        raise InputError(f"{label}: {result.unranked}; only models that were trained under it are ranked")
+        raise InputError(f"{label}: {result.unranked}; only models trained under the protocol are ranked")
     if result.model.unranked is not None:
         raise InputError(f"{label}: {result.unranked}; such results are not ranked")
-    told = result.protocol
+    stated = result.protocol
     expected = (protocol.name, protocol.version, protocol.hash, protocol.intensity.kind, True)
-    if (told.name, told.version, told.hash, told.intensity, told.ranked) != expected:
-        raise InputError(f"{label}: what it tells of its protocol is not so: {told.name}, version {told.version}")
+    if (stated.name, stated.version, stated.hash, stated.intensity, stated.ranked) != expected:
+        raise InputError(f"{label}: describes its protocol incorrectly: {stated.name}, version {stated.version}")
 
 
 def require_public_cohort(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Of a cohort that anybody can make: raises InputError unless people, split and cases are the real ones.
+    """Require the participants, split and cases of a public cohort to be those that the cohort really has.
 
-    Does nothing for private cohorts, whose people nobody else knows, and for earlier versions, which stand apart.
+    Skips private cohorts, whose participants are not available, and earlier versions of a public cohort, which have
+    boards of their own.
+
+    Args:
+        label: The result's name in messages.
+        result: The result.
+        table: Its cases, one row each.
+        protocol: Its protocol.
+
+    Raises:
+        InputError: If the cohort is wrongly called public or private, or anything stated about it is wrong.
     """
     private = [name for name in (result.cohort.name, result.cohort.tested_on) if name and not _is_public(name)]
     if result.cohort.public and private:
@@ -151,7 +202,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     if not result.cohort.public:
         return
     from uadbench.cohorts.base import keys_of
-    from uadbench.leaderboard.facts import facts
+    from uadbench.leaderboard.expected import expected_values
     from uadbench.runs.fold_data import PARTS, Selection, plan_fold
 
     cohort = _public(result.cohort.name)
@@ -159,34 +210,44 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     versions = (result.cohort.version, result.cohort.tested_version)
     now = (cohort.version, None if other is None else other.version)
     if versions != now:
-        if any(version_key(told or "") > version_key(there or "") for told, there in zip(versions, now, strict=True)):
+        if any(version_key(one or "") > version_key(latest or "") for one, latest in zip(versions, now, strict=True)):
             raise InputError(f"{label}: cohort {cohort.name} has no version {versions[0]}")
         return
     roles = Selection(tuple(result.cohort.healthy), tuple(result.cohort.ill), test_cohort=other)
     fold_data = plan_fold(cohort, protocol, result.fold, selection=roles)
     if fold_data.testset_recipe != result.testset.recipe:
-        raise InputError(f"{label}: the fingerprint of its test sets is not that of {cohort.name}")
+        raise InputError(f"{label}: the fingerprint of its test sets differs from that of {cohort.name}")
     for part, name in (("test", HEALTHY), ("validation", VALIDATION), ("patients", PATIENTS)):
         expected = sorted(fold_data.rows[part]["participant_id"])
         if sorted(table.loc[table["anomaly"] == name, "participant_id"]) != expected:
             raise InputError(f"{label}: its {name} participants are not those of {cohort.name}")
-    given = result.cohort.origin == "given"
-    told = result.cohort.model_dump(include={*PARTS, "split", "origin", "shared_images"})
-    real: dict[str, Any] = {part: len(rows) for part, rows in fold_data.rows.items()}
-    real |= {"split": fold_data.split.digest, "origin": fold_data.origin, "shared_images": 0}
-    if told != real and not (given and told["split"] != real["split"]):
-        raise InputError(f"{label}: what it tells of its cohort is not so: {_unlike(told, real)}")
-    _require_facts(label, table, facts(protocol, tuple(keys_of(fold_data.rows["test"]))))
+    own_split = result.cohort.origin == "given"
+    stated = result.cohort.model_dump(include={*PARTS, "split", "origin", "shared_images"})
+    actual: dict[str, Any] = {part: len(rows) for part, rows in fold_data.rows.items()}
+    actual |= {"split": fold_data.split.digest, "origin": fold_data.origin, "shared_images": 0}
+    if stated != actual and not (own_split and stated["split"] != actual["split"]):
+        raise InputError(f"{label}: describes its cohort incorrectly: {_mismatches(stated, actual)}")
+    _require_expected(label, table, expected_values(protocol, tuple(keys_of(fold_data.rows["test"]))))
 
 
 def require_private_cohort(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Of any other cohort: raises InputError unless all that was drawn follows from the names in the table.
+    """Require the test sets of a private cohort to follow from the pseudonyms in the table.
 
-    These are hashes with a secret; what follows from them follows from no id. Earlier versions drew from the ids.
+    The pseudonyms are hashes with a secret, so that the test sets reveal no participant id. Earlier versions drew the
+    test sets from the ids.
+
+    Args:
+        label: The result's name in messages.
+        result: The result; public cohorts are skipped.
+        table: Its cases, one row each.
+        protocol: Its protocol.
+
+    Raises:
+        InputError: If a participant is not a pseudonym, or the cases do not follow from the pseudonyms.
     """
     if result.cohort.public:
         return
-    from uadbench.leaderboard.facts import facts
+    from uadbench.leaderboard.expected import expected_values
     from uadbench.results.anonymise import require_irreversible
 
     require_irreversible(label, result)
@@ -194,10 +255,12 @@ def require_private_cohort(label: str, result: Result, table: pd.DataFrame, prot
     for rows, cohort in ((table[validating], result.cohort.name), (table[~validating], _tested_on(result))):
         names = [name for name in rows["participant_id"].unique() if not PSEUDONYM.fullmatch(name)]
         if names and not _is_public(cohort):
-            raise InputError(f"{label}: participant {names[0]} is no hash, though cohort {cohort} is private")
+            raise InputError(f"{label}: participant {names[0]} is not a pseudonym, although cohort {cohort} is private")
     healthy = table[table["anomaly"] == HEALTHY].sort_values(["participant_id", "session_id"])
     keys = zip(healthy["participant_id"], healthy["session_id"], strict=True)
-    _require_facts(label, table, facts(protocol, tuple((str(who), str(visit)) for who, visit in keys)))
+    _require_expected(
+        label, table, expected_values(protocol, tuple((str(person), str(visit)) for person, visit in keys))
+    )
 
 
 def _tested_on(result: Result) -> str:
@@ -208,30 +271,30 @@ def _is_public(name: str) -> bool:
     return name.partition(":")[0] == PUBLIC
 
 
-def _require_facts(label: str, table: pd.DataFrame, known: pd.DataFrame) -> None:
-    """Raises InputError unless what no model can move is as it must be, case by case."""
+def _require_expected(label: str, table: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Require the numbers that do not depend on the model to have their expected values, case by case."""
     simulated = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION])]
     order = list(KEYS)
-    told, real = (rows.sort_values(order, kind="stable").reset_index(drop=True) for rows in (simulated, known))
-    if len(told) != len(real) or told[order[:3]].to_numpy().tolist() != real[order[:3]].to_numpy().tolist():
-        raise InputError(f"{label}: its cases are not those that the protocol draws")
-    for name in ("severity", *FACTS):
-        off = np.abs(told[name].to_numpy(dtype=np.float64) - real[name].to_numpy(dtype=np.float64))
-        wrong = np.flatnonzero(~(off <= SKETCH * np.abs(real[name].to_numpy(dtype=np.float64)) + 1e-6))
-        wrong = wrong[~(told[name].isna() & real[name].isna()).to_numpy()[wrong]]
+    rows, exact = (each.sort_values(order, kind="stable").reset_index(drop=True) for each in (simulated, expected))
+    if len(rows) != len(exact) or rows[order[:3]].to_numpy().tolist() != exact[order[:3]].to_numpy().tolist():
+        raise InputError(f"{label}: its cases are not those that protocol and participants determine")
+    for name in ("severity", *EXPECTED):
+        off = np.abs(rows[name].to_numpy(dtype=np.float64) - exact[name].to_numpy(dtype=np.float64))
+        wrong = np.flatnonzero(~(off <= SKETCH * np.abs(exact[name].to_numpy(dtype=np.float64)) + 1e-6))
+        wrong = wrong[~(rows[name].isna() & exact[name].isna()).to_numpy()[wrong]]
         if len(wrong):
-            case, value = real.iloc[wrong[0]], told[name].iloc[wrong[0]]
+            case, value = exact.iloc[wrong[0]], rows[name].iloc[wrong[0]]
             where = f"{case['participant_id']}, {case['anomaly']} at {case['severity']:.0%}"
             raise InputError(f"{label}: {name} of {where} is {value:.4g}; it must be {case[name]:.4g}")
 
 
-def _unlike(told: dict[str, Any], real: dict[str, Any]) -> str:
-    return ", ".join(f"{key} is {told[key]}, not {real[key]}" for key in real if told[key] != real[key])
+def _mismatches(stated: dict[str, Any], actual: dict[str, Any]) -> str:
+    return ", ".join(f"{key} is {stated[key]}, not {actual[key]}" for key in actual if stated[key] != actual[key])
 
 
 @cache
 def _public(name: str) -> Cohort:
-    """A cohort that anybody can make. Raises InputError for any other, which is never opened."""
+    """Open a public cohort. Raises InputError for a private one without opening it."""
     from uadbench.cohorts.opening import open_cohort
 
     if not _is_public(name):
@@ -240,40 +303,59 @@ def _public(name: str) -> Cohort:
 
 
 def require_same_testset(label: str, result: Result, table: pd.DataFrame) -> None:
-    """Raises InputError unless what does not depend on the model agrees with the fingerprint's sketch."""
+    """Require the reductions in the table to agree with the summary in the test sets' fingerprint.
+
+    Args:
+        label: The result's name in messages.
+        result: The result, which holds the fingerprint.
+        table: Its cases, one row each.
+
+    Raises:
+        InputError: If the fingerprint has other numbers than a test set has, or its numbers contradict the cases.
+    """
     sketch, dementias = result.testset.sketch, result.dementias
     sizes = {
         f"{name}.{what}" for name in (*dementias, UNSEEN, VARIED) for what in ("truth_voxels", "effective_reduction")
     }
     if set(sketch) != {"brain_voxels", "mean_uptake", *sizes} or not 0.2 < sketch["mean_uptake"] < 5:
-        raise InputError(f"{label}: its fingerprint's sketch holds what no test set has")
+        raise InputError(f"{label}: the sketch in its fingerprint is not that of a test set")
     for (name, severity), rows in table[table["anomaly"].isin(dementias)].groupby(["anomaly", "severity"]):
-        known = sketch[f"{name}.effective_reduction"]
-        found = float((rows["effective_reduction"] / rows["severity"]).mean())
-        if not abs(found - known) <= SKETCH * known:
-            told = f"{name} at {severity:.0%} was reduced by {found:.4g} of the severity"
-            raise InputError(f"{label}: {told}; the fingerprint says {known}")
+        expected = sketch[f"{name}.effective_reduction"]
+        actual = float((rows["effective_reduction"] / rows["severity"]).mean())
+        if not abs(actual - expected) <= SKETCH * expected:
+            reduction = f"{name} at {severity:.0%} was reduced by {actual:.4g} of the severity"
+            raise InputError(f"{label}: {reduction}; the fingerprint says {expected}")
 
 
 def require_sound(entry: Entry, root: Path) -> None:
-    """Everything that can be asked of a committed result without training it again.
+    """Run every check of a committed result that needs no training.
+
+    Args:
+        entry: The committed result.
+        root: The leaderboard folder.
 
     Raises:
-        InputError: Naming the file and what is wrong.
+        InputError: If a check fails; the message names the file and the fault.
     """
     label = str(entry.file)
     protocol = protocol_of(root, entry.result)
-    table = read_cases(entry.scores_file)  # whether the result vouches for it is asked last, by `require_honest`
+    table = read_cases(entry.scores_file)  # `require_honest` compares the score hash, last
     check_cases(entry, table)
     require_real(label, entry.result, table, protocol)
     require_honest(label, entry.result, table, protocol)
 
 
 def require_real(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
-    """Protocol, cohort and cases are what they are called.
+    """Require protocol, cohort and cases to be what the result states.
+
+    Args:
+        label: The result's name in messages.
+        result: The result.
+        table: Its cases, one row each.
+        protocol: Its protocol.
 
     Raises:
-        InputError: Naming the file and what is wrong.
+        InputError: If a check fails; the message names the file and the fault.
     """
     require_known_protocol(label, result, protocol)
     require_complete(label, result, table, protocol)
@@ -283,7 +365,7 @@ def require_real(label: str, result: Result, table: pd.DataFrame, protocol: Prot
 
 
 def _differences(one: Any, other: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
-    """Places at which two JSON values differ by more than rounding."""
+    """Paths at which two JSON values differ by more than rounding, with both values."""
     if isinstance(one, dict) and isinstance(other, dict):
         if set(one) != set(other):
             yield where, f"about {_some(set(one) - set(other))}", f"about {_some(set(other) - set(one))}"
@@ -295,14 +377,14 @@ def _differences(one: Any, other: Any, where: str) -> Iterator[tuple[str, Any, A
         for index, (first, second) in enumerate(zip(one, other, strict=False)):
             yield from _differences(first, second, f"{where}{_label(first, index)}")
     elif isinstance(one, float | int) and isinstance(other, float | int) and not isinstance(one, bool):
-        if not abs(one - other) <= EXACT * max(abs(one), abs(other), 1e-9):  # nothing is near to NaN
+        if not abs(one - other) <= EXACT * max(abs(one), abs(other), 1e-9):  # NaN differs from everything
             yield where, one, other
     elif one != other:
         yield where, one, other
 
 
 def _label(value: Any, index: int) -> str:
-    """Which of a list: by its test set where it has one."""
+    """How to name a list item: by its test set if it has one, otherwise by its index."""
     if isinstance(value, dict) and "anomaly" in value:
         return f"[{value['anomaly']} {value.get('severity', '')}]"
     return f"[{index}]"

@@ -14,9 +14,9 @@ class Shown:
     """One column of a leaderboard.
 
     Attributes:
-        metric: Its entry in the catalogue.
-        of: Its test sets, if the heading has to name them.
-        note: A sentence that the leaderboard adds to the help.
+        metric: The metric's entry in the catalogue.
+        of: The test sets, if the heading has to name them.
+        note: A sentence that the leaderboard adds to the metric's help.
     """
 
     metric: Metric
@@ -25,11 +25,11 @@ class Shown:
 
     @property
     def heading(self) -> str:
-        """What its column is called."""
+        """The heading of the column."""
         return f"{self.metric.heading} {self.of}".rstrip()
 
     def to_json(self) -> dict[str, str]:
-        """For the script of the page."""
+        """Heading, help and direction for the script of the page."""
         return {"heading": self.heading, "help": f"{self.metric.sentence} {self.note}".rstrip(), **self._direction()}
 
     def _direction(self) -> dict[str, str]:
@@ -66,9 +66,9 @@ BOARD = {
     "chance": Shown(metric_of("headline.prevalence")),
     "ceiling": Shown(metric_of("headline.ceiling")),
 }
-"""`trainings` is `seeds` and `folds`."""
+"""Columns by their key in `leaderboard.json`; `trainings` combines `seeds` and `folds`."""
 
 
 def heading(key: str) -> str:
-    """What the column of a key is called."""
+    """The heading of the column with this key."""
     return BOARD[key].heading

@@ -1,4 +1,4 @@
-"""Results into the leaderboard, and what is generated from them onto the disk."""
+"""Adding results to the leaderboard folder, and keeping its generated files up to date."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from uadbench.errors import InputError
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, boards
-from uadbench.leaderboard.entries import RESULTS, Entry, place, read_cases, read_entries
+from uadbench.leaderboard.entries import RESULTS, Entry, read_cases, read_entries, result_path
 from uadbench.runtime.files import require_apart, require_inside, write_together
 from uadbench.runtime.parts import is_part, sweep_tree
 
@@ -18,11 +18,18 @@ DIFF_LINES = 60
 
 
 def add(run: Path, root: Path) -> Entry:
-    """Take a run folder into the leaderboard: checked and slimmed, without an id of a private cohort.
+    """Check a run and copy its result into the leaderboard, reduced in size and without ids of a private cohort.
+
+    Args:
+        run: The run folder, or its `result.json`.
+        root: The leaderboard folder.
+
+    Returns:
+        The committed result.
 
     Raises:
-        InputError: With the reason, for a result that is not what its cases say, of an incomplete or changed test set,
-            or with an id in it; nothing is written then.
+        InputError: If the result does not match its cases, the test sets are incomplete or changed, or it contains a
+            private id; nothing is written then.
     """
     from uadbench.leaderboard import checks
     from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim, slim_means
@@ -32,21 +39,21 @@ def add(run: Path, root: Path) -> Entry:
     from uadbench.results.scores import SCORES, put_table
 
     folder = run if run.is_dir() else run.parent
-    told = Entry(folder / RESULT, read_untrusted(folder / RESULT))
-    protocol = stored_protocol(folder, told.result.protocol.name)
-    if protocol.hash != told.result.protocol.hash:
-        raise InputError(f"{folder}: its protocol is not the one that its result tells of")
+    submitted = Entry(folder / RESULT, read_untrusted(folder / RESULT))
+    protocol = stored_protocol(folder, submitted.result.protocol.name)
+    if protocol.hash != submitted.result.protocol.hash:
+        raise InputError(f"{folder}: its protocol.json is not the protocol that its result.json names")
     require_apart(folder, root / RESULTS)
-    require_irreversible(str(run), told.result)
+    require_irreversible(str(run), submitted.result)
     label, cases = str(run), read_cases(folder / SCORES)
-    check_cases(told, cases)
-    checks.require_real(label, told.result, slim(cases), protocol)
-    checks.require_honest(label, told.result, cases, protocol)
+    check_cases(submitted, cases)
+    checks.require_real(label, submitted.result, slim(cases), protocol)
+    checks.require_honest(label, submitted.result, cases, protocol)
     result, table = shareable(folder)
     rows = slim(table)
     result = slim_means(checks.recomputed(result, rows, protocol))
     refuse_private(folder, result, rows)
-    entry = Entry(root / RESULTS / place(result), result)
+    entry = Entry(root / RESULTS / result_path(result), result)
     require_inside(root, entry.file, checks.protocol_file(root, result))
     for part in (RESULTS, checks.PROTOCOLS):
         sweep_tree(root / part)
@@ -62,41 +69,71 @@ def add(run: Path, root: Path) -> Entry:
 
 
 def generated(root: Path) -> tuple[list[Board], dict[Path, str]]:
-    """The boards of a leaderboard folder, and the content of every file that is made from them."""
-    found = boards(list(read_entries(root)), root)
-    wanted = {root / name: text for name, text in render.files(found).items()}
-    require_inside(root, root / MODELS / "index.html", *wanted)
-    return found, wanted
+    """Generate every file of a leaderboard folder from its committed results, without writing.
+
+    Args:
+        root: The leaderboard folder.
+
+    Returns:
+        The boards, and the content of every generated file by its path.
+    """
+    ranked = boards(list(read_entries(root)), root)
+    contents = {root / name: text for name, text in render.files(ranked).items()}
+    require_inside(root, root / MODELS / "index.html", *contents)
+    return ranked, contents
 
 
-def stale(root: Path, wanted: dict[Path, str]) -> list[Path]:
-    """Pages of models that are no more."""
+def stale(root: Path, contents: dict[Path, str]) -> list[Path]:
+    """List the pages of models that are no longer on a board.
+
+    Args:
+        root: The leaderboard folder.
+        contents: The generated files.
+
+    Returns:
+        Existing pages that are not among the generated files.
+    """
     pages = (file for file in sorted((root / MODELS).rglob("*.html")) if not is_part(file.relative_to(root)))
-    return [file for file in pages if file not in wanted]
+    return [file for file in pages if file not in contents]
 
 
-def differences(wanted: dict[Path, str], root: Path) -> list[str]:
-    """A diff, a line each, between what is on the disk and what should be; empty where they are equal."""
+def differences(contents: dict[Path, str], root: Path) -> list[str]:
+    """Compare the files on disk with the generated ones.
+
+    Args:
+        contents: The generated files.
+        root: The leaderboard folder.
+
+    Returns:
+        The lines of a diff; empty if all files are up to date.
+    """
     lines: list[str] = []
-    for file, text in wanted.items():
+    for file, text in contents.items():
         present = file.read_bytes() if file.is_file() else b""
         if present != text.encode():
             one, other = present.decode(errors="replace").splitlines(True), text.splitlines(True)
             changed = difflib.unified_diff(one, other, str(file), f"{file} (built)", n=1)
-            lines += [line.rstrip("\n") for line in changed] or [f"{file}: its bytes differ"]
-    lines += [f"{file}: is of a model that is no more" for file in stale(root, wanted)]
+            lines += [line.rstrip("\n") for line in changed] or [f"{file}: bytes differ"]
+    lines += [f"{file}: page of a model that is no longer on a board" for file in stale(root, contents)]
     return [line[:200] for line in lines]
 
 
-def with_head(readme: Path, found: list[Board]) -> str:
-    """The project's README with the head of the board between its marks.
+def with_head(readme: Path, ranked: list[Board]) -> str:
+    """Insert the top of the first board into the project's README.
+
+    Args:
+        readme: The README file.
+        ranked: The boards.
+
+    Returns:
+        The text of the README with the table between its two marks.
 
     Raises:
-        InputError: Where it has none.
+        InputError: If the README lacks the marks.
     """
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(render.BEGIN)
     _, end, after = rest.partition(render.END)
     if not begin or not end:
-        raise InputError(f"{readme}: has no lines '{render.BEGIN}' and '{render.END}', between which the head stands")
-    return f"{before}{begin}\n{render.head(found)}\n{end}{after}"
+        raise InputError(f"{readme}: add the lines '{render.BEGIN}' and '{render.END}' where the table should appear")
+    return f"{before}{begin}\n{render.head(ranked)}\n{end}{after}"

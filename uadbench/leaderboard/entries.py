@@ -1,4 +1,4 @@
-"""A committed result: what is kept of one, where it lies, and reading it back without believing it."""
+"""Committed results: which parts are kept, where they are stored, and how untrusted files are read and validated."""
 
 from __future__ import annotations
 
@@ -33,64 +33,75 @@ KEPT = (
     *(f"{pair}.whole.{metric}" for pair in ("residual", "restoration") for metric in ("mse", "mae", "psnr", "ssim")),
     "consistency.whole.ssim",
 )
-"""The metrics that the board and the paper's exhibits need; regions and other pairs stay with whoever ran it."""
+"""Metrics needed by the boards and the paper's exhibits; all others stay in the original run folder."""
 
 KEPT_BEGINNINGS = ("recall.", "dice.fpr", "exceeding.")
+"""Metrics whose names begin like this are kept as well."""
 
 MEANS = (
     *("ap.standard", "prevalence", "recovered", "damage", "identified", "healthiness.healthy"),
     *("healthiness.from_altered", "residual.whole.mse", "restoration.whole.mse"),
 )
-"""The metrics whose means over test sets the board and the gate (`tolerance.metrics_of`) read."""
+"""Metrics whose means over test sets are read by the boards and by the metric gate (`tolerance.metrics_of`)."""
 
 LARGEST_JSON, LARGEST_TABLE = 4 << 20, 64 << 20
-"""Bytes beyond which a file is no result."""
+"""Largest accepted files, in bytes."""
 
 LARGEST_NUMBER = 1e15
 LONGEST_MESSAGE = 400
 
 NEEDED = ("ap.standard", "ap.native", "ap.ceiling", "prevalence", "effective_reduction", "subject.score", "mmse")
-"""The columns that every table of cases has."""
+"""Columns that every table of cases has."""
 
 SHARES = ("ap.", "auroc.", "dice.", "recall.", "exceeding.", "prevalence", "identified", "severity")
-"""Columns that begin like this hold numbers from 0 to 1."""
+"""Columns whose names begin like this hold numbers from 0 to 1."""
 
 HASH = re.compile(r"[0-9a-f]{64}")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,=+-]{0,79}")
-"""What a model, cohort, protocol or participant may be called."""
+"""Form of the names of models, cohorts, protocols and participants."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A committed result with its file; the scores of every case lie beside it."""
+    """A committed result with its JSON file; the scores of every case are in a Parquet file beside it."""
 
     file: Path
     result: Result
 
     @property
     def scores_file(self) -> Path:
-        """The table of the cases."""
+        """The file with the table of cases."""
         return self.file.with_suffix(".parquet")
 
     def scores(self, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-        """One row a case; some columns, or all.
+        """Read the table of cases.
+
+        Args:
+            columns: The columns to return; all by default.
+
+        Returns:
+            The table, one row per case.
 
         Raises:
-            InputError: For a table that cannot be read, or is not the one that the result vouches for.
+            InputError: If the table cannot be read, lacks a column, or does not match the result's score hash.
         """
         table = read_scores_of(self.result, self.scores_file, LARGEST_TABLE)
         if columns is None:
             return table
         if missing := [name for name in columns if name not in table]:
-            raise InputError(f"{self.scores_file}: has no column {missing[0]}")
+            raise InputError(f"{self.scores_file}: no column {missing[0]}")
         return table[list(columns)]
 
 
 def slim(table: pd.DataFrame) -> pd.DataFrame:
-    """What is committed of a table of cases: the metrics that count, to as many digits as results hold.
+    """Reduce a table of cases to what is committed.
 
-    Test sets that were given to this run alone are left out.
+    Args:
+        table: The table of a run, one row per case.
+
+    Returns:
+        The metrics that the leaderboard needs, rounded to the digits of a result; custom test sets are left out.
     """
     kept = [name for name in table.columns if name in (*KEYS, *TRAITS, *KEPT) or name.startswith(KEPT_BEGINNINGS)]
     rows = table.loc[~table["anomaly"].str.startswith(GIVEN), kept].reset_index(drop=True)
@@ -99,12 +110,12 @@ def slim(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """To DIGITS significant digits, by way of their decimal spelling, so that a second rounding changes nothing."""
+    """Values rounded to DIGITS significant digits via their decimal text, so that rounding again changes nothing."""
     return np.array([float(f"{value:.{DIGITS}g}") for value in values])
 
 
-def place(result: Result) -> Path:
-    """Where a result lies under `leaderboard/results`: protocol, cohort, model, one file a run."""
+def result_path(result: Result) -> Path:
+    """The path of a result below `leaderboard/results`: protocol, cohort, model, and one file per run."""
     cohort = file_name(result.cohort.name)
     if result.cohort.tested_on is not None:
         cohort += f"--{file_name(result.cohort.tested_on)}"
@@ -113,9 +124,13 @@ def place(result: Result) -> Path:
 
 
 def slim_means(result: Result) -> Result:
-    """What is committed of a result: of the means over test sets only MEANS.
+    """Reduce a result to what is committed.
 
-    All of them follow from the cases beside it (`scores.summarise`).
+    Args:
+        result: The complete result.
+
+    Returns:
+        A copy with the means in MEANS only; the others can be computed from the cases (`scores.summarise`).
     """
     scores = [
         each.model_copy(update={"metrics": {name: e for name, e in each.metrics.items() if name in MEANS}})
@@ -125,12 +140,12 @@ def slim_means(result: Result) -> Result:
 
 
 def write_lines(file: Path, result: Result) -> None:
-    """Write a result as `in_lines` spells it."""
+    """Write a result in the format of `in_lines`."""
     write_text(file, in_lines(result))
 
 
 def in_lines(result: Result) -> str:
-    """A result's JSON in little room: one section or test set a line, so that a change shows as one."""
+    """A result as compact JSON, one section or test set per line, so that diffs are readable."""
     content = result.model_dump(mode="json")
     scores = ",\n".join(map(_compact, content.pop("scores")))
     head = "".join(f"{_compact(key)}:{_compact(value)},\n" for key, value in content.items())
@@ -142,10 +157,16 @@ def _compact(value: Any) -> str:
 
 
 def read_entries(root: Path) -> Iterator[Entry]:
-    """All results under a leaderboard folder, in the order of their names.
+    """Read all results of a leaderboard folder.
+
+    Args:
+        root: The leaderboard folder.
+
+    Yields:
+        The results, in the order of their file names.
 
     Raises:
-        InputError: For one that is no result, or lies where it does not belong; the message names the file and the
+        InputError: If a file is not a valid result or is stored under the wrong path; the message names file and
             reason.
     """
     for file in result_files(root):
@@ -153,35 +174,54 @@ def read_entries(root: Path) -> Iterator[Entry]:
 
 
 def result_files(root: Path) -> list[Path]:
-    """Where results lie in a leaderboard folder, in the order of their names.
+    """List the result files of a leaderboard folder.
+
+    Args:
+        root: The leaderboard folder.
+
+    Returns:
+        The files, in the order of their names.
 
     Raises:
-        InputError: Without one.
+        InputError: If the folder has no results.
     """
     folder = root / RESULTS
     if not folder.is_dir():
         makes = command("uadbench", "leaderboard", "add", "RUN", root=root)
-        raise InputError(f"{folder}: no such folder; adding a result makes it: {makes}")
+        raise InputError(f"{folder}: no such folder; add a result to create it: {makes}")
     return sorted(file for file in folder.rglob("*.json") if not is_part(file.relative_to(folder)))
 
 
 def read_entry(file: Path, root: Path) -> Entry:
-    """One committed result.
+    """Read one committed result.
+
+    Args:
+        file: Its JSON file.
+        root: The leaderboard folder.
+
+    Returns:
+        The result with its file.
 
     Raises:
-        InputError: For one that is none, or lies where it does not belong.
+        InputError: If the file is not a valid result, or is stored under the wrong path.
     """
     result = read_untrusted(file)
-    if file.relative_to(root / RESULTS) != place(result):
-        raise InputError(f"{file}: this result belongs into {place(result)}")
+    if file.relative_to(root / RESULTS) != result_path(result):
+        raise InputError(f"{file}: this result belongs in {result_path(result)}")
     return Entry(file, result)
 
 
 def read_untrusted(file: Path) -> Result:
-    """Read a result that anybody may have written.
+    """Read and validate a result from an untrusted source.
+
+    Args:
+        file: The JSON file.
+
+    Returns:
+        The result.
 
     Raises:
-        InputError: With the reason, for one that is not sound.
+        InputError: If the file is not a valid result; the message is one line and gives the reason.
     """
     try:
         result = read_result(file, most=LARGEST_JSON, finite=True)
@@ -192,71 +232,89 @@ def read_untrusted(file: Path) -> Result:
 
 
 def _require_sense(file: Path, result: Result) -> None:
-    """Raises InputError for names that are none, numbers that are no scores, and parts that contradict each other."""
+    """Raises InputError for invalid names, numbers that cannot be scores, and sections that contradict each other."""
     for what, name in names_of(result):
         if not NAME.fullmatch(name):
-            raise InputError(f"{file}: {what} is called {name[:80]!r}; use letters, digits and . _ : , = + -")
+            raise InputError(
+                f"{file}: {what} has the invalid name {name[:80]!r}; use letters, digits and . _ : , = + -"
+            )
     for what, name in _hashes(result):
         if not HASH.fullmatch(name):
-            raise InputError(f"{file}: {what} is {name[:80]!r}; that is no SHA-256")
+            raise InputError(f"{file}: {what} is {name[:80]!r}, which is not a SHA-256 hash")
     for name, value in result.model.options.items():
         if names_code(value):
-            raise InputError(f"{file}: option {name} of the model names code in a file, which nobody else has")
+            raise InputError(
+                f"{file}: option {name} of the model refers to a local code file, which others do not have"
+            )
     for what, number in _numbers(result.model_dump(mode="python"), ""):
-        if not abs(number) <= LARGEST_NUMBER:  # nor is NaN
-            raise InputError(f"{file}: {what} is {number:g}; that is no score")
+        if not abs(number) <= LARGEST_NUMBER:  # NaN is refused as well
+            raise InputError(f"{file}: {what} is {number:g}, which is not a valid value")
     if min([*result.cost.model_dump(exclude_none=True).values()]) < 0:
-        raise InputError(f"{file}: it cost less than nothing")
+        raise InputError(f"{file}: its cost has a negative value")
     keys = [(scores.anomaly, scores.severity) for scores in result.scores]
     if len(set(keys)) != len(keys):
-        raise InputError(f"{file}: a test set is there twice")
+        raise InputError(f"{file}: a test set appears twice")
     if not result.dementias or not set(result.headline.severities) <= set(result.severities):
-        raise InputError(f"{file}: has no dementias, or not the severities that rank")
+        raise InputError(f"{file}: no dementias, or ranking severities are missing")
     if not result.headline.severities:
-        raise InputError(f"{file}: no severity ranks")
+        raise InputError(f"{file}: no ranking severities")
 
 
 def _in_a_line(text: str) -> str:
-    """A message in which a key or value of the file cannot break lines or go on for pages."""
+    """The message as one line of limited length, whatever text it quotes from the file."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= LONGEST_MESSAGE else f"{plain[: LONGEST_MESSAGE - 3]}..."
 
 
 def read_cases(file: Path) -> pd.DataFrame:
-    """Read a table of cases whose result is yet to be compared with it.
+    """Read a table of cases without comparing it with its result.
+
+    Args:
+        file: The Parquet file.
+
+    Returns:
+        The table, one row per case.
 
     Raises:
-        InputError: As `read_table` does.
+        InputError: If the table cannot be read (see `read_table`).
     """
     return read_table(file, LARGEST_TABLE)
 
 
 def check_cases(entry: Entry, table: pd.DataFrame) -> None:
-    """Raises InputError for rows that are there twice, ids that are none, and numbers that are no scores."""
+    """Validate a table of cases.
+
+    Args:
+        entry: The result that the table belongs to.
+        table: The table, one row per case.
+
+    Raises:
+        InputError: If columns are missing, a case appears twice, an id is invalid, or a number is out of range.
+    """
     file = entry.scores_file
     missing = [name for name in (*KEYS, *NEEDED) if name not in table]
     if missing:
-        raise InputError(f"{file}: has no column {missing[0]}")
+        raise InputError(f"{file}: no column {missing[0]}")
     for name in ("participant_id", "session_id", "anomaly"):
         for value in table[name]:
             if not isinstance(value, str) or not NAME.fullmatch(value):
                 raise InputError(
-                    _in_a_line(f"{file}: {name} {str(value)[:80]!r}; use letters, digits and . _ : , = + -")
+                    _in_a_line(f"{file}: invalid {name} {str(value)[:80]!r}; use letters, digits and . _ : , = + -")
                 )
     twice = table.duplicated(list(KEYS))
     if twice.any():
         first = table[twice].iloc[0]
-        raise InputError(f"{file}: {first['participant_id']}, {first['anomaly']}, {first['severity']:g} is there twice")
+        raise InputError(f"{file}: {first['participant_id']}, {first['anomaly']}, {first['severity']:g} appears twice")
     for column in table.select_dtypes("number"):
         values = table[column].to_numpy(dtype=np.float64)
-        known = values[np.isfinite(values)]
+        finite = values[np.isfinite(values)]
         low, high = _range(str(column))
-        if ((known < low) | (known > high)).any():
-            raise InputError(f"{file}: column {column} has numbers outside {low:g} to {high:g}; those are no scores")
+        if ((finite < low) | (finite > high)).any():
+            raise InputError(f"{file}: column {column} has values outside {low:g} to {high:g}")
 
 
 def _range(column: str) -> tuple[float, float]:
-    """Between which the numbers of a column lie."""
+    """Smallest and largest valid value of a column."""
     if column.startswith("correlation."):
         return -1.0, 1.0
     return (0.0, 1.0) if column.startswith(SHARES) else (-LARGEST_NUMBER, LARGEST_NUMBER)

@@ -1,7 +1,7 @@
-"""Boards as files: a page, a page a model, tables for GitHub and for programs. The same boards give the same bytes.
+"""Rendering of boards: web pages, Markdown tables, CSV and JSON. The same boards give the same bytes.
 
-The page's script, `templates/board.js`, is written here because a page loads nothing from elsewhere, and a chart
-library would be copied into each.
+Pages load nothing from other sites, so the script `templates/board.js` draws the plots itself; a chart library would
+have to be copied into every page.
 """
 
 from __future__ import annotations
@@ -35,19 +35,27 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
-"""Between these marks the head of the board stands in the project's README."""
+"""Marks in the project's README between which the top of the first board is inserted."""
 
 HEAD_ROWS = 8
+"""Rows shown in the project's README."""
 HEAD_COLUMNS = ("group", "rank", "model", "ap", "unseen", "detectable", "patients")
-"""What the head of the board shows; the board itself shows every key of `COLUMNS`."""
+"""Columns shown in the project's README; the board shows every key of `COLUMNS`."""
 
 Fields = dict[str, Any]
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:
-    """Everything that is generated, by its path in the leaderboard's folder."""
+    """Render all generated files.
+
+    Args:
+        boards: The boards.
+
+    Returns:
+        The content of each file, by its path in the leaderboard folder.
+    """
     described = [_described(board) for board in boards]
-    found = {
+    contents = {
         "index.html": _index(described),
         "README.md": markdown(boards, described),
         "leaderboard.json": json.dumps({"boards": described}, indent=1, ensure_ascii=False) + "\n",
@@ -55,12 +63,12 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
     }
     for board, content in zip(boards, described, strict=True):
         for row, values in zip(board.rows, content["rows"], strict=True):
-            found[values["page"]] = _model_page(board, row, content, values)
-    return found
+            contents[values["page"]] = _model_page(board, row, content, values)
+    return contents
 
 
 def head(boards: Sequence[Board]) -> str:
-    """What stands in the project's README: the first board's first rows."""
+    """The table for the project's README: the first rows of the first board, as Markdown."""
     if not boards:
         return "No results yet."
     content = _described(boards[0])
@@ -71,22 +79,22 @@ def head(boards: Sequence[Board]) -> str:
 
 
 def _described(board: Board) -> Fields:
-    """A board as it is told to programs and to the page."""
+    """A board as JSON values, for programs and for the page."""
     result = board.result
     severities = result.severities
     testsets = [*result.dementias, UNSEEN]
     cohort = result.cohort
     ranking = ", ".join(f"{severity:.0%}" for severity in result.headline.severities)
     about = (
-        f"Ranking AP over severities {ranking}; chance {_short(result.headline.prevalence)}, the true reduction itself "
-        f"{_short(result.headline.ceiling)}. {cohort.test} healthy test participants, {cohort.patients} patients, grid "
-        f"and scale of protocol {board.protocol} version {result.protocol.version}; intervals are 95 % over "
-        "participants and, where there are several, seeds."
+        f"Ranking AP averages severities {ranking}; chance level {_short(result.headline.prevalence)}, ceiling (the "
+        f"true reduction as the map) {_short(result.headline.ceiling)}. {cohort.test} healthy test participants, "
+        f"{cohort.patients} patients, grid and scale of protocol {board.protocol} version {result.protocol.version}. "
+        "Intervals are 95 % intervals over participants and, if there are several, seeds."
     )
     if few := too_few(cohort.test, len(board.rows) * (len(board.rows) - 1) // 2):
         about += f" Groups are of little use here: {few}."
     version = f" · version {result.protocol.version}, {result.testset.recipe[:8]}" if board.apart else ""
-    told = {
+    fields = {
         "id": board.slug,
         "title": f"{board.protocol} · {board.cohort}{version}",
         "protocol": board.protocol,
@@ -104,14 +112,14 @@ def _described(board: Board) -> Fields:
         "chance": _rounded(result.headline.prevalence),
         "ceiling": _rounded(result.headline.ceiling),
     }
-    return {**told, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
+    return {**fields, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
 
 
 def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence[str]) -> Fields:
     result = row.result
     at = max(result.headline.severities)
     lowest = lowest_ranked(result)
-    known = [detectable(entry.result) for entry in row.entries]
+    detectable_at = [severity for entry in row.entries for severity in detectable(entry.result)]
     inference = over_runs(row, lambda r: r.cost.inference_seconds_per_scan)
     devices = sorted({entry.result.provenance.device.partition(":")[0] for entry in row.entries})
     return {
@@ -123,8 +131,8 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "dementias": _bounds(row.parts["dementias"]),
         "unseen": _bounds(row.parts["unseen"]),
         "native": _bounds(row.parts["native"]),
-        "detectable": _range([value for each in known for value in each], result.detection.threshold is None),
-        "detectableAt": _rounded(_mean_or_none([value for each in known for value in each])),
+        "detectable": _range(detectable_at, result.detection.threshold is None),
+        "detectableAt": _rounded(_mean_or_none(detectable_at)),
         "recovered": _mean_of(row, "recovered", at),
         "damage": _mean_of(row, "damage", at),
         "healthiness": _ratio(row, at),
@@ -149,7 +157,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
 
 
 def _point(row: Row, name: str, severity: float) -> list[float | None]:
-    """Mean and interval over participants of one test set, each the mean over runs."""
+    """Mean and interval bounds over participants for one test set, each averaged over runs."""
     parts = ("mean", "low", "high")
     estimates = [entry.result.estimate(name, severity, "ap.standard") for entry in row.entries]
     means = [_mean_or_none([None if e is None else getattr(e, part) for e in estimates]) for part in parts]
@@ -157,30 +165,31 @@ def _point(row: Row, name: str, severity: float) -> list[float | None]:
 
 
 def _mean_of(row: Row, metric: str, severity: float) -> float | None:
-    """A metric's mean over dementias and runs; None if it is n/a somewhere."""
+    """A metric's mean over dementias and runs; None if it is n/a for any of them."""
     return _rounded(over_runs(row, lambda r: _mean_or_none([r.metric(name, severity, metric) for name in r.dementias])))
 
 
 def _ratio(row: Row, severity: float) -> float | None:
-    """Healthiness of the reconstruction over that of the healthy scan."""
+    """Healthiness of the reconstruction divided by that of the healthy scan."""
     restored = _mean_of(row, "healthiness.from_altered", severity)
     healthy = _mean_of(row, "healthiness.healthy", severity)
     return None if restored is None or not healthy else _rounded(restored / healthy)
 
 
-def _range(known: Sequence[float | None], without_threshold: bool) -> str:
+def _range(severities: Sequence[float | None], without_threshold: bool) -> str:
+    """The smallest and largest of several minimum detectable severities, as text."""
     if without_threshold:
         return "n/a"
-    found = sorted(value for value in known if value is not None)
-    if not found:
+    reached = sorted(severity for severity in severities if severity is not None)
+    if not reached:
         return "never"
-    low, high = f"{found[0]:.0%}", "never" if len(found) < len(known) else f"{found[-1]:.0%}"
+    low, high = f"{reached[0]:.0%}", "never" if len(reached) < len(severities) else f"{reached[-1]:.0%}"
     return low if low == high else f"{low} to {high}"
 
 
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present and len(present) == len(values) else None
 
 
 def _bounds(interval: Interval) -> list[float | None]:
@@ -213,7 +222,7 @@ COLUMNS = {
 
 
 def _table(rows: Sequence[Fields], keys: Sequence[str] = tuple(COLUMNS)) -> list[str]:
-    """Rows as a table of Markdown with the columns of `keys`."""
+    """Rows as the lines of a Markdown table with the columns `keys`."""
     lines = [f"| {' | '.join(COLUMNS[key] for key in keys)} |", "|" + "---|" * len(keys)]
     for row in rows:
         cells = _cells(row)
@@ -247,22 +256,31 @@ def _fixed(value: float | None) -> str:
 
 
 def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
-    """The board as GitHub shows it."""
+    """Render all boards as Markdown, for the README of the leaderboard folder.
+
+    Args:
+        boards: The boards.
+        described: The same boards as JSON values.
+
+    Returns:
+        The text of the file.
+    """
     lines = [
         "# Leaderboard",
         "",
-        "Made by `uadbench leaderboard build` from the results in this folder; [index.html](index.html) is the same "
-        "with plots, sorting and a page for every model.",
+        "Generated by `uadbench leaderboard build` from the results in this folder. [index.html](index.html) has the "
+        "same tables with sorting, plots and a page for every model.",
         "",
-        "Nobody in a *group* can be told apart from the best of it (paired tests over participants, Holm-adjusted); a "
-        "*rank* is an interval. *reproduced*: trained and evaluated again, with an equal outcome. *over budget*: "
-        "a run took more processor time than its protocol grants. *answers in files*: "
-        "the tool ran elsewhere, and cannot be run again from here.",
+        "Models in the same *group* do not differ significantly from the best model of the group (paired tests over "
+        "participants, Holm-adjusted). A *rank* is a 95 % interval. *Reproduced*: the model was trained and evaluated "
+        "again, and every metric agreed within its tolerance. *Self-reported*: not yet reproduced. *Over budget*: "
+        "a run took more processor time than its protocol allows. *Answers in files*: the tool ran outside uadbench, "
+        "which scored its output files and cannot run it again.",
     ]
     for board, content in zip(boards, described, strict=True):
         lines += ["", f"## {in_markdown(content['title'])}", ""]
         if board.apart:
-            lines += [f"*Shown apart from newer results: {in_markdown(board.apart)}*", ""]
+            lines += [f"*Not comparable with newer results: {in_markdown(board.apart)}*", ""]
         lines += [_escaped_about(content["about"]), "", *_table(content["rows"])]
     return "\n".join(lines) + "\n"
 
@@ -272,7 +290,7 @@ def _escaped_about(text: str) -> str:
 
 
 def _csv(described: Sequence[Fields]) -> str:
-    """One row a model and board."""
+    """A CSV table with one row per board and model."""
     buffer = io.StringIO()
     names = [
         "name",
@@ -319,7 +337,7 @@ def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
         title=content["title"],
         ranks=f"{first}" if first == last else f"{first} to {last}",
         count=len(board.rows),
-        facts=_facts(result, content, values),
+        details=_details(result, content, values),
         options=[(name, json.dumps(value)) for name, value in result.model.options.items()],
         command=command(row),
         run_columns=columns,
@@ -329,7 +347,7 @@ def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
 
 
 def _training(row: Row) -> list[Fields]:
-    """The healthy validation error of every run that learnt by gradients, by epoch."""
+    """The healthy validation error by epoch of every run that was trained with gradients."""
     return [
         {"fold": r.fold, "seed": r.seed, "errors": [_rounded(error) for error in r.training.validation_mse]}
         for r in (entry.result for entry in row.entries)
@@ -337,8 +355,8 @@ def _training(row: Row) -> list[Fields]:
     ]
 
 
-def _facts(result: Result, content: Fields, values: Fields) -> list[tuple[str, str]]:
-    """The card of a model: what it is, what it scored, what it cost, and by what it can be known again."""
+def _details(result: Result, content: Fields, values: Fields) -> list[tuple[str, str]]:
+    """Details of a model for its page: description, scores, cost, and the versions and hashes that identify it."""
     mean, low, high = values["ap"]
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
     made = result.provenance
@@ -346,20 +364,20 @@ def _facts(result: Result, content: Fields, values: Fields) -> list[tuple[str, s
     outputs = "reconstruction and anomaly map" if result.model.reconstructs else "anomaly map only"
     return [
         ("paper", result.model.reference or "none"),
-        ("gives", outputs),
+        ("output", outputs),
         (heading("ap"), f"{_fixed(mean)}{interval}"),
         (AUROC.heading, f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest "
          f"ranking severity; patients {_short(values['patients'])}"),
         (heading("parameters"), _whole(result.cost.parameters)),
-        ("cost", f"{_short(values['train'])} s to train, {_short(values['inference'])} ms a scan, on {made.device}, "
-         f"{made.threads} threads, at most {result.cost.peak_memory_mib:.0f} MiB"),
-        ("trained in", _trained_in(result)),
+        ("cost", f"training {_short(values['train'])} s, inference {_short(values['inference'])} ms per scan, on "
+         f"{made.device} with {made.threads} threads, peak memory {result.cost.peak_memory_mib:.0f} MiB"),
+        ("training precision", _training_precision(result)),
         ("made with", f"uadbench {made.uadbench} ({made.commit or 'no commit'}), Python {made.python}, {packages}"),
         ("cohort", f"{result.cohort.name} version {result.cohort.version}: {result.cohort.train} training scans, split "
          f"{result.cohort.split[:16]} ({result.cohort.origin})"),
         ("protocol", f"{content['protocol']} version {content['protocolVersion']}, hash {content['protocolHash']}"),
         ("test sets", content["testset"]),
-        ("model's code", made.model_source),
+        ("model code", made.model_source),
     ]  # fmt: skip
 
 
@@ -371,14 +389,14 @@ def _run_line(result: Result) -> list[str]:
     return [*numbers, result.score_hash[:16], result.fit_key[:16], finished]
 
 
-def _trained_in(result: Result) -> str:
+def _training_precision(result: Result) -> str:
     if result.model.answers is not None:
-        return f"unknown: it ran elsewhere, and its answers in files were scored ({result.model.answers[:16]})"
+        return f"unknown: the tool ran outside uadbench, which scored its output files ({result.model.answers[:16]})"
     return result.training.precision if result.training else "closed form"
 
 
 def command(row: Row) -> str:
-    """The command that makes a row's runs again."""
+    """The command that reproduces a row's runs."""
     result = row.result
     if result.model.answers is not None:
         return _exchange(row)
@@ -398,7 +416,7 @@ def command(row: Row) -> str:
 
 
 def _exchange(row: Row) -> str:
-    """The commands by which a tool that ran elsewhere took part."""
+    """The commands that export the test sets to an external tool and score its output."""
     result = row.result
     cohort = result.cohort.name if result.cohort.public else "YOUR_COPY_OF_THE_COHORT"
     lines = []
@@ -417,7 +435,7 @@ def _page(template: str, **values: Any) -> str:
 
 
 def _inlined(value: Any) -> Any:
-    """JSON that nothing can break out of: no <, > or & is left in it."""
+    """JSON that is safe inside a script element: <, > and & are escaped."""
     from jinja2.utils import htmlsafe_json_dumps
 
     return htmlsafe_json_dumps(value, dumps=_compact)

@@ -1,4 +1,4 @@
-"""How far a metric may move before it has got worse: from the spread between seeds, and from its interval."""
+"""Comparison of a result with baselines; tolerances come from the spread between seeds and the metric's interval."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ from uadbench.results.schema import Bounded, Estimate, Result
 from uadbench.types import HEALTHY, PATIENTS, UNSEEN
 
 SHARE_OF_INTERVAL = 0.1
-"""Of half of a metric's 95 % interval over participants: what nobody could see on another test set."""
+"""Tolerance as a share of half of a metric's 95 % interval over participants; smaller changes are negligible."""
 
 AUROC = "detection.testsets.auroc"
 
 ROUNDING = 2e-6
-"""Of a value: results hold six digits."""
+"""Relative tolerance for rounding: results hold six digits."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A number of a result that may get better or worse; `value` gives it with its interval."""
+    """A number of a result that may improve or worsen.
+
+    Attributes:
+        metric: The metric's entry in the catalogue.
+        of: The test set, or "".
+        value: Returns the number of a result, with its interval.
+    """
 
     metric: Metric
     of: str
@@ -33,20 +39,27 @@ class Watched:
 
     @property
     def name(self) -> str:
-        """What it is called: its label, and the test set that it is of."""
+        """The label of the metric, followed by the test set if there is one."""
         return f"{self.metric.label} {self.of}".rstrip()
 
     @property
     def higher_is_better(self) -> bool:
-        """Which direction is better."""
+        """Whether larger values are better."""
         return self.metric.better == "higher"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A metric in a result and in its baseline; None is n/a.
+    """A metric in a result compared with its baseline.
 
-    `verdict`: same (within the tolerance), better, worse, gone (n/a where the baseline has a value), or new.
+    Attributes:
+        metric: Name of the metric.
+        higher_is_better: Whether larger values are better.
+        baseline: Mean of the baselines; None for n/a.
+        result: Value in the result; None for n/a.
+        tolerance: Largest change that counts as the same; None for n/a.
+        verdict: "same" (within the tolerance), "better", "worse", "gone" (only the baseline has a value) or "new"
+            (only the result has a value).
     """
 
     metric: str
@@ -58,7 +71,7 @@ class Change:
 
 
 def metrics_of(result: Result) -> Iterator[Watched]:
-    """Every number that is watched, as far as the result's protocol has it."""
+    """Yield every number that is compared, for the severities and test sets of the result's protocol."""
     for name in ("ap_standard", "ap_dementias", "ap_unseen", "ap_native", "healthy_mse"):
         yield _watched(f"headline.{name}")
     severities = result.headline.severities
@@ -77,20 +90,20 @@ def metrics_of(result: Result) -> Iterator[Watched]:
 
 
 def _watched(name: str, anomaly: str = "", severity: float = 0.0) -> Watched:
-    """A number of the catalogue, on a test set where it has one.
+    """A metric of the catalogue, on a test set if it has one.
 
     Raises:
-        ValueError: The catalogue does not say which direction is better, or which interval sets its tolerance.
+        ValueError: If the catalogue does not say which direction is better, or which interval sets the tolerance.
     """
     metric = metric_of(name)
     if metric.better == "neither" or not metric.interval:
-        raise ValueError(f"{name} cannot be watched: the catalogue gives no direction or no interval")
+        raise ValueError(f"{name} cannot be compared: the catalogue gives no direction or no interval")
     of = f"{anomaly} {severity:.0%}" if severity else anomaly
     return Watched(metric, of, _value(metric, anomaly, severity))
 
 
 def _value(metric: Metric, anomaly: str, severity: float) -> Callable[[Result], Bounded]:
-    """Where a result holds a number with its interval."""
+    """The function that reads a number and its interval from a result."""
     if metric.interval == "ranking":
         return _part(metric.name.removeprefix("headline."))
     if metric.name == "headline.ap_standard":
@@ -101,10 +114,17 @@ def _value(metric: Metric, anomaly: str, severity: float) -> Callable[[Result], 
 
 
 def changes(result: Result, baselines: Sequence[Result]) -> list[Change]:
-    """Every watched metric beside the mean of the baselines, which are trainings of one model with several seeds.
+    """Compare every metric of a result with the mean of its baselines.
+
+    Args:
+        result: The result.
+        baselines: Results of one model with several seeds.
+
+    Returns:
+        One comparison per metric.
 
     Raises:
-        InputError: Where the two cannot be compared.
+        InputError: If the result and a baseline are not comparable.
     """
     for baseline in baselines:
         if reason := incomparable(result, baseline):
@@ -113,7 +133,15 @@ def changes(result: Result, baselines: Sequence[Result]) -> list[Change]:
 
 
 def incomparable(one: Result, other: Result) -> str:
-    """Why two results cannot stand side by side; "" where they can."""
+    """Explain why two results cannot be compared.
+
+    Args:
+        one: A result.
+        other: Another result.
+
+    Returns:
+        The reason; "" if they can be compared.
+    """
     if one.protocol.hash != other.protocol.hash:
         first, second = (f"{each.protocol.name} ({each.protocol.hash[:8]})" for each in (one, other))
         return f"different protocols: {first} and {second}"
@@ -122,23 +150,31 @@ def incomparable(one: Result, other: Result) -> str:
     if one.testset.recipe != other.testset.recipe:
         return f"different test sets: {one.testset.recipe[:12]} and {other.testset.recipe[:12]}"
     if set(one.testset.sketch) != set(other.testset.sketch):
-        return "their test images differ: their fingerprints tell of different numbers"
+        return "their test images differ: their fingerprints contain different numbers"
     for name, value in one.testset.sketch.items():
-        there = other.testset.sketch.get(name)
-        if there is None or abs(value - there) > SKETCH * max(abs(value), abs(there)):
-            return f"their test images differ: {name} is {value:g} and {there if there is None else f'{there:g}'}"
+        theirs = other.testset.sketch.get(name)
+        if theirs is None or abs(value - theirs) > SKETCH * max(abs(value), abs(theirs)):
+            return f"their test images differ: {name} is {value:g} and {theirs if theirs is None else f'{theirs:g}'}"
     return ""
 
 
 SKETCH = 1e-3
-"""Relative: between machines the sketch of a test set moves by about 1e-4."""
+"""Relative tolerance of a test set's sketch; between machines it differs by about 1e-4."""
 
 
 def tolerance(baselines: Sequence[Result], metric: Watched) -> float | None:
-    """The most by which a metric may be worse than the mean of its baselines; None where it is n/a in one.
+    """Compute by how much a metric may be worse than the mean of its baselines.
 
-    Another training lies within t s sqrt(1 + 1/n) of the mean of n trainings whose standard deviation is s (95 %
-    prediction interval); besides, a tenth of half of the metric's own interval over participants.
+    It is the larger of two numbers: the half-width of the 95 % prediction interval for another training,
+    t s sqrt(1 + 1/n) for n trainings with standard deviation s; and a tenth of half of the metric's own interval
+    over participants.
+
+    Args:
+        baselines: Results of one model with several seeds.
+        metric: The metric.
+
+    Returns:
+        The tolerance, in the unit of the metric; None if the metric is n/a in a baseline.
     """
     bounds = [metric.value(baseline) for baseline in baselines]
     values = [each.value for each in bounds if each.value is not None]
@@ -155,8 +191,8 @@ def tolerance(baselines: Sequence[Result], metric: Watched) -> float | None:
 
 def _change(metric: Watched, result: Result, baselines: Sequence[Result]) -> Change:
     allowed = tolerance(baselines, metric)
-    known = [value for baseline in baselines if (value := metric.value(baseline).value) is not None]
-    before = float(np.mean(known)) if allowed is not None else None
+    values = [value for baseline in baselines if (value := metric.value(baseline).value) is not None]
+    before = float(np.mean(values)) if allowed is not None else None
     now = metric.value(result).value
     if before is None or allowed is None:
         verdict = "same" if now is None else "new"
@@ -180,7 +216,7 @@ def _ranking(result: Result) -> Bounded:
 
 
 def _part(name: str) -> Callable[[Result], Bounded]:
-    """A part of what ranks, with an interval as wide as that of the whole."""
+    """A part of the ranking AP, with an interval as wide as that of the whole."""
 
     def value(result: Result) -> Bounded:
         middle = getattr(result.headline, name)
@@ -194,17 +230,17 @@ def _part(name: str) -> Callable[[Result], Bounded]:
 
 def _estimate(anomaly: str, severity: float, metric: str) -> Callable[[Result], Bounded]:
     def value(result: Result) -> Bounded:
-        found: Estimate | None = result.estimate(anomaly, severity, metric)
-        if found is None:
+        estimate: Estimate | None = result.estimate(anomaly, severity, metric)
+        if estimate is None:
             return Bounded(value=None, low=None, high=None)
-        return Bounded(value=found.mean, low=found.low, high=found.high)
+        return Bounded(value=estimate.mean, low=estimate.low, high=estimate.high)
 
     return value
 
 
 def _auroc(anomaly: str, severity: float) -> Callable[[Result], Bounded]:
     def value(result: Result) -> Bounded:
-        found = result.detected(anomaly, severity)
-        return Bounded(value=None, low=None, high=None) if found is None else found.auroc
+        detection = result.detected(anomaly, severity)
+        return Bounded(value=None, low=None, high=None) if detection is None else detection.auroc
 
     return value

@@ -1,4 +1,4 @@
-"""Every committed result checked by itself, in as many processes as there are cores."""
+"""Verification of all committed results of a leaderboard folder, in parallel processes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,33 @@ from uadbench.leaderboard.entries import read_entry, result_files
 from uadbench.runtime.progress import Progress
 
 WORTH_A_PROCESS = 6
-"""So many results take longer than it takes to start a process and to draw the cases that they must have."""
+"""Results per process from which another process saves time, given its start-up and the cases that it simulates."""
 
 
 def faults_of(root: Path, progress: Progress) -> list[str]:
-    """What is wrong with the results of a leaderboard folder, a line each, in the order of their names.
+    """Check all results of a leaderboard folder.
+
+    Args:
+        root: The leaderboard folder.
+        progress: Receives progress reports.
+
+    Returns:
+        One line for each result that fails a check, in the order of the file names.
 
     Raises:
-        InputError: Without a folder of results.
+        InputError: If the folder has no results.
     """
     files = result_files(root)
-    found: dict[Path, str] = {}
+    faults: dict[Path, str] = {}
     with progress.task("checking results", len(files)) as task:
         for file, fault in _checked(files, root):
-            found[file] = fault
+            faults[file] = fault
             task.advance(1)
-    return [found[file] for file in files if found[file]]
+    return [faults[file] for file in files if faults[file]]
 
 
 def _checked(files: Sequence[Path], root: Path) -> Iterator[tuple[Path, str]]:
-    """Each file with what is wrong with it, or "", as soon as it is known."""
+    """Each file with its fault, or "", as soon as it has been checked."""
     left = dict.fromkeys(files)
     workers = min(_cores(), len(files) // WORTH_A_PROCESS)
     if workers > 1:
@@ -44,7 +51,7 @@ def _checked(files: Sequence[Path], root: Path) -> Iterator[tuple[Path, str]]:
             for file, fault in _side_by_side(files, root, workers):
                 del left[file]
                 yield file, fault
-        except (BrokenProcessPool, OSError):  # no process can be started, or one was killed: on with this one
+        except (BrokenProcessPool, OSError):  # processes cannot start or were killed: continue in this process
             pass
     for file in left:
         yield file, _fault(file, root)
@@ -61,7 +68,7 @@ def _side_by_side(files: Sequence[Path], root: Path, workers: int) -> Iterator[t
 
 
 def _fault(file: Path, root: Path) -> str:
-    """What is wrong with a committed result; "" if nothing is."""
+    """The fault of a committed result; "" if it passes every check."""
     try:
         require_sound(read_entry(file, root), root)
     except InputError as error:
@@ -70,7 +77,7 @@ def _fault(file: Path, root: Path) -> str:
 
 
 def _begin() -> None:
-    """A process that computes on one thread, leaves Ctrl-C to its parent, and ends with it however that ends."""
+    """Set up a worker process: one thread, Ctrl-C left to the parent, and exit when the parent ends."""
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -21,18 +21,16 @@ BAR_WIDTH = 16
 
 
 class Terminal(Console):
-    """A console on which text from a file is shown, and steers nothing: all that the command line prints goes here."""
+    """A console that escapes control characters in text; everything that the command line prints goes through it."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The segments of what is printed; colours and the cursor are not text, and stay."""
+        """Yield segments with escaped text; colours and cursor movements of Rich itself are kept."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=plain(segment.text, keep="\n"))
 
 
 class TerminalProgress:
-    """Rich bars with the time left on a terminal, of what is under way at once one below the other; a plain line every
-    few seconds elsewhere. To stderr.
-    """
+    """Progress on stderr: bars with the time left on a terminal, and a plain line every few seconds elsewhere."""
 
     def __init__(self) -> None:
         self.console = Terminal(stderr=True, soft_wrap=True)
@@ -40,7 +38,7 @@ class TerminalProgress:
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
-        """Show one piece of work."""
+        """Show the progress of one task; tasks inside it get bars below its own."""
         if not self.console.is_terminal:
             yield _PlainTask(self.console, label, total)
             return
@@ -68,16 +66,16 @@ class TerminalProgress:
                 self._bars = None
 
     def notice(self, text: str) -> None:
-        """One line, quietly."""
+        """Print one dimmed line."""
         self.console.print(escape(text), style="dim")
 
     def warning(self, text: str) -> None:
-        """One line, in yellow."""
+        """Print one yellow line."""
         self.console.print(f"warning: {escape(text)}", style="yellow")
 
 
 def _wrapped() -> Column:
-    """A column of words, which make room for the numbers beside them."""
+    """A column of text that wraps if the numbers beside it need the space."""
     return Column(no_wrap=False, overflow="fold")
 
 
@@ -96,15 +94,15 @@ class _PlainTask:
     def __init__(self, console: Console, label: str, total: int) -> None:
         self.console, self.label, self.total = console, label, total
         self.done = 0
-        self.started = self.told = time.monotonic()
+        self.started = self.printed = time.monotonic()
         console.print(f"{escape(label)}: 0 of {total}", highlight=False)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
-        if self.done < self.total and now - self.told < PLAIN_EVERY_S:
+        if self.done < self.total and now - self.printed < PLAIN_EVERY_S:
             return
-        self.told = now
+        self.printed = now
         tail = f", {note}" if note else ""
         line = f"{self.label}: {self.done} of {self.total} after {now - self.started:.0f} s{tail}"
         self.console.print(escape(line), highlight=False)

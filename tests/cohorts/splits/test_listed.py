@@ -375,7 +375,7 @@ def test_split_then_run_is_run(tmp_path, capsys):
     split = tmp_path / "split.json"
     assert call("cohort", "split", cohort, "--output", str(split), "--protocol", "smoke") == 0
     hint = command("uadbench", "run", model="vae3d", protocol="smoke", cohort=cohort, split=split)
-    assert f"3 folds in {split}; use it: {hint}" in capsys.readouterr().out
+    assert f"3 folds in {split}; use it with: {hint}" in capsys.readouterr().out
     options = ["--model", "mean", "--protocol", "smoke", "--cohort", cohort, "--tracking-uri", "none", "--json"]
     options += ["--set", "protocol.testsets.anomalies=['ad']"]
     results = []

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
-  // Okabe and Ito 2008: told apart with any kind of colour vision; dashes tell apart what comes after
+  // Colours of Okabe and Ito 2008, distinguishable with any kind of colour vision; further models get dashed lines
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d"];
   const DASHES = ["", "6 3", "2 2", "8 3 2 3"];
   const NA = "n/a";
@@ -35,7 +35,7 @@
       mean === null ? null : el("circle", { cx: x(mean), cy: 9, r: 3.5 }));
   }
 
-  // what a column shows and what it sorts by; headings, help and direction come with the data of the board's page
+  // text and sort key of each column; headings, help and direction come with the data of the page
   const COLUMNS = [
     { key: "name", heading: "model", name: true, text: (row) => row.name, sort: (row) => row.name.toLowerCase(), up: true },
     { key: "group", text: (row) => `${row.group}`, sort: (row) => row.group },
@@ -60,7 +60,7 @@
   ].map((column) => ({ ...column, ...(data.columns || {})[column.key] }))
     .map((column) => ({ title: twoLines(column.heading || ""), up: column.better === "lower", ...column }));
 
-  // the first word above the others; a single word stands on the lower line
+  // puts the first word above the others; a single word goes on the lower line
   function twoLines(heading) {
     return heading.includes(" ") ? heading.replace(" ", "\n") : `\n${heading}`;
   }
@@ -85,7 +85,7 @@
     const column = COLUMNS.find((each) => each.key === state.sort);
     return rows.map((row, place) => [column.sort(row), place, row]).sort(([a, i], [b, j]) => {
       const none = (v) => v === null || v === undefined;
-      if (none(a) || none(b)) return none(a) - none(b) || i - j; // n/a comes last, whichever way round
+      if (none(a) || none(b)) return none(a) - none(b) || i - j; // n/a comes last in either direction
       return (a < b ? -1 : a > b ? 1 : 0) * (state.down ? -1 : 1) || i - j;
     }).map(([, , row]) => row);
   }
@@ -105,7 +105,7 @@
     const byGroup = state.sort === "group";
     const body = visible(board).flatMap((row, place, rows) => {
       const toggle = () => {
-        if (getSelection().toString()) return; // somebody marks a name to copy it
+        if (getSelection().toString()) return; // the user is selecting text to copy
         if (!state.open.delete(row.name)) state.open.add(row.name);
         draw(`[data-row="${CSS.escape(row.name)}"]`);
       };
@@ -132,7 +132,7 @@
       }, cells);
       if (!state.open.has(row.name)) return [line];
       return [line, el("tr", { class: "detail" }, el("td", { colspan: COLUMNS.length },
-        heatMap(row, board), row.page ? el("p", { class: "note" }, el("a", { href: row.page }, `${row.name}: card, configuration, hashes, and the command that reproduces it`)) : null))];
+        heatMap(row, board), row.page ? el("p", { class: "note" }, el("a", { href: row.page }, `${row.name}: details, configuration, hashes, and the command that reproduces the result`)) : null))];
     });
     return el("div", { class: "scroll" }, el("table", { id: "board" }, el("thead", {}, head), el("tbody", {}, body)));
   }
@@ -156,7 +156,7 @@
   }
 
   const SHOWN = 12;
-  const styles = new Map(); // a model keeps its colour while it is drawn, whatever the table is sorted and filtered by
+  const styles = new Map(); // a model keeps its colour while it is plotted, however the table is sorted and filtered
   function styled(rows) {
     for (const row of rows) {
       if (styles.has(row.name)) continue;
@@ -192,13 +192,13 @@
         path ? el("path", { class: "line", d: path, stroke: colour, "stroke-dasharray": dash }) : null);
     });
     figure.append(el("figcaption", {}, "Average precision against severity, ", chosen),
-      el("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "average precision against severity, one line a model" },
+      el("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "average precision against severity, one line per model" },
         axes(board.severities.filter((s) => s === 0.05 || s >= 0.1).map((s) => [s, `${Math.round(100 * s)}`]), [0, 0.25, 0.5, 0.75, 1], x, y, "severity, %", "average precision"), lines),
       legend(rows, figure));
     return figure;
   }
 
-  // the healthy validation error of every training, by epoch, on a logarithmic axis
+  // healthy validation error of every training run by epoch, on a logarithmic axis
   function trainingPlot(curves) {
     const figure = el("figure", {}, el("figcaption", {}, "Healthy validation error by epoch"));
     const known = curves.flatMap((curve) => curve.errors).filter((error) => error !== null && error > 0).map(Math.log10);
@@ -233,13 +233,13 @@
     const colour = (row) => style(styles.get(row.name) ?? 0).colour;
     const ticks = Array.from({ length: last - first + 1 }, (_, place) => 10 ** (first + place));
     const points = known.map((row) => el("g", { "data-model": row.name },
-      el("title", {}, `${row.name}: ${fixed(row.ap[0])}, ${number(row.inference)} ms a scan (${row.device})`),
+      el("title", {}, `${row.name}: ${fixed(row.ap[0])}, ${number(row.inference)} ms per scan (${row.device})`),
       row.ap[1] === null ? null : el("line", { x1: x(row.inference), x2: x(row.inference), y1: y(row.ap[1]), y2: y(row.ap[2]), stroke: colour(row) }),
       row.baseline ? el("rect", { x: x(row.inference) - 4, y: y(row.ap[0]) - 4, width: 8, height: 8, fill: colour(row) }) : el("circle", { cx: x(row.inference), cy: y(row.ap[0]), r: 4.5, fill: colour(row) })));
-    figure.append(el("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "ranking average precision against milliseconds a scan" },
-      axes(ticks.map((tick) => [tick, `${Number(tick.toPrecision(1))}`]), [0, 0.25, 0.5, 0.75, 1], x, y, "ms a scan", "ranking AP"),
+    figure.append(el("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "ranking average precision against milliseconds per scan" },
+      axes(ticks.map((tick) => [tick, `${Number(tick.toPrecision(1))}`]), [0, 0.25, 0.5, 0.75, 1], x, y, "ms per scan", "ranking AP"),
       el("path", { d: front, fill: "none", stroke: "var(--chance)", "stroke-dasharray": "3 3" }), points), legend(known, figure),
-      el("p", { class: "note" }, "Squares: baselines. On the line nobody is both better and faster."));
+      el("p", { class: "note" }, "Squares: baselines. Dashed line: Pareto front; no model is both better and faster than a model on it."));
     return figure;
   }
 
@@ -251,11 +251,11 @@
     const drawn = rows.slice(0, SHOWN);
     styled(drawn);
     place.replaceChildren(
-      board.apart ? el("p", { class: "note apart" }, `Shown apart from newer results: ${board.apart}`) : "",
+      board.apart ? el("p", { class: "note apart" }, `Not comparable with newer results: ${board.apart}`) : "",
       el("p", { class: "note" }, board.about), drawTable(board),
-      el("p", { class: "note" }, `${rows.length} of ${board.rows.length} models. Enter or click opens a model; arrow keys go from row to row; / goes to the filter.`),
+      el("p", { class: "note" }, `${rows.length} of ${board.rows.length} models. Click a row or press Enter to open it; move between rows with the arrow keys; press / to filter.`),
       el("div", { class: "plots" }, severityPlot(board, drawn), paretoPlot(board, drawn)),
-      rows.length > SHOWN ? el("p", { class: "note" }, `Plots show the first ${SHOWN} of the models in the table.`) : "");
+      rows.length > SHOWN ? el("p", { class: "note" }, `The plots show the first ${SHOWN} models of the table.`) : "");
     place.querySelector(".scroll").scrollLeft = scrolled;
     if (focus) place.querySelector(focus)?.focus();
   }
@@ -304,7 +304,7 @@
     if (event.key === "/" && !event.ctrlKey && !event.metaKey && document.activeElement !== filter) { event.preventDefault(); filter.focus(); }
     else if (event.key === "Escape" && document.activeElement === filter) { filter.value = state.filter = ""; draw(); }
   });
-  // going back, a browser fills the controls in again after the page is drawn
+  // after "back", browsers restore the controls once the page has been drawn
   const again = () => { state.filter = filter.value; state.baselines = document.getElementById("baselines").checked; draw(); };
   tabs();
   addEventListener("pageshow", () => { if (data.boards.length && (filter.value !== state.filter || document.getElementById("baselines").checked !== state.baselines)) again(); });

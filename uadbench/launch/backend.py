@@ -1,4 +1,4 @@
-"""Where runs are computed: workers on this machine, on an existing Dask cluster, or as jobs of Slurm."""
+"""Backends that compute runs: Dask workers on this machine, an existing Dask cluster, or Slurm jobs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ if TYPE_CHECKING:
 CONNECT_S = 15.0
 DEFAULT_MEMORY = "8GB"
 GPU = "GPU"
-"""The resource that a Dask worker with a GPU of its own offers, one of it."""
+"""Dask resource offered by a worker that has a GPU of its own."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Which workers do the work.
+    """Which workers to use.
 
     Attributes:
-        workers: How many to start; None is one a GPU, or one a core; nothing for an existing cluster.
-        threads: Of torch in each worker; None divides this machine's cores, takes Slurm's, or the worker's own.
-        scheduler: The address of an existing cluster.
-        slurm: Options of a job, as `slurm.parse_slurm` gives them.
-        gpus: How many GPUs of this machine are used, one by each worker in turn.
+        workers: Number of workers to start; None for one per GPU, or one per core without GPUs. Unused for an existing
+            cluster.
+        threads: Torch threads of each worker; None for an equal share of this machine's cores, the cores of the Slurm
+            job, or the setting of the existing worker.
+        scheduler: Address of an existing cluster.
+        slurm: Options of a Slurm job, from `slurm.parse_slurm`.
+        gpus: Number of GPUs of this machine to use; workers are assigned to them in turn.
     """
 
     workers: int | None = None
@@ -52,11 +54,20 @@ class Backend:
 
 
 @contextmanager
-def connected(place: Backend, most: int, output: Path, progress: Progress) -> Iterator[Client]:
-    """A client of a cluster: one that is there, or one that is started, with at most `most` workers, and stopped.
+def connected(backend: Backend, most: int, output: Path, progress: Progress) -> Iterator[Client]:
+    """Connect to an existing cluster, or start one and stop it afterwards.
+
+    Args:
+        backend: Which workers to use.
+        most: Largest number of workers to start.
+        output: Folder for results; logs of Slurm jobs are written below it.
+        progress: Receives progress reports.
+
+    Yields:
+        The client.
 
     Raises:
-        InputError: Where Dask is not installed or no scheduler answers.
+        InputError: If Dask is not installed or no scheduler answers.
     """
     require_dask()
     import dask
@@ -64,45 +75,49 @@ def connected(place: Backend, most: int, output: Path, progress: Progress) -> It
 
     quiet = {
         "logging": {"distributed": "critical"},
-        "distributed.scheduler.allowed-failures": 1000,  # deaths of workers are counted in `cluster`
+        "distributed.scheduler.allowed-failures": 1000,  # `cluster` counts lost workers
         "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
     }
     with dask.config.set(quiet):
         for name in ("distributed", "tornado.application", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        if place.scheduler is not None:
+        if backend.scheduler is not None:
             try:
-                client = Client(place.scheduler, timeout=CONNECT_S, set_as_default=False)
+                client = Client(backend.scheduler, timeout=CONNECT_S, set_as_default=False)
             except (OSError, ValueError) as error:
-                raise InputError(f"--scheduler {place.scheduler}: no Dask scheduler answers ({error})") from None
+                raise InputError(f"--scheduler {backend.scheduler}: no Dask scheduler answers ({error})") from None
             with client:
                 yield client
             return
         with tempfile.TemporaryDirectory(prefix="uadbench-", dir=temporary_place()) as scratch:
-            if place.slurm is None:
-                cluster = _local(place, most, Path(scratch))
+            if backend.slurm is None:
+                cluster = _local(backend, most, Path(scratch))
             else:
-                cluster = _slurm(place, most, output.resolve() / "slurm-logs", progress)
+                cluster = _slurm(backend, most, output.resolve() / "slurm-logs", progress)
             with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
                 yield client
 
 
-def threads_of(place: Backend) -> int | None:
-    """Of torch in each worker; None leaves it to the worker."""
-    if place.threads is not None or place.scheduler is not None:
-        return place.threads
-    if place.slurm is not None:
-        return int(place.slurm.get("cpus", "1"))
-    return max(1, _cores() // workers_of(place))
+def threads_of(backend: Backend) -> int | None:
+    """Number of torch threads of each worker; None leaves it to the worker."""
+    if backend.threads is not None or backend.scheduler is not None:
+        return backend.threads
+    if backend.slurm is not None:
+        return int(backend.slurm.get("cpus", "1"))
+    return max(1, _cores() // workers_of(backend))
 
 
-def workers_of(place: Backend) -> int:
-    """How many workers are to be started."""
-    return place.workers or place.gpus or (1 if place.slurm is not None else _cores())
+def workers_of(backend: Backend) -> int:
+    """Number of workers to start."""
+    return backend.workers or backend.gpus or (1 if backend.slurm is not None else _cores())
 
 
 def require_dask() -> None:
-    """Raises InputError, with the command that mends it, where the extra `cluster` is not installed."""
+    """Check that the extra `cluster` is installed.
+
+    Raises:
+        InputError: If it is not; the message gives the command that installs it.
+    """
     from importlib.util import find_spec
 
     if missing := [name for name in ("distributed", "dask_jobqueue") if find_spec(name) is None]:
@@ -115,23 +130,23 @@ def _cores() -> int:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Of a worker, before it starts: pools of threads like torch's, and one arena, in which freed memory is kept."""
+    """Environment of a new worker: as many threads in other libraries as in torch, and one memory arena for reuse."""
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     return dict.fromkeys(pools, str(threads)) | {"MALLOC_ARENA_MAX": "1"}
 
 
-def _local(place: Backend, most: int, scratch: Path) -> Any:
+def _local(backend: Backend, most: int, scratch: Path) -> Any:
     from distributed import Nanny, Scheduler, SpecCluster
 
     shared = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "local_directory": str(scratch)}
     shared |= {"host": "127.0.0.1", "silence_logs": logging.CRITICAL}
-    cards = _visible(place.gpus)
+    gpus = _visible(backend.gpus)
     workers = {}
-    for number in range(min(workers_of(place), most)):
-        environment = _environment(threads_of(place) or 1)
+    for number in range(min(workers_of(backend), most)):
+        environment = _environment(threads_of(backend) or 1)
         options: dict[str, Any] = dict(shared)
-        if cards:
-            environment["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
             options["resources"] = {GPU: 1}
         workers[number] = {"cls": Nanny, "options": options | {"env": environment}}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
@@ -140,9 +155,9 @@ def _local(place: Backend, most: int, scratch: Path) -> Any:
 
 
 def _start_tracker() -> None:
-    """Start the process that counts what Python's processes share, with SIGHUP ignored, as it ignores SIGTERM itself.
+    """Start Python's resource tracker with SIGHUP ignored; it ignores SIGTERM by itself.
 
-    A terminal that closes signals all processes; this one must outlive the others, or it ends in a traceback.
+    A closing terminal sends SIGHUP to all processes. If the tracker ends before the others, they print tracebacks.
     """
     if not hasattr(signal, "SIGHUP"):
         return
@@ -152,47 +167,50 @@ def _start_tracker() -> None:
 
 
 def _visible(gpus: int) -> list[str]:
-    """What CUDA calls the GPUs that this process may use."""
-    told = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return (told or [str(number) for number in range(gpus)])[:gpus]
+    """CUDA names of the GPUs that this process may use."""
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (names or [str(number) for number in range(gpus)])[:gpus]
 
 
-def require_reachable(place: Backend) -> None:
-    """Ask the scheduler, or Slurm, whether it would take us, before scans are read for it.
+def require_reachable(backend: Backend) -> None:
+    """Check that the scheduler answers, or that Slurm accepts the job options, before any scan is read.
+
+    Args:
+        backend: Which workers to use.
 
     Raises:
-        InputError: Where it would not.
+        InputError: If the scheduler does not answer, or Slurm refuses the options.
     """
-    if place.scheduler is not None:
-        with connected(place, 1, Path(), Silent()):
+    if backend.scheduler is not None:
+        with connected(backend, 1, Path(), Silent()):
             return
-    if place.slurm is not None:
+    if backend.slurm is not None:
         with tempfile.TemporaryDirectory(prefix="uadbench-", dir=temporary_place()) as folder:
-            _slurm_cluster(place, Path(folder)).close()
+            _slurm_cluster(backend, Path(folder)).close()
 
 
-def _slurm(place: Backend, most: int, logs: Path, progress: Progress) -> Any:
-    cluster = _slurm_cluster(place, logs)
-    count = min(workers_of(place), most)
+def _slurm(backend: Backend, most: int, logs: Path, progress: Progress) -> Any:
+    cluster = _slurm_cluster(backend, logs)
+    count = min(workers_of(backend), most)
     cluster.adapt(minimum_jobs=count, maximum_jobs=count, interval="5s")  # a job that ends early is asked for again
     progress.notice(
-        f"asked Slurm for {counted(count, 'job')} (squeue tells when they start; what they print lies in {logs})"
+        f"requested {counted(count, 'job')} from Slurm (squeue shows their state; logs are written to {logs})"
     )
     return cluster
 
 
-def _slurm_cluster(place: Backend, logs: Path) -> Any:
-    """A cluster whose jobs Slurm would take; none is submitted. Raises InputError where it would not."""
+def _slurm_cluster(backend: Backend, logs: Path) -> Any:
+    """A cluster with job options that Slurm accepts; submits no job. Raises InputError if Slurm refuses them."""
     former = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
 
-    signal.signal(signal.SIGINT, former)  # which that import replaces: Ctrl-C would be a silent success
-    assert place.slurm is not None
+    signal.signal(signal.SIGINT, former)  # the import replaces it, after which Ctrl-C would exit with code 0
+    assert backend.slurm is not None
     if shutil.which("sbatch") is None:
-        raise InputError("--slurm: there is no sbatch here; run this where jobs are submitted")
-    options = dict(place.slurm)
+        raise InputError("--slurm: sbatch not found; run this command on a machine that submits Slurm jobs")
+    options = dict(backend.slurm)
     memory = options.get("memory", DEFAULT_MEMORY)
-    environment = _environment(threads_of(place) or 1)
+    environment = _environment(threads_of(backend) or 1)
     cluster = SLURMCluster(
         queue=options.get("partition"),
         account=options.get("account"),
@@ -220,16 +238,16 @@ def _slurm_cluster(place: Backend, logs: Path) -> Any:
 
 
 def _require_acceptable(script: str) -> None:
-    """Raises InputError, with Slurm's reason, for a job that it would refuse: nobody else would hear of that."""
+    """Raises InputError with Slurm's reason if Slurm would refuse the job; otherwise the refusal would go unnoticed."""
     with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=temporary_place()) as file:
         file.write(script)
         file.flush()
-        asked = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False)
-    if asked.returncode != 0:
-        raise InputError(f"--slurm: refused ({' '.join(asked.stderr.split())})")
+        test = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False)
+    if test.returncode != 0:
+        raise InputError(f"--slurm: Slurm refuses these options ({' '.join(test.stderr.split())})")
 
 
 def _clock_time(seconds: float) -> str:
-    """As sbatch reads it: HH:MM:SS."""
+    """A duration in the format of sbatch, HH:MM:SS."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""What no model can move: prevalence, reduction and ceiling of every case, made again from protocol and ids alone."""
+"""Expected values that do not depend on the model: prevalence, reduction and AP ceiling of every simulated case."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ from uadbench.protocols.schema import Protocol
 from uadbench.results.scores import KEYS
 from uadbench.types import Case, Scan
 
-FACTS = ("prevalence", "effective_reduction", "ap.ceiling")
+EXPECTED = ("prevalence", "effective_reduction", "ap.ceiling")
+"""Columns of a table of cases that follow from the protocol and the participants."""
 
 Key = tuple[str, str]
 
 
-def facts(protocol: Protocol, keys: tuple[Key, ...]) -> pd.DataFrame:
-    """One row a case of these healthy scans, with FACTS; dementias, unseen, varied and hyper.
+def expected_values(protocol: Protocol, keys: tuple[Key, ...]) -> pd.DataFrame:
+    """Compute the expected values of every simulated case of healthy scans.
 
-    Masks are drawn from participant and session, so no scan is needed.
+    Masks depend on participant and session only, so no images are needed.
+
+    Args:
+        protocol: The protocol.
+        keys: Participant and session of each healthy test scan.
+
+    Returns:
+        One row per case of the dementias, unseen, varied and hyper, with the columns in EXPECTED.
     """
-    return _facts(protocol.model_dump_json(), keys)
+    return _expected_values(protocol.model_dump_json(), keys)
 
 
 @lru_cache(maxsize=8)
-def _facts(stored: str, keys: tuple[Key, ...]) -> pd.DataFrame:
+def _expected_values(stored: str, keys: tuple[Key, ...]) -> pd.DataFrame:
     import torch
 
     from uadbench.metrics import localisation
@@ -44,14 +52,14 @@ def _facts(stored: str, keys: tuple[Key, ...]) -> pd.DataFrame:
         truth = smooth.voxels(torch.from_numpy(case.truth))[0]
         return float(localisation.rank(oracle, truth).average_precision[0])
 
-    rows, known = [], dict[int, tuple[float, float]]()
-    kept = []  # an id is an object's own only as long as it lives
+    rows, by_mask = [], dict[int, tuple[float, float]]()
+    kept = []  # keeps the masks alive, so that their id() stays unique
     for scan in scans:
         for case in cases.cases(scan):
-            if id(case.truth) not in known:
+            if id(case.truth) not in by_mask:
                 inside, outside = int((case.truth == 1).sum()), int((case.truth == 0).sum())
-                known[id(case.truth)] = inside / max(1, inside + outside), ceiling(case)
+                by_mask[id(case.truth)] = inside / max(1, inside + outside), ceiling(case)
                 kept.append(case.truth)
-            prevalence, best = known[id(case.truth)]
+            prevalence, best = by_mask[id(case.truth)]
             rows.append((*scan.key, case.anomaly, case.severity, prevalence, case.effective_reduction, best))
-    return pd.DataFrame(rows, columns=[*KEYS, *FACTS])
+    return pd.DataFrame(rows, columns=[*KEYS, *EXPECTED])
