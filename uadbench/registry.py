@@ -173,7 +173,7 @@ def names_code(value: Any) -> bool:
         value: The value of an option.
 
     Returns:
-        True if it contains `.py:`.
+        True if it has the form PATH.py:Class.
     """
     return ".py:" in str(value)
 

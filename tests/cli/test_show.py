@@ -152,14 +152,14 @@ def test_scores_are_those_of_the_committed_board(tmp_path: Path, monkeypatch, ca
     boards = json.loads((root / "leaderboard.json").read_text(encoding="utf-8"))["boards"]
     rows = [(board["title"], row) for board in boards for row in board["rows"] if row["model"] == "zscore"]
     monkeypatch.chdir(HERE)
-    told = card(capsys, "zscore")["standings"]
+    told = card(capsys, "zscore")["ranking"]
     assert [(row["board"], row["rank"]) for row in told] == [(title, row["rank"]) for title, row in rows] and rows
     for row, (_, committed) in zip(told, rows, strict=True):
         assert row["ap"] == pytest.approx(committed["ap"], rel=1e-5)  # that of another processor
     monkeypatch.chdir(tmp_path)
-    assert card(capsys, "zscore", "--leaderboard", root)["standings"] == told
+    assert card(capsys, "zscore", "--leaderboard", root)["ranking"] == told
     assert f"ranking AP {told[0]['ap'][0]:.3f}" in call(capsys, "show", "zscore", "--leaderboard", root)[1]
-    assert card(capsys, "zscore")["standings"] is None and "--leaderboard" in call(capsys, "show", "zscore")[1]
+    assert card(capsys, "zscore")["ranking"] is None and "--leaderboard" in call(capsys, "show", "zscore")[1]
     assert "not on the board" in call(capsys, "show", net(tmp_path), "--leaderboard", root)[1]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from uadbench.cli.verdicts import places_line, summaries, verdict_line
 from uadbench.report.words import signed
-from uadbench.results.verdicts import gather, places
+from uadbench.results.verdicts import gather, ranked_models
 from uadbench.results.verdicts import verdicts as verdicts_of
 
 
@@ -70,7 +70,7 @@ def test_places_name_groups_and_ranks():
     models = gather(shown, [scores(-0.2, 0.01), scores(0.0, 0.01), scores(0.0, 0.01)])
     (line,) = places_line(models)
     assert "1. high (1), twin (1); 2. low (3); Kendall's tau" in line
-    assert [(p.model, p.group, p.ranks) for p in places(models)][-1] == ("low", 2, (3, 3))
+    assert [(p.model, p.group, p.ranks) for p in ranked_models(models)][-1] == ("low", 2, (3, 3))
     assert places_line(models[:2]) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -143,3 +144,16 @@ def test_what_a_model_prints_is_no_output(fold_data, tmp_path: Path, monkeypatch
     run_here([Run("mean", fold_data, 0)], tmp_path, CPU, None, Silent())
     captured = capsys.readouterr()
     assert captured.out == "" and "hello" in captured.err
+
+
+def test_threads_are_as_asked_and_restored(tmp_path: Path) -> None:
+    from uadbench.cli.main import main
+
+    before = torch.get_num_threads()
+    output = tmp_path / "runs"
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--model", "mean", "--protocol", "smoke", "--threads", "3", "--output", str(output),
+              "--tracking-uri", "none"])  # fmt: skip
+    assert not stopped.value.code and torch.get_num_threads() == before
+    (result,) = output.rglob("result.json")
+    assert json.loads(result.read_text())["provenance"]["threads"] == 3

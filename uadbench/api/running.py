@@ -110,8 +110,6 @@ def run(
         InputError: If something is unknown or does not fit; nothing was computed then.
         Unfinished: If no run could be finished.
     """
-    import torch
-
     from uadbench.cohorts.splits.listed import read_split
     from uadbench.launch.local import choose_device, run_here
     from uadbench.launch.options import checked_options, require_fit
@@ -119,6 +117,7 @@ def run(
     from uadbench.launch.ready import require_models
     from uadbench.models.weights_file import find_weights
     from uadbench.runtime.files import require_folder, require_writable
+    from uadbench.runtime.threads import torch_threads
     from uadbench.tracking import Tracker, chosen_uri, title_of
 
     several = isinstance(model, list | tuple)
@@ -155,13 +154,8 @@ def run(
         require_fit(runs[0], weights)
     require_models(runs, target)
     require_writable(target)
-    former = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         sweep = run_here(runs, target, where, tracker, log, fresh=fresh)
-    finally:
-        torch.set_num_threads(former)
     by_folder = {each.folder(target): each for each in runs}
     done = tuple(CompletedRun(each.result, each.folder, by_folder[each.folder]) for each in sweep.outcomes)
     if not done:

@@ -24,7 +24,7 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
 
     Returns:
         The card. Its `size` is None, with a reason in `fault`, if the model cannot be built on this machine; its
-        `standings`, the rows of the model on the leaderboard, is None without a leaderboard.
+        `ranking`, the rows of the model on the leaderboard, is None without a leaderboard.
     """
     from uadbench.errors import UadbenchError
     from uadbench.leaderboard.ranking import BOARDS, rankings
@@ -57,7 +57,7 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),
         "fault": fault,
-        "standings": [asdict(row) for row in rankings(root, plugin.registered_name)] if has_board else None,
+        "ranking": [asdict(row) for row in rankings(root, plugin.registered_name)] if has_board else None,
     }
 
 
@@ -135,9 +135,9 @@ def _size(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _rankings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rank and scores on each board."""
-    if card["standings"] is None:
+    if card["ranking"] is None:
         return [("scores", "no leaderboard in this folder; give one with --leaderboard")]
-    lines = [(row["board"], _ranking(row, card["name"])) for row in card["standings"]]
+    lines = [(row["board"], _ranking(row, card["name"])) for row in card["ranking"]]
     return lines or [("scores", "not on the board")]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,8 +19,8 @@ from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
     from uadbench.launch.backend import Backend
+    from uadbench.launch.plan import Request
     from uadbench.launch.sweep import Sweep
-    from uadbench.models.weights_file import GivenWeights
     from uadbench.runs.keys import Run
     from uadbench.runtime.progress import Progress
 
@@ -111,7 +109,10 @@ def run(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Dask: torch threads of each worker. Default: cores divided by workers."),
+        typer.Option(
+            min=1,
+            help="Threads of torch in each process. Default: torch's own choice; with Dask, cores divided by workers.",
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
@@ -147,8 +148,8 @@ def run(
         from uadbench.cli.display import announce
         from uadbench.cli.words import words
         from uadbench.cohorts.splits.listed import read_split
-        from uadbench.launch.cluster import run_on_cluster
-        from uadbench.launch.local import choose_device, run_here
+        from uadbench.launch.local import choose_device
+        from uadbench.launch.options import checked_options, require_fit
         from uadbench.launch.plan import Request
         from uadbench.launch.ready import require_models
         from uadbench.models.weights_file import find_weights
@@ -165,12 +166,12 @@ def run(
         overrides, options = _parse_settings(settings or [])
         chosen = load_protocol(protocol, overrides)
         fold_count = chosen.split.folds if split is None else len(read_split(split).folds)
-        folds = _numbers("--fold", fold, chosen.runs.folds, fold_count)
-        seeds = _numbers("--seed", seed, chosen.runs.seeds, fold_count)
+        asked = (("--fold", fold, chosen.runs.folds), ("--seed", seed, chosen.runs.seeds))
+        folds, seeds = (_numbers(*each, fold_count) for each in asked)
         weights = None if checkpoint is None else find_weights(checkpoint)
         if weights is not None:
             folds, seeds = _only_one(names, fold, folds, seed, seeds)
-        where = choose_device(device if backend is None else "cpu")
+        choose_device(device if backend is None else "cpu")  # refuse a missing device before scans are read
         require_folder(output)
         uri = chosen_uri(tracking_uri, output)
         tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output)
@@ -180,7 +181,7 @@ def run(
             cohort=cohort or chosen.cohort,
             folds=tuple(folds),
             seeds=tuple(seeds),
-            options=_options_of_models(names, options, {} if weights is None else weights.options),
+            options=checked_options(names, options, {} if weights is None else weights.options),
             healthy=words("--healthy", healthy),
             patients=words("--patients", patients),
             split=split,
@@ -190,7 +191,7 @@ def run(
         )
         runs = request.runs(progress)
         if weights is not None:  # report weights that do not fit before any scan is read
-            _require_fit(runs[0], weights)
+            require_fit(runs[0], weights)
     if dry_run:
         from uadbench.cli.plan import print_plan
 
@@ -199,15 +200,38 @@ def run(
     require_models(runs, output)
     require_writable(output)
     announce(progress, uri, tracking_uri)
-    launch = partial(run_here, runs, output, where)
-    if backend is not None:
-        launch = partial(run_on_cluster, request, runs, output, backend, device, retries=retries)
+    launch = _launcher(request, runs, output, backend, device, threads, retries)
     sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
         _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
     if sweep.failures:
         failed = "; ".join(f"{run}: {why}" for run, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(runs)} runs have no result: {failed}")
+
+
+def _launcher(
+    request: Request,
+    runs: list[Run],
+    output: Path,
+    backend: Backend | None,
+    device: str,
+    threads: int | None,
+    retries: int,
+) -> Callable[..., Sweep]:
+    """The function that computes the runs, in this process or on the workers of `backend`."""
+    from uadbench.launch.cluster import run_on_cluster
+    from uadbench.launch.local import choose_device, run_here
+    from uadbench.runtime.threads import torch_threads
+
+    if backend is not None:
+        return partial(run_on_cluster, request, runs, output, backend, device, retries=retries)
+    where = choose_device(device)
+
+    def here(*arguments: Any, **options: Any) -> Sweep:
+        with torch_threads(threads):
+            return run_here(runs, output, where, *arguments, **options)
+
+    return here
 
 
 def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
@@ -234,7 +258,7 @@ def _backend(
 
     if launcher not in {"local", "dask"}:
         raise InputError(f"--launcher {launcher}: give local or dask")
-    dask_options = {"--workers": workers, "--threads": threads, "--scheduler": scheduler, "--slurm": slurm}
+    dask_options = {"--workers": workers, "--scheduler": scheduler, "--slurm": slurm}
     for option, value in dask_options.items():
         if value is not None and launcher == "local":
             raise InputError(f"{option} {value}: only valid with --launcher dask; add it, or leave {option} out")
@@ -304,41 +328,6 @@ def _only_one(
     return folds[:1], seeds[:1]
 
 
-def _require_fit(run: Run, weights: GivenWeights) -> None:
-    """Raises InputError for weights that do not fit the run's model."""
-    from uadbench.models.checkpoint import build_model
-    from uadbench.models.weights_file import load_given
-
-    with redirect_stdout(sys.stderr):  # output of a constructor must not mix with ours
-        model = build_model(run.model, run.fold_data.protocol.lattice, run.all_options, seed=0)
-    load_given(model, weights)
-
-
-def _options_of_models(
-    names: Sequence[str], options: dict[str, dict[str, str]], trained_with: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Check models and their options before any scan is read; `--set` may use the class name of a model file.
-
-    `trained_with` are the options of the weights of `--checkpoint`; options that the user set take precedence.
-    """
-    from uadbench import registry
-    from uadbench.models.base import Model
-
-    checked: dict[str, dict[str, Any]] = {}
-    for name in names:
-        plugin = registry.models.get(name)
-        if not issubclass(plugin, Model):
-            raise InputError(f"{name}: class {plugin.__name__} is not a uadbench.models.base.Model")
-        label = str(getattr(plugin, "registered_name", name))
-        checked[name] = registry.check_options(
-            label, plugin, {**trained_with, **options.pop(label, {}), **options.pop(name, {})}
-        )
-    if options:
-        stray = next(iter(options))
-        raise InputError(f"--set {stray}.…: '{stray}' is not among the models of this run ({', '.join(names)})")
-    return checked
-
-
 def _numbers(option: str, text: str | None, default: Sequence[int], folds: int) -> list[int]:
     if text is None:
         return list(default)
@@ -397,13 +386,13 @@ def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str
     )
     from uadbench.cli.verdicts import places_line, summaries, verdict_line
     from uadbench.results.scores import read_scores
-    from uadbench.results.verdicts import places, ranking_of, verdicts
+    from uadbench.results.verdicts import ranked_models, ranking_of, verdicts
 
     models = ranking_of([o.result for o in sweep.outcomes], [read_scores(o.folder) for o in sweep.outcomes])
     if as_json:
         claims = {
             "verdicts": [verdict.to_json() for verdict in verdicts(models)],
-            "standings": [asdict(row) for row in places(models)],
+            "ranking": [asdict(row) for row in ranked_models(models)],
         }
         _print_json(sweep, claims | ({} if seconds is None else {"profile": seconds}))
         return

@@ -16,6 +16,7 @@ EXAMPLES = {
     "list": "uadbench list models",
     "show": "uadbench show vae3d",
     "simulate": "uadbench simulate scan.nii.gz --anomaly ad --severity 0.3 --output simulated",
+    "apply": "uadbench apply runs/phantom/smoke/vae3d/fold0-seed0-* scan.nii.gz --output applied",
     "report": "uadbench report runs/phantom/smoke/vae3d/fold0-seed0-*",
     "compare": "uadbench compare runs/phantom/smoke/*/fold0-seed0-*",
     "check": "uadbench check runs/phantom/smoke/vae3d/fold0-seed0-* --against leaderboard",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from uadbench.report.words import signed
 from uadbench.results.model_scores import ModelScores
-from uadbench.results.verdicts import BASELINE, Verdict, places
+from uadbench.results.verdicts import BASELINE, Verdict, ranked_models
 from uadbench.stats.bootstrap import mean_intervals
 from uadbench.stats.paired import ranking_stability, too_few
 
@@ -64,7 +64,7 @@ def places_line(models: Sequence[ModelScores]) -> list[str]:
     """
     if len(models) < 3:
         return []
-    ranked = places(models)
+    ranked = ranked_models(models)
     groups = []
     for group in sorted({row.group for row in ranked}):
         members = (f"{p.model} ({_ranks(*p.ranks)})" for p in ranked if p.group == group)

@@ -42,7 +42,7 @@ def checked_options(
         checked[name] = registry.check_options(label, plugin, own)
     if left:
         stray = next(iter(left))
-        raise InputError(f"options of '{stray}': it is not among the models of this run ({', '.join(names)})")
+        raise InputError(f"options of '{stray}': '{stray}' is not among the models of this run ({', '.join(names)})")
     return checked
 
 

@@ -89,7 +89,7 @@ def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
     return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
 
 
-def places(models: Sequence[ModelScores]) -> list[RankedModel]:
+def ranked_models(models: Sequence[ModelScores]) -> list[RankedModel]:
     """The ranks of the models, best first."""
     if not models:
         return []

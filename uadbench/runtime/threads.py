@@ -14,6 +14,20 @@ Answer = TypeVar("Answer")
 
 
 @contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads inside the block; None changes nothing."""
+    import torch
+
+    former = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
+
+
+@contextmanager
 def numpy_on_one_thread() -> Iterator[None]:
     """Run NumPy's matrix products on one thread within the context.
 
