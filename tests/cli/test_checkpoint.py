@@ -101,7 +101,7 @@ def test_it_cannot_be_ranked(trained, tmp_path: Path, capsys) -> None:
         (["--fold", "all"], "--fold all: --checkpoint evaluates"),
         (["--set", "vae3d.latent=5"], "in the file and (10, "),
         (["--checkpoint", "none.safetensors"], "--checkpoint none.safetensors: no such file"),
-        (["--checkpoint", "theirs.pth"], "a pickle runs whatever is in it, and is not read"),
+        (["--checkpoint", "theirs.pth"], "pickle files can execute code"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_2(

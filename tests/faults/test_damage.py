@@ -112,7 +112,7 @@ def test_a_damaged_model(file: str, how: str, done: Path, undisturbed: Path, cal
     (run / RESULT).unlink()
     damage(run / file, how)
     code, _, err = call("run", "--model", GAIN, "--protocol", "smoke", "--checkpoint", run, "--dry-run")
-    assert (code == 2 and "is damaged" in err) == (file == WEIGHTS)
+    assert (code == 2 and "is corrupted" in err) == (file == WEIGHTS)
     assert "training Gain" in run_again(done, call)
     assert hashes_of(done) == hashes_of(undisturbed)
     assert science(read_result(run)) == science(read_result(run_of(undisturbed, "Gain")))

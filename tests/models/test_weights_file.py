@@ -62,10 +62,10 @@ def test_what_does_not_fit_names_the_first_tensor(file: Path) -> None:
     whole = dict(small().state_dict())
     first = next(iter(whole))
     save_file({name: value for name, value in whole.items() if name != first}, file)
-    with pytest.raises(InputError, match=f"has no tensor '{first}', which the model has; are vae3d and its options"):
+    with pytest.raises(InputError, match=f"missing tensor '{first}'; are vae3d and its options"):
         load_given(small(), find_weights(file))
     save_file({**whole, "head.weight": torch.ones(1)}, file)
-    with pytest.raises(InputError, match=r"holds 'head\.weight', which the model has not"):
+    with pytest.raises(InputError, match=r"unexpected tensor 'head\.weight'"):
         load_given(small(), find_weights(file))
     save_file({**whole, first: torch.full_like(whole[first], float("nan"))}, file)
     with pytest.raises(InputError, match=f"'{first}' holds numbers that are not finite"):
@@ -112,9 +112,9 @@ class WithNames(Model):
 def test_a_damaged_or_changed_file_is_refused(file: Path) -> None:
     found = find_weights(file)
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(InputError, match="was changed while this ran"):
+    with pytest.raises(InputError, match="changed during the run"):
         load_given(small(), found)
-    with pytest.raises(InputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="invalid safetensors file"):
         load_given(small(), find_weights(file))
 
 
@@ -122,7 +122,7 @@ def test_a_damaged_or_changed_file_is_refused(file: Path) -> None:
 def test_a_pickle_is_never_opened(ending: str, tmp_path: Path) -> None:
     file = tmp_path / f"theirs{ending}"
     file.write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
-    with pytest.raises(InputError, match="a pickle runs whatever is in it") as refused:
+    with pytest.raises(InputError, match="pickle files can execute code") as refused:
         find_weights(file)
     assert CONVERT in str(refused.value) and "\n" not in str(refused.value)
 

@@ -90,9 +90,9 @@ def _damaged(folder: Path, card: Mapping[str, Any]) -> str:
     """
     sums = card.get("sha256", {})
     if not isinstance(sums, dict):
-        raise ValueError("holds no hashes by name")
+        raise ValueError("contains no hashes by name")
     expected = {WEIGHTS: None, **sums}
-    return next((name for name, told in expected.items() if told not in (None, file_hash(folder / name))), "")
+    return next((name for name, digest in expected.items() if digest not in (None, file_hash(folder / name))), "")
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -146,13 +146,13 @@ def read_tensors(file: Path, most: int, *, links: bool = False, digest: str = ""
 
     content = read_bytes(file, most, links=links)
     if digest and hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(f"{file}: was changed while this ran; run again")
+        raise InputError(f"{file}: changed during the run; run again")
     try:
         _require_header(content, len(content), LARGEST_HEADER)
         tensors: dict[str, Tensor] = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]  # KeyError: a type of numbers that torch has not
-        raise InputError(f"{file}: not a whole safetensors file ({reason}); run again with --fresh") from None
+        raise InputError(f"{file}: incomplete or invalid safetensors file ({reason}); run again with --fresh") from None
     return tensors
 
 
@@ -174,12 +174,12 @@ def _require_header(content: bytes, size: int, most: int) -> None:
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(most, size - 8):
         raise ValueError(f"its header claims {length} bytes")
-    told = parse_json(content[8 : 8 + length])
-    if not isinstance(told, dict):
-        raise ValueError("its header is no object")
+    header = parse_json(content[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a JSON object")
     end = 0
     for name, tensor in sorted(
-        ((name, tensor) for name, tensor in told.items() if name != "__metadata__"),
+        ((name, tensor) for name, tensor in header.items() if name != "__metadata__"),
         key=lambda item: item[1]["data_offsets"],
     ):
         start, stop = tensor["data_offsets"]
@@ -202,9 +202,9 @@ def load_model(folder: Path) -> Model:
         card = read_sealed(folder / CARD)
         damaged = _damaged(folder, card)
     except (OSError, ValueError):
-        raise InputError(f"{folder}: holds no model ({CARD} or {WEIGHTS} is missing or damaged)") from None
+        raise InputError(f"{folder}: contains no model ({CARD} or {WEIGHTS} is missing or damaged)") from None
     if damaged:
-        raise InputError(f"{folder / damaged}: is damaged; give the command that made it again")
+        raise InputError(f"{folder / damaged}: is corrupted; rerun the command that created it")
     grid = Grid(tuple(card["grid"]["shape"]), card["grid"]["voxel_mm"], tuple(card["grid"]["origin"]))
     model = build_model(card["model"], grid, card["options"], seed=0)
     load_weights(model, folder / WEIGHTS)

@@ -53,16 +53,16 @@ def find_weights(reference: Path) -> GivenWeights:
             f"--checkpoint {reference}: no such file; give a .safetensors file, or a run folder with {WEIGHTS}"
         )
     if file != reference and file.is_symlink():
-        raise InputError(f"--checkpoint {file}: is a link; give the file that it leads to")
+        raise InputError(f"--checkpoint {file}: is a link; give its target")
     if file.suffix.lower() in PICKLES:
         raise InputError(
-            f"--checkpoint {file}: a pickle runs whatever is in it, and is not read; where you trust it, load it into "
+            f"--checkpoint {file}: pickle files can execute code and are not read; if you trust this one, load it into "
             f"your model and write safetensors: {CONVERT}"
         )
     digest, card = file_hash(file), _card(reference) if reference.is_dir() else {}
-    sums, options = (told if isinstance(told := card.get(part), dict) else {} for part in ("sha256", "options"))
+    sums, options = (section if isinstance(section := card.get(part), dict) else {} for part in ("sha256", "options"))
     if sums.get(WEIGHTS, digest) != digest:
-        raise InputError(f"--checkpoint {file}: is damaged; give the command that made it again")
+        raise InputError(f"--checkpoint {file}: is corrupted; rerun the command that created it")
     return GivenWeights(file, digest, {name: value for name, value in options.items() if not names_code(value)})
 
 
@@ -102,7 +102,7 @@ def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> Non
     advice = f"are {model.registered_name or type(model).__name__} and its options (--set) those that were trained?"
     for name, value in own.items():
         if name not in tensors:
-            raise InputError(f"{file}: has no tensor '{name}', which the model has; {advice}")
+            raise InputError(f"{file}: missing tensor '{name}'; {advice}")
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)} in the file and {tuple(value.shape)} in the model"
             raise InputError(f"{file}: '{name}' is {shapes}; {advice}")
@@ -111,7 +111,7 @@ def _require_fit(file: Path, tensors: Mapping[str, Tensor], model: Model) -> Non
         if not all(tensors[name].to(dtype).isfinite().all() for dtype in (torch.float64, value.dtype)):
             raise InputError(f"{file}: '{name}' holds numbers that are not finite")
     if extra := sorted(set(tensors) - set(own)):
-        raise InputError(f"{file}: holds '{extra[0]}', which the model has not; {advice}")
+        raise InputError(f"{file}: unexpected tensor '{extra[0]}'; {advice}")
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -35,9 +35,9 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The outcome: "beats", "is worse than" or "cannot be told apart from"."""
+        """The outcome: "beats", "is worse than" or "does not differ significantly from"."""
         if not self.comparison.decided(self.p):
-            return "cannot be told apart from"
+            return "does not differ significantly from"
         return "beats" if (self.comparison.difference.mean or 0.0) > 0 else "is worse than"
 
     def to_json(self) -> dict[str, Any]:
