@@ -15,7 +15,6 @@ from uadbench.cohorts.batches import Batches
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.evaluation.inference import observe
 from uadbench.metrics import reconstruction
-from uadbench.metrics.pooled import PooledRanking
 from uadbench.models.mean import Mean
 from uadbench.protocols.schema import load_protocol
 from uadbench.simulation.testset import SimulatedCases
@@ -91,27 +90,6 @@ def test_all_metrics_of_one_case(versus) -> None:
 
     work = "all metrics of one case, 80 x 96 x 80, whole volume, brain, truth and the rest of the brain"
     versus(work, "scikit-image, scikit-learn and SciPy, whole volume and brain", 15, ours, libraries, rounds=3, scale=9)
-
-
-def test_pooled_ranking(versus) -> None:
-    rng = np.random.default_rng(0)
-    truth = (rng.random(9_000_000) < 0.1).astype(np.int8)
-    scores = (rng.standard_normal(len(truth)) + 1.2 * truth).astype(np.float32)
-
-    def ours():  # type: ignore[no-untyped-def]
-        ranking = PooledRanking()
-        ranking.add(scores, truth)
-        return ranking.result()
-
-    exact: list[float] = []
-
-    def baseline() -> None:
-        exact[:] = [average_precision_score(truth, scores), roc_auc_score(truth, scores)]
-
-    versus("pooled AP and AUROC, 9 million voxels", "scikit-learn", 50, ours, baseline, rounds=3)
-    for known, found in zip(exact, (ours().average_precision, ours().auroc), strict=True):
-        assert abs(found.value - known) < 1e-4
-        assert found.low <= known <= found.high and found.high - found.low < 2e-4
 
 
 def test_bootstrap(versus) -> None:

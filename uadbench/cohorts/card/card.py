@@ -23,7 +23,7 @@ from uadbench.cohorts.card.figures import (
     template_figure,
     voxel_figures,
 )
-from uadbench.cohorts.card.statistics import ReferenceScans
+from uadbench.cohorts.card.statistics import ScanStatistics
 from uadbench.cohorts.findings import ScanError
 from uadbench.cohorts.splits.roles import Roles
 from uadbench.cohorts.splits.split import baseline
@@ -127,12 +127,12 @@ def draw_card(
     again = _second_sessions(well, people)
     rows = {"healthy": people, "again": again, "patients": ill}
     portrait = Portrait(reference=None if template is None else _read_template(template))
-    measured: dict[str, ReferenceScans] = {}
+    measured: dict[str, ScanStatistics] = {}
     with progress.task(
         f"{cohort.name}: measuring {sum(map(len, rows.values()))} scans", sum(map(len, rows.values()))
     ) as task:
         for part, some in rows.items():
-            measurements = measured[part] = ReferenceScans()
+            measurements = measured[part] = ScanStatistics()
             for scan in cohort.scans(BASE, some.reset_index(drop=True)):
                 image = measurements.add(scan, coarse=part == "healthy")
                 if part == "healthy" and len(portrait.scans) < SHOWN:

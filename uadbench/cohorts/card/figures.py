@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.card.statistics import SMOOTHING_MM, ReferenceScans
+from uadbench.cohorts.card.statistics import SMOOTHING_MM, ScanStatistics
 from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS
 from uadbench.runtime.progress import Progress
 from uadbench.space import atlas
@@ -71,7 +71,7 @@ class Figure:
         return "pass" if above and (self.high is None or self.value <= self.high) else "fail"
 
 
-def regional_figures(scans: ReferenceScans) -> Iterator[Figure]:
+def regional_figures(scans: ScanStatistics) -> Iterator[Figure]:
     """Measure the mean and SD of published regions, and the variance explained by their first principal component.
 
     Args:
@@ -97,7 +97,7 @@ def regional_figures(scans: ReferenceScans) -> Iterator[Figure]:
     yield Figure("first principal component of regional values", "% of variance", share, 40, 60, "published", note)
 
 
-def symmetry_figures(scans: ReferenceScans) -> Iterator[Figure]:
+def symmetry_figures(scans: ScanStatistics) -> Iterator[Figure]:
     """Measure the correlation and the difference of left and right regions.
 
     Args:
@@ -123,7 +123,7 @@ def symmetry_figures(scans: ReferenceScans) -> Iterator[Figure]:
             yield Figure(f"{what}, {word} region", unit, float(values[position]), low, high, "published", note)
 
 
-def voxel_figures(scans: ReferenceScans, variation: Volume) -> Iterator[Figure]:
+def voxel_figures(scans: ScanStatistics, variation: Volume) -> Iterator[Figure]:
     """Measure the voxelwise variation, the contrast of grey and white matter, and the principal components.
 
     Args:
@@ -145,7 +145,7 @@ def voxel_figures(scans: ReferenceScans, variation: Volume) -> Iterator[Figure]:
     yield _unexplained(scans)
 
 
-def _unexplained(scans: ReferenceScans) -> Figure:
+def _unexplained(scans: ScanStatistics) -> Figure:
     """The variance of held-out scans that is not explained by the principal components of other scans."""
     name = f"variance beyond {COMPONENTS} components of {COMPONENT_SCANS} scans"
     held_out = len(scans.coarse) - COMPONENT_SCANS
@@ -160,7 +160,7 @@ def _unexplained(scans: ReferenceScans) -> Figure:
     return Figure(name, "%", float(100 * np.square(left).sum() / np.square(off).sum()), 25, 50, "ours", note)
 
 
-def reliability(first: Values, again: ReferenceScans) -> Figure:
+def reliability(first: Values, again: ScanStatistics) -> Figure:
     """Measure the reliability of regional values: ICC(2,1) of two sessions (Shrout and Fleiss 1979).
 
     Args:
@@ -196,7 +196,7 @@ def icc(ratings: Values) -> float:
     return float((between - rest) / (between + (k - 1) * rest + k * (occasions - rest) / n))
 
 
-def age_figures(cohort: Cohort, scans: ReferenceScans, progress: Progress) -> Iterator[Figure]:
+def age_figures(cohort: Cohort, scans: ScanStatistics, progress: Progress) -> Iterator[Figure]:
     """Measure the change of regional values per decade, in per cent, by regression on age and sex.
 
     Args:
@@ -233,7 +233,7 @@ def age_figures(cohort: Cohort, scans: ReferenceScans, progress: Progress) -> It
             yield Figure(f"age slope, {name}", "% per decade", value, low, high, source, note)
 
 
-def patient_figures(healthy: ReferenceScans, ill: ReferenceScans) -> Iterator[Figure]:
+def patient_figures(healthy: ScanStatistics, ill: ScanStatistics) -> Iterator[Figure]:
     """Compare patients with healthy participants in the AD meta-region.
 
     Args:

@@ -16,7 +16,7 @@ SMOOTHING_MM = 12.0
 """The FWHM of the smoothing of coarse images, in mm."""
 
 
-class ReferenceScans:
+class ScanStatistics:
     """Statistics of scans, accumulated one scan at a time.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Compiled loops that sort, count and rank scores, for `localisation`, `scan_score` and `pooled` on a CPU."""
+"""Compiled loops that sort, count and rank scores, for `localisation` and `scan_score` on a CPU."""
 
 from __future__ import annotations
 
@@ -108,27 +108,6 @@ def top_sum(scores: Floats, count: int) -> float:
     for i in range(size - (count - above), size):
         total += among[i]
     return total
-
-
-@compiled
-def count_in_buckets(scores: Floats, truth: npt.NDArray[np.int8], counts: Integers) -> bool:
-    """Add the scores of voxels to histograms of positives and negatives.
-
-    Args:
-        scores: (V,) float32.
-        truth: (V,) int8: 1 = positive, 0 = negative, -1 = ignored.
-        counts: (2, BUCKETS) int64, the histograms, which are changed.
-
-    Returns:
-        False if the score of a voxel that is not ignored is NaN, otherwise True.
-    """
-    bits = scores.view(np.uint32)
-    for i in range(len(scores)):
-        if truth[i] >= 0:
-            if np.isnan(scores[i]):
-                return False
-            counts[1 - truth[i], _key(bits[i]) >> 11] += 1
-    return True
 
 
 @compiled
