@@ -21,6 +21,7 @@ from uadbench.results.scores import KEYS, TRAITS, read_scores_of, read_table
 from uadbench.runtime.commands import command
 from uadbench.runtime.files import file_name, write_text
 from uadbench.runtime.parts import is_part
+from uadbench.runtime.text import escaped
 from uadbench.stats.decimals import DIGITS
 from uadbench.types import GIVEN
 
@@ -153,7 +154,7 @@ def in_lines(result: Result) -> str:
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def read_entries(root: Path) -> Iterator[Entry]:

@@ -26,7 +26,7 @@ from uadbench.leaderboard.boards import (
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
 from uadbench.results.schema import Result
-from uadbench.runtime.text import in_csv, in_markdown, on_page
+from uadbench.runtime.text import escaped, in_csv, in_markdown, on_page
 from uadbench.stats.bootstrap import Interval
 from uadbench.stats.paired import too_few
 from uadbench.types import UNSEEN
@@ -58,7 +58,7 @@ def files(boards: Sequence[Board]) -> dict[str, str]:
     contents = {
         "index.html": _index(described),
         "README.md": markdown(boards, described),
-        "leaderboard.json": json.dumps({"boards": described}, indent=1, ensure_ascii=False) + "\n",
+        "leaderboard.json": escaped(json.dumps({"boards": described}, indent=1, ensure_ascii=False)) + "\n",
         "leaderboard.csv": _csv(described),
     }
     for board, content in zip(boards, described, strict=True):

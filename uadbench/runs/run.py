@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from contextlib import suppress
@@ -23,7 +22,7 @@ from uadbench.runs.fit import ANEW, fitted_model, take_weights, validation_batch
 from uadbench.runs.fold_data import FoldData
 from uadbench.runs.keys import Outcome, Run
 from uadbench.runtime.claims import claim
-from uadbench.runtime.files import atomic_path, write_text
+from uadbench.runtime.files import atomic_path, json_text, write_text
 from uadbench.runtime.parts import sweep_tree
 from uadbench.runtime.profiling import phase
 from uadbench.runtime.progress import Progress
@@ -110,4 +109,4 @@ def _write_people(fold_data: FoldData, folder: Path) -> None:
     """Write the participants of each part; for a private cohort, only the owner may read the file with their ids."""
     with atomic_path(folder / PEOPLE) as partial:
         partial.touch(mode=0o666 if fold_data.public else 0o600)
-        partial.write_text(json.dumps(fold_data.people(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json_text(fold_data.people()), encoding="utf-8")

@@ -171,10 +171,11 @@ def write_json(target: Path, value: Any) -> None:
     Raises:
         Unwritable: If it cannot be written.
     """
-    write_text(target, _as_json(value))
+    write_text(target, json_text(value))
 
 
-def _as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """A value as an indented JSON document, in which characters that steer a terminal are escaped."""
     return escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
@@ -200,7 +201,7 @@ def sealed(value: Mapping[str, Any]) -> str:
     Returns:
         The JSON text.
     """
-    return _as_json({**value, SEAL: _seal(value)})
+    return json_text({**value, SEAL: _seal(value)})
 
 
 def read_sealed(file: Path) -> dict[str, Any]:

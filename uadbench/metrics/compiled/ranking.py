@@ -12,9 +12,6 @@ Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint32]
 
-BUCKETS = 1 << 21
-"""The number of bins of `count_in_buckets`: one for each sign, exponent and first twelve bits of the mantissa."""
-
 
 @compiled
 def rank_case(scores: Floats, positives: Integers, negatives: Integers, levels: Floats) -> Doubles:
