@@ -41,7 +41,7 @@ def test_what_lists_imports_little(arguments: list[str]) -> None:
 
 def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path, capsys) -> None:
     arguments = ["run", "--model", "mean", "--model", "zscore", "--protocol", "smoke", "--output", str(tmp_path)]
-    code, out, err = call(capsys, *arguments)
+    code, out, err = call(capsys, *arguments, "--details")
     assert code == 0, err
     tables, verdict = ("zscore", "mean", "ranking AP", "95 %", "recovered", "damage"), "of 8 participants"
     for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
@@ -57,7 +57,7 @@ def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path,
     assert "finished earlier" in again[2]
     planned = call(capsys, *arguments, "--dry-run", "--json")
     assert [row["state"] for row in json.loads(planned[1])] == ["done", "done"]
-    single = call(capsys, "run", "--model", "mean", "--protocol", "smoke", "--output", str(tmp_path))
+    single = call(capsys, "run", "--model", "mean", "--protocol", "smoke", "--output", str(tmp_path), "--details")
     assert "checkpoint" in single[1]
     assert "svppa" in single[1]
 
@@ -292,3 +292,17 @@ def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
     assert code == 2 and "no scan has the diagnosis HC" in err
     code, _, err = call(capsys, *arguments, "--template", str(tmp_path / "none.nii"))
     assert code == 2 and "none.nii" in err
+
+
+def test_a_run_ends_with_a_verdict_of_few_lines(fold_data, tmp_path: Path, capsys) -> None:
+    options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none"]
+    code, out, _ = call(capsys, "run", "--model", "mean", *options)
+    verdict, _, table = out.partition("\n\n")
+    assert code == 0 and len(verdict.splitlines()) <= 5 and "--details" in table
+    assert "ranking AP 0." in verdict and "--model zscore" in verdict and "uadbench report" in verdict
+    code, out, _ = call(capsys, "run", "--model", "mean", "--model", "zscore", "--model", "identity", *options)
+    verdict, _, table = out.partition("\n\n")
+    assert code == 0 and len(verdict.splitlines()) <= 5 and "recovered" not in table
+    assert "best run: " in verdict and "identity" in verdict and "zscore" in verdict
+    following = verdict.splitlines()[-1].removeprefix("next: ")
+    assert following.startswith("uadbench compare ") and len(list(tmp_path.glob("phantom/smoke/*/fold*"))) == 3

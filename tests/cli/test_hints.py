@@ -61,7 +61,7 @@ def test_a_cohort_is_exported_checked_split_and_run(home: Path, monkeypatch: pyt
         assert use[use.index("--healthy") + 1] == "CN" and use[use.index("--cohort") + 1] == cohort
         assert call(capsys, *use, "--dry-run")[0] == 0
     mean = ["mean" if word == "vae3d" else word for word in run]
-    assert "score hash" in give(capsys, *mean, "--tracking-uri", "none")
+    assert "score hash" in give(capsys, *mean, "--tracking-uri", "none", "--details")
 
 
 def test_a_result_is_logged_later_and_looked_at(home: Path, fold_data, monkeypatch, capsys) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +12,6 @@ import typer
 from uadbench.cli.stopping import stopped
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.slurm import SLURM_KEYS
-from uadbench.runtime.commands import command
 from uadbench.runtime.profiling import clock, phase
 
 if TYPE_CHECKING:
@@ -138,6 +135,9 @@ def run(
         bool, typer.Option("--dry-run", help="Show the runs, their state and cost; run nothing.")
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Show how much time each phase took.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print all tables: restoration, detection, severities, files.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:
     """Train models on healthy scans and score them on simulated dementias.
@@ -203,7 +203,7 @@ def run(
     launch = _launcher(request, runs, output, backend, device, threads, retries)
     sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
-        _print_sweep(sweep, uri, as_json, clock.seconds if profile else None)
+        _print(sweep, uri, as_json, details, clock.seconds if profile else None)
     if sweep.failures:
         failed = "; ".join(f"{run}: {why}" for run, why in sweep.failures.items())
         raise Unfinished(f"{len(sweep.failures)} of {len(runs)} runs have no result: {failed}")
@@ -232,6 +232,15 @@ def _launcher(
             return run_here(runs, output, where, *arguments, **options)
 
     return here
+
+
+def _print(sweep: Sweep, uri: str | None, as_json: bool, details: bool, seconds: dict[str, float] | None) -> None:
+    from uadbench.cli.outcome import print_json, print_outcome
+
+    if as_json:
+        print_json(sweep, seconds)
+    else:
+        print_outcome(sweep, uri, details, seconds)
 
 
 def _swept(launch: Callable[..., Sweep], progress: Progress, fresh: bool) -> Sweep:
@@ -353,66 +362,3 @@ def _one_line(outcome: Any) -> str:
     else:
         done = f"trained in {result.cost.train_seconds:.0f} s"
     return f"{result.model.name}: ranking AP {number(result.headline.ap_standard)} ({done})"
-
-
-def _print_whereabouts(sweep: Sweep, uri: str | None) -> None:
-    from uadbench.cli.display import whereabouts
-
-    first, *others = sweep.outcomes
-    if not others:
-        for line in whereabouts(first.folder, None if first.folder in sweep.untracked else uri):
-            print(line)
-        return
-    for outcome in sweep.outcomes:
-        print(f"{outcome.result.model.name:12} {outcome.folder}")
-    for line in whereabouts(first.folder, None if sweep.untracked else uri)[4:]:
-        print(line)
-
-
-def _print_json(sweep: Sweep, more: dict[str, Any]) -> None:
-    results = [{"folder": str(o.folder), "result": o.result.model_dump(mode="json")} for o in sweep.outcomes]
-    print(json.dumps({"results": results, "failures": sweep.failures, **more}, indent=2))
-
-
-def _print_sweep(sweep: Sweep, uri: str | None, as_json: bool, seconds: dict[str, float] | None) -> None:
-    from uadbench.cli.fitting import terminal
-    from uadbench.cli.tables import (
-        detection_table,
-        models_table,
-        people_tables,
-        profile_table,
-        restoration_table,
-        severity_table,
-    )
-    from uadbench.cli.verdicts import places_line, summaries, verdict_line
-    from uadbench.results.scores import read_scores
-    from uadbench.results.verdicts import ranked_models, ranking_of, verdicts
-
-    models = ranking_of([o.result for o in sweep.outcomes], [read_scores(o.folder) for o in sweep.outcomes])
-    if as_json:
-        claims = {
-            "verdicts": [verdict.to_json() for verdict in verdicts(models)],
-            "ranking": [asdict(row) for row in ranked_models(models)],
-        }
-        _print_json(sweep, claims | ({} if seconds is None else {"profile": seconds}))
-        return
-    if not sweep.outcomes:
-        return
-    console = terminal()
-    # best first in every table
-    results = sorted((o.result for o in sweep.outcomes), key=lambda r: -(r.headline.ap_standard or 0.0))
-    console.print(models_table(results))
-    for line in [*summaries(models), *map(verdict_line, verdicts(models)), *places_line(models)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(restoration_table(results))
-    console.print(detection_table(results))
-    if len(results) == 1:
-        console.print(severity_table(results[0]))
-    console.print(people_tables(results))
-    _print_whereabouts(sweep, uri)
-    for folder in sweep.untracked:
-        print(f"not logged to MLflow yet: {command('uadbench', 'track', folder, tracking_uri=uri)}")
-    for result in results:
-        print(f"score hash  {result.score_hash[:16]}  {result.model.name} fold {result.fold} seed {result.seed}")
-    if seconds is not None:
-        console.print(profile_table(seconds))

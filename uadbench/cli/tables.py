@@ -80,6 +80,31 @@ def models_table(results: Sequence[Result]) -> Group:
     return Group("", Text(heading), table, *(Text(note, style="dim") for note in notes))
 
 
+def compact_table(results: Sequence[Result]) -> Group:
+    """A table for 80 columns with one row for each result, in the given order."""
+    table = Fitted(
+        MODEL_NAME,
+        Column(heading_of("headline.ap_standard"), style="bold"),
+        *(heading_of(f"headline.{name}") for name in ("ap_interval", "ap_dementias", "ap_unseen")),
+        f"{heading_of('detection.testsets.auroc')} {PATIENTS}",
+        heading_of(f"detection.{RESPONSES[0]}"),
+        heading_of("cost.train_seconds"),
+    )
+    for result in results:
+        head, detection = result.headline, result.detection
+        graded = [response for response in detection.severities if response.anomaly in result.dementias]
+        table.add_row(
+            _name(result, results),
+            number(head.ap_standard),
+            "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
+            *(number(value) for value in (head.ap_dementias, head.ap_unseen)),
+            auroc(result, PATIENTS),
+            _detectable(detection, graded),
+            "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
+        )
+    return Group("", table)
+
+
 def people_tables(results: Sequence[Result]) -> Group:
     """Tables of additional test sets for every result, and of sites and scanners if there is only one result."""
     shown: list[RenderableType] = []
