@@ -44,6 +44,8 @@ from uadbench.runs.run import complete
 from uadbench.runtime.progress import Silent
 from uadbench.types import Batch
 
+pytestmark = pytest.mark.nightly
+
 CPU = torch.device("cpu")
 FAMILIES = ("identity", "zscore", "pca_recon", "vae3d", "vqvae3d", "anoddpm3d", "padim")
 EXACT = ("identity", "zscore")

@@ -192,6 +192,7 @@ def severities(name: str) -> tuple[float, ...]:
         return tuple(sorted(round(each.severity, 6) for each in draw(PROTOCOL, (name, SESSION)).variations))
 
 
+@pytest.mark.slow
 def test_a_list_of_candidates_names_nobody(labs: dict[str, Lab]) -> None:
     """As the attack goes that named everybody in results of schema version 3: it does where draws follow from ids."""
     names = {alias: name for name, alias in labs["first"].aliases.items()}

@@ -132,6 +132,7 @@ def test_the_option_comes_before_the_environment(option, variable, chosen, tmp_p
     assert chosen_uri(option, tmp_path) == (chosen and chosen.format(output=tmp_path.resolve()))
 
 
+@pytest.mark.slow
 def test_run_and_track_log_where_the_environment_says(trained, tmp_path: Path, monkeypatch, capsys) -> None:
     from uadbench.cli.main import app
 

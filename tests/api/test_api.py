@@ -41,12 +41,14 @@ def test_models_and_columns_are_listed() -> None:
     assert columns.loc["headline.ap_standard", "better"] == "higher" and columns["meaning"].all()
 
 
+@pytest.mark.slow
 def test_one_model_gives_one_run(run: ub.CompletedRun, output: Path) -> None:
     assert run.result.model.name == "zscore" and run.folder.is_relative_to(output)
     assert len(run.scores) and set(run.scores["anomaly"]) >= {"ad", "unseen", "healthy"}
     assert f"{run.result.headline.ap_standard:.3f}"[1:] in str(run)
 
 
+@pytest.mark.slow
 def test_several_give_a_sequence_and_reuse_what_is_done(runs: ub.Runs, run: ub.CompletedRun) -> None:
     assert len(runs) == 4 and runs[0].folder == run.folder and not runs.failures
     assert isinstance(runs[1:], ub.Runs) and len(runs[1:]) == 3
@@ -63,6 +65,7 @@ def test_a_run_is_read_from_its_folder(run: ub.CompletedRun) -> None:
         again.plot.case("sub-P0001", "ad", 0.3)
 
 
+@pytest.mark.slow
 def test_figures_and_report(run: ub.CompletedRun, tmp_path: Path) -> None:
     participant = run.scores["participant_id"].iloc[0]
     assert run.plot.severity().axes and run.plot.example().axes
@@ -189,6 +192,7 @@ def fit_mean(module: Mean, train: torch.utils.data.Dataset, validation: torch.ut
     assert len(validation) == 12
 
 
+@pytest.mark.slow
 def test_a_module_scores_like_the_model_that_it_is(output: Path) -> None:
     registered = ub.run("mean", output=output, **QUIET)
     run = ub.evaluate(Mean(), fit=fit_mean, **QUIET)
@@ -257,6 +261,7 @@ def test_bad_arguments_are_refused_in_one_line(model, arguments, named, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_options_overrides_and_a_smaller_cohort(output: Path) -> None:
     cohort = ub.cohort("phantom:participants=60,patients=10", healthy=["CN"])
     assert "60" in cohort.reference and len(cohort.participants) and cohort.name in repr(cohort)
@@ -271,6 +276,7 @@ def test_options_overrides_and_a_smaller_cohort(output: Path) -> None:
     assert run.result.model.options["components"] == 2 and run.result.cohort.version
 
 
+@pytest.mark.slow
 def test_messages_go_to_the_logger(output: Path, caplog: pytest.LogCaptureFixture, capsys) -> None:
     with caplog.at_level(logging.INFO, logger="uadbench"):
         ub.run("identity", output=output, **QUIET)

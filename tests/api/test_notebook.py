@@ -42,6 +42,7 @@ def printed(outputs: list[Any]) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
+@pytest.mark.slow
 def test_a_model_of_a_notebook_is_run_resumed_and_known_again(tmp_path: Path) -> None:
     _, first, _, second = executed(tmp_path, MODEL, RUN, MODEL, RUN)
     assert printed(first) == printed(second) and " None " in printed(first)  # ranked, and not computed twice
@@ -50,6 +51,7 @@ def test_a_model_of_a_notebook_is_run_resumed_and_known_again(tmp_path: Path) ->
     assert other.split()[0] != printed(first).split()[0]  # another value of a global is another model
 
 
+@pytest.mark.slow
 def test_figures_and_tables_are_shown(tmp_path: Path) -> None:
     cells = (
         "import uadbench as ub\nrun = ub.run('zscore', protocol='smoke')",
@@ -63,6 +65,7 @@ def test_figures_and_tables_are_shown(tmp_path: Path) -> None:
     assert "text/html" in table[0].data
 
 
+@pytest.mark.slow
 def test_an_error_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError) as failed:
         executed(tmp_path, "import uadbench as ub\nub.run('zscorre', protocol='smoke')")

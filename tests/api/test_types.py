@@ -13,6 +13,7 @@ import uadbench
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_a_client_is_typed(tmp_path: Path) -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(HERE / "client.py")],

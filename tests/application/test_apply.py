@@ -32,6 +32,7 @@ def saved(file: Path, data: np.ndarray, affine: np.ndarray) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_test_scan_is_answered_as_in_the_run(run: ub.CompletedRun, scan: Scan, tmp_path: Path) -> None:
     file = saved(tmp_path / "own.nii.gz", scan.data, scan.affine)
     (applied,) = ub.apply(run, file, tmp_path / "out", progress=False)

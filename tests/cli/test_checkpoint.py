@@ -27,6 +27,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 SMOKE = ("run", "--model", "vae3d", "--protocol", "smoke", "--tracking-uri", "none")
 
 
+@pytest.mark.slow
 def test_the_same_weights_have_the_same_scores_and_no_rank(trained, tmp_path: Path, capsys) -> None:
     outcome, _ = trained
     file = tmp_path / "theirs.safetensors"
@@ -64,6 +65,7 @@ def test_other_weights_are_another_run(trained, tmp_path: Path, capsys) -> None:
     assert len(folders) == 2
 
 
+@pytest.mark.slow
 def test_a_run_folder_brings_its_options(tmp_path: Path, fold_data, capsys) -> None:
     output = ("--output", tmp_path, "--json")
     code, out, err = call(capsys, *SMOKE, *output, "--set", "vae3d.latent=5", "--set", "vae3d.width=3")
@@ -78,6 +80,7 @@ def test_a_run_folder_brings_its_options(tmp_path: Path, fold_data, capsys) -> N
     assert code == 2 and "'posterior.weight' is (10," in err, "what the user sets wins"
 
 
+@pytest.mark.slow
 def test_it_cannot_be_ranked(trained, tmp_path: Path, capsys) -> None:
     outcome, _ = trained
     code, _, err = call(capsys, *SMOKE, "--output", tmp_path, "--checkpoint", outcome.folder)

@@ -39,6 +39,7 @@ def test_what_lists_imports_little(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path, capsys) -> None:
     arguments = ["run", "--model", "mean", "--model", "zscore", "--protocol", "smoke", "--output", str(tmp_path)]
     code, out, err = call(capsys, *arguments, "--details")
@@ -62,6 +63,7 @@ def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path,
     assert "svppa" in single[1]
 
 
+@pytest.mark.slow
 def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
     """A cohort that holds the training cohort's images under another name."""
     small = "phantom:participants=20,patients=2"
@@ -84,6 +86,7 @@ def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
     assert code == 2 and "is the cohort that trains" in err
 
 
+@pytest.mark.slow
 def test_run_as_json(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--json"]
     code, out, _ = call(capsys, "run", "--model", "identity", *options)
@@ -94,6 +97,7 @@ def test_run_as_json(fold_data, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_profile_says_where_the_time_went(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none", "--profile"]
     code, out, _ = call(capsys, "run", "--model", "ae3d", *options)
@@ -104,6 +108,7 @@ def test_profile_says_where_the_time_went(fold_data, tmp_path: Path, capsys) -> 
     assert all(seconds >= 0 for seconds in phases.values())
 
 
+@pytest.mark.slow
 def test_a_models_file_with_an_option(fold_data, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
@@ -122,6 +127,7 @@ def test_a_models_file_with_an_option(fold_data, tmp_path: Path, capsys) -> None
     assert (model["name"], model["options"]) == ("Half", {"part": 0.25})
 
 
+@pytest.mark.slow
 def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
     import nibabel
 
@@ -143,6 +149,7 @@ def test_a_bad_scan_is_bad_for_every_model(tmp_path: Path, capsys) -> None:
     assert not list((tmp_path / "runs").glob("caps*"))
 
 
+@pytest.mark.slow
 def test_changing_the_protocol_is_unranked(fold_data, tmp_path: Path, capsys) -> None:
     options = ["--protocol", "smoke", "--output", str(tmp_path), "--tracking-uri", "none"]
     _, out, _ = call(capsys, "run", "--model", "mean", "--set", "protocol.testsets.severities=[0.3]", *options)
@@ -217,6 +224,7 @@ def test_lists_and_cards(capsys) -> None:
     assert "did you mean 'models'" in call(capsys, "list", "model")[2]
 
 
+@pytest.mark.slow
 def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = call(capsys, "track", str(run_folder))
@@ -225,6 +233,7 @@ def test_track_later(run_folder: Path, tmp_path: Path, monkeypatch, capsys) -> N
     assert call(capsys, "track", str(tmp_path / "none"))[0] == 2
 
 
+@pytest.mark.slow
 def test_simulate_and_export(fold_data, tmp_path: Path, capsys) -> None:
     code, out, err = call(capsys, "cohort", "export", str(tmp_path / "caps"), "--participants", "1", "--baseline")
     assert code == 0, err
@@ -274,6 +283,7 @@ def test_the_console_script_runs() -> None:
     assert "smoke" in printed.stdout
 
 
+@pytest.mark.slow
 def test_cohort_info(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("uadbench.cohorts.card.figures.AGE_PEOPLE", 60)
     arguments = ["cohort", "info", "phantom:participants=14,patients=2", "--output", str(tmp_path)]

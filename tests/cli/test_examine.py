@@ -76,6 +76,7 @@ def mine(tmp_path: Path) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_a_sound_model(mine: str, fold_data, capsys) -> None:
     code, out, err = call(capsys, f"{mine}:Sound")
     assert code == 0, out + err
@@ -84,6 +85,7 @@ def test_a_sound_model(mine: str, fold_data, capsys) -> None:
     assert "evaluating zscore: 20 of 20" in err
 
 
+@pytest.mark.slow
 def test_a_registered_model_with_an_option(fold_data, capsys) -> None:
     code, out, err = call(capsys, "vae3d", "--set", "latent=7", "--set", "vae3d.width=3", "--json")
     assert code == 0, out + err
@@ -100,6 +102,7 @@ def test_options_reach_the_checks(mine: str, fold_data, capsys) -> None:
     assert "loss 'all' is" in told["output"] and "a lower learning rate may help" in told["smoke run"]
 
 
+@pytest.mark.slow
 def test_what_a_model_prints_does_not_spoil_the_json(mine: str, fold_data, capsys) -> None:
     code, out, _ = call(capsys, f"{mine}:Loud", "--json")
     told = json.loads(out)

@@ -68,6 +68,7 @@ def commands(output: Path) -> dict[str, list[str]]:
 NAMES = ("one result", "three results", "plan", "compare", "check", "models", "protocols", "cohorts", "card")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_is_whole(name: str, output: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     arguments = commands(output)[name]

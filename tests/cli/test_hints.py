@@ -45,6 +45,7 @@ def give(capsys, *arguments: str) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_a_cohort_is_exported_checked_split_and_run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """`caps` is a plugin's name, too; what is exported first is too small for any model."""
     small = last(give(capsys, "cohort", "export", "caps", "--participants", "6", "--baseline"))
@@ -64,6 +65,7 @@ def test_a_cohort_is_exported_checked_split_and_run(home: Path, monkeypatch: pyt
     assert "score hash" in give(capsys, *mean, "--tracking-uri", "none", "--details")
 
 
+@pytest.mark.slow
 def test_a_result_is_logged_later_and_looked_at(home: Path, fold_data, monkeypatch, capsys) -> None:
     from uadbench import tracking
     from uadbench.errors import Unfinished

@@ -71,6 +71,7 @@ def content(root: Path) -> dict[Path, bytes]:
 # --- leaderboard add, build
 
 
+@pytest.mark.slow
 def test_add_and_build(mean_run, zscore_run, tmp_path, monkeypatch, capsys) -> None:
     """In the folder of a project, as the README says it."""
     monkeypatch.chdir(tmp_path)
@@ -109,6 +110,7 @@ def built(root, tmp_path, capsys) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "change", "shown"),
     [
@@ -219,6 +221,7 @@ def moved(run: Path, target: Path, steps: float, metric: str = "ranking AP") -> 
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["ranking AP", "healthy MSE"])
 @pytest.mark.parametrize(("steps", "code", "verdict"), [(1.1, 1, "worse"), (0.9, 0, "same"), (-3.0, 0, "better")])
 def test_check_returns_whether_something_got_worse(
@@ -298,6 +301,7 @@ def mistakes(folder: Path, mean_run: Path, zscore_run: Path) -> Iterable[tuple[P
         yield mean_run, folder / name, reason
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_exit_3_and_a_line(mean_run, zscore_run, tmp_path, capsys) -> None:
     count = 0
     for run, against, reason in mistakes(tmp_path, mean_run, zscore_run):

@@ -34,6 +34,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch, capsys)
     return request.param, tmp_path
 
 
+@pytest.mark.slow
 def test_it_is_linted_formatted_and_typed_as_this_tree_is(written, tmp_path: Path) -> None:
     files = [str(file) for file in sorted(tmp_path.glob("*.py"))]
     ruff = [sys.executable, "-m", "ruff"]
@@ -44,12 +45,14 @@ def test_it_is_linted_formatted_and_typed_as_this_tree_is(written, tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_passes_its_own_test(written) -> None:
     done = subprocess.run([sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "15 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_runs_and_beats_chance(written, fold_data, capsys) -> None:
     kind, _ = written
     options = ["--protocol", "smoke", "--output", "out", "--tracking-uri", "none", "--json"]

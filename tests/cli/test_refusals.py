@@ -112,6 +112,7 @@ def refused(arguments: list[str], place: Path, capsys) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_refused_before_anything_is_done(case: str, place: Path, trained, capsys) -> None:
     text, complaint = CASES[case]

@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.slurm_node import NoSlurm, jobs, slurm_node
 from uadbench.results.schema import read_result
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 Sweep = AbstractContextManager[subprocess.Popen[str]]
 WAIT_S = 600
 MODEL = '''

@@ -71,6 +71,7 @@ def tree(tmp_path) -> Path:
 # --- what the phantom writes, Caps reads
 
 
+@pytest.mark.slow
 def test_export_looks_like_clinicas(exported, phantom):
     names = sorted(path.relative_to(exported).as_posix() for path in exported.rglob("*.nii.gz"))
     assert names[0] == (

@@ -164,6 +164,7 @@ def same_people(cohort: Caps, phantom: Phantom) -> None:
     assert set(cohort.participants[["site", "scanner", "amyloid"]].to_numpy().ravel()) == {""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_naming_gives_the_same_scans(name, files, phantom, tmp_path):
     variant = VARIANTS[name]

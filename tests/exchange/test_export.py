@@ -92,6 +92,7 @@ def test_nothing_tells_which_image_is_what(fold_data, exported: Path) -> None:
             assert positions[-1] - positions[0] > len(place) / 2
 
 
+@pytest.mark.slow
 def test_a_killed_export_is_completed(exported: Path, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "killed"
     command = ["testset", "export", str(folder), "--protocol", "smoke"]

@@ -74,6 +74,7 @@ def models(fold_data, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.
     }
 
 
+@pytest.mark.slow
 def test_maps_of_another_process_score_like_the_model_of_code(models, answered: Path, tmp_path: Path, capsys) -> None:
     folder = only(answered, "maps", tmp_path)
     options = ["--name", "spm12", "--reference", "Friston 1994", "--output", str(tmp_path / "runs"), "--json"]
@@ -106,6 +107,7 @@ def both(answered: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return scored(answered, "tool", tmp_path_factory.mktemp("both"))
 
 
+@pytest.mark.slow
 def test_with_both_the_map_is_the_tools_own(models, both: Outcome) -> None:
     table = read_scores(both.folder)
     np.testing.assert_allclose(table["ap.standard"], models["zscore"]["ap.standard"], rtol=0, atol=TOLERANCE)
@@ -131,6 +133,7 @@ class Stopping(Silent):
         self.notices.append(text)
 
 
+@pytest.mark.slow
 def test_a_stopped_scoring_continues(both: Outcome, answered: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(keys, "SAVE_EVERY_S", 0.0)
     run = answered_run(answered, "tool", Silent(), reference="Nobody 2024")
@@ -294,6 +297,7 @@ def with_changed_images(folder: Path) -> None:
     second.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [

@@ -15,6 +15,7 @@ from uadbench.tracking import LOGGED
 DAY_S = 86400.0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("the clock goes back by a day whenever it is looked at")
 def test_backwards(undisturbed, database, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome) -> None:
     steps, now = itertools.count(), time.time()

@@ -89,6 +89,7 @@ def run_again(done: Path, call: Call) -> str:
     return err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("file", [RESULT, SCORES])
 @pytest.mark.fault("{file}: {how}")
@@ -104,6 +105,7 @@ def test_a_damaged_result(file: str, how: str, done: Path, undisturbed: Path, ca
     outcome("found; evaluated again from the weights, and not trained again; result equal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("file", [WEIGHTS, CARD, CURVE])
 @pytest.mark.fault("{file} of a run that is not evaluated yet: {how}")
@@ -164,6 +166,7 @@ def begun(nursery, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [*DAMAGES, "nothing"])
 @pytest.mark.fault("training.safetensors: {how}")
 def test_a_damaged_state(how: str, begun: Path, undisturbed: Path, tmp_path: Path, call: Call, outcome) -> None:
@@ -177,6 +180,7 @@ def test_a_damaged_state(how: str, begun: Path, undisturbed: Path, tmp_path: Pat
     outcome("continued; scores equal" if how == "nothing" else "found; trained from the start; scores equal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.fault("scores put aside in mid-evaluation: {how}")
 def test_damaged_parts_of_an_evaluation(
@@ -284,6 +288,7 @@ CACHES = {
 """What is done to the cache of 56 scans, how many of them must be made again, and whether that is told as damage."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CACHES)
 @pytest.mark.fault("cache of the scans: {how}")
 def test_a_damaged_cache(

@@ -19,6 +19,8 @@ from uadbench.results.scores import SCORES
 from uadbench.runs.evaluate import DRAWS
 from uadbench.runs.keys import STATE
 
+pytestmark = pytest.mark.nightly
+
 FULL = "No space left on device"
 ROOM_KIB = 64 << 10
 

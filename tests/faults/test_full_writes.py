@@ -1,6 +1,6 @@
 """A disk that is full, in every command that writes: one line that names the file, nothing torn, nothing lost.
 
-`pytest tests/faults/test_full_writes.py` prints the table of what was found.
+`pytest tests/faults/test_full_writes.py -m ""` prints the table of what was found.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import pytest
 from tests.faults.conftest import FULL, Call, Disk, one_error
 from tests.faults.given import Given
 from tests.faults.writers import WRITERS, require_old_or_new, state
+
+pytestmark = pytest.mark.nightly
 
 NAMED = re.compile(r"(\S+): (?:cannot be written|cannot write here|the export needs|MlflowException.* full)")
 ROOM_KIB = 64 << 10

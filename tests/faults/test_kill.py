@@ -11,6 +11,8 @@ import pytest
 
 from tests.faults.conftest import SAVE_AT_ONCE, SMOKE, hashes_of, require_whole, run_of
 
+pytestmark = pytest.mark.nightly
+
 KILLS = 20
 MOST_STARTS = 100
 COMMAND = (*SMOKE, "--model", "vae3d", "--model", "mean")

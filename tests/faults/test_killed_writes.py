@@ -1,6 +1,6 @@
 """kill -9 at every step of every command that writes: files are whole or absent, and the same command then works.
 
-`UADBENCH_KILLS=1000 pytest tests/faults/test_killed_writes.py` tries every step, which takes many minutes; without it
+`UADBENCH_KILLS=1000 pytest tests/faults/test_killed_writes.py -m ""` tries every step, which takes many minutes; without it
 a few of each command are tried. Both print the table of what was found.
 """
 
@@ -18,6 +18,8 @@ from tests.dying import dies_at
 from tests.faults.conftest import KILLED, Call
 from tests.faults.given import Given
 from tests.faults.writers import WRITERS, require_old_or_new, state
+
+pytestmark = pytest.mark.nightly
 
 MOST = int(os.environ.get("UADBENCH_KILLS", "2"))
 """Of so many steps each is tried; of more as many, evenly spread."""

@@ -110,6 +110,7 @@ def test_no_place_for_a_secret(nursery, tmp_path: Path, outcome) -> None:
 NO_TEMPORARY = "import tempfile; tempfile.tempdir, tempfile._candidate_tempdir_list = None, lambda: ['/missing']"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("no folder for temporary files can be written: {command}")
 @pytest.mark.parametrize(
     ("command", "expected"),

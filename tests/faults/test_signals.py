@@ -17,6 +17,8 @@ import pytest
 from tests.faults.conftest import MINE, SMOKE, hashes_of, one_error, require_whole
 from uadbench.runtime.claims import claim
 
+pytestmark = pytest.mark.nightly
+
 FOLDER = "WAITS_IN"
 RUN = (*SMOKE, "--model", f"{MINE}:Waits")
 DASK = ("--launcher", "dask", "--workers", "2", "--threads", "1")

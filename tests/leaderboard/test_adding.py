@@ -239,6 +239,7 @@ def leaks(root: Path, words: set[str]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_private_cohort_comes_in_as_hashes(private, private_run, tmp_path) -> None:
     root = tmp_path / "leaderboard"
     entry = add(private_run, root)

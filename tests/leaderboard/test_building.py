@@ -308,6 +308,7 @@ def built(root: Path, mean: Entry, models: int, seeds: int) -> tuple[float, list
     return time.process_time() - started, found, made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("models", "seeds"), [(100, 5), pytest.param(500, 1, marks=pytest.mark.slow)])
 def test_five_hundred_results(models: int, seeds: int, mean, tmp_path) -> None:
     """Five times as many models take about five times as long: nearer to it than to the square."""

@@ -117,6 +117,7 @@ def nasty(request, mean, tmp_path_factory) -> Nasty:
     return Nasty(request.param, pages, render.head(found))
 
 
+@pytest.mark.slow
 def test_a_page_has_no_tag_more(nasty, harmless) -> None:
     text = nasty.text
     pages = {name: page for name, page in nasty.pages.items() if name.endswith(".html")}

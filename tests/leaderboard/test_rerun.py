@@ -124,6 +124,7 @@ def test_what_is_not_sound_is_not_made_again(lone, output, capsys) -> None:
 # --- other people
 
 
+@pytest.mark.slow
 def test_on_other_people_intervals_meet_or_do_not(lone, output, capsys) -> None:
     entry = the(lone, "zscore")
     table = entry.scores()

@@ -47,6 +47,7 @@ def mixed(root, mean) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_side_by_side_as_one_by_one_and_with_a_process_that_is_killed(mixed, monkeypatch) -> None:
     told = Counting()
     expected = faults_of(mixed, told)

@@ -104,6 +104,7 @@ def test_ssim_stays_accurate_where_images_are_flat() -> None:
     assert abs(float(ssim_map(a, b).mean()) - expected.mean()) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "tolerance"), [((1.0, 0.97), 1e-6), ((0.6, 0.7), 2e-6)])
 def test_compiled_ssim_stays_accurate_where_images_are_flat(levels: tuple[float, float], tolerance: float) -> None:
     inside = (brains(1) > 0).float()

@@ -325,6 +325,7 @@ def test_a_layer_that_begins_at_zero_is_sound() -> None:
     assert [finding.wrong for finding in examine(BeginsAtZero)] == [""] * len(CHECKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", BROKEN, ids=lambda model: model.__name__)
 def test_a_broken_model_is_found(model: type[Model]) -> None:
     name, words = BROKEN[model]

@@ -173,6 +173,7 @@ def test_a_declaration_holds_for_its_name_and_inside_other_models() -> None:
     assert begins_as(Outer(SMALL)).named == "members.0.tables, members.1.tables"
 
 
+@pytest.mark.slow
 def test_every_registered_model_begins_alike_on_every_processor() -> None:
     """With the vector instructions of this one, and without any: seeds draw other last digits there."""
     code = (

@@ -80,6 +80,7 @@ def test_from_mean_starts_at_the_mean() -> None:
     assert float(plain.decoder.offset.abs().max()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [AE3D, VAE3D, AAE3D])
 def test_autoencoders_learn(network: type[AE3D]) -> None:
     batches = example_batches()

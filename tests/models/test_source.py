@@ -119,6 +119,7 @@ LOST = {
 }
 
 
+@pytest.mark.slow
 def test_a_model_of_a_notebook_is_known_by_all_cells_that_it_uses(tmp_path: Path) -> None:
     near = [{"near_notebook": NEAR.replace("return RATE", "return -RATE")}, {"near_constant": "RATE = 2\n"}]
     near += [{"near_lazy": "SLOW = 1\n"}, {"near_in_a_cell": "SLOW = 1\n"}]
@@ -148,6 +149,7 @@ def test_a_class_from_a_string_has_an_unknown_source(space: dict[str, str]) -> N
     assert source_digest(space["Net"]) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-"], ["-i"], ["-c", CLASS + "print(SHOW(Net))"]])
 def test_standard_input_and_a_command_crash_nothing(arguments: list[str], tmp_path: Path) -> None:
     shown = "from uadbench.models.source import source_digest as SHOW\n"
@@ -159,6 +161,7 @@ def test_standard_input_and_a_command_crash_nothing(arguments: list[str], tmp_pa
     assert (found == "None") is (sys.version_info < (3, 13)), "Python keeps these lines since 3.13"
 
 
+@pytest.mark.slow
 def test_a_script_and_a_module_in_an_archive_are_known(tmp_path: Path) -> None:
     script = f"{CLASS}from uadbench.models.source import source_digest\nprint(source_digest(Net))\n"
     (tmp_path / "script.py").write_text(script)

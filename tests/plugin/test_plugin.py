@@ -48,6 +48,7 @@ def test_it_is_not_in_this_environment() -> None:
     assert "halfway" not in registry.models.names(), sys.prefix
 
 
+@pytest.mark.slow
 def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
     done = uadbench(python, tmp_path, "list", "models", "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
@@ -60,6 +61,7 @@ def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
     assert "--set halfway.part=0.5" in shown
 
 
+@pytest.mark.slow
 def test_it_is_tested_and_run_by_its_name(python: Path, fold_data, tmp_path: Path) -> None:
     tested = uadbench(python, tmp_path, "test-model", "halfway", "--set", "part=0.25")
     assert tested.returncode == 0, tested.stdout + tested.stderr
@@ -77,6 +79,7 @@ def test_it_is_tested_and_run_by_its_name(python: Path, fold_data, tmp_path: Pat
     assert found["result"]["headline"]["ap_standard"] > 3 * found["result"]["headline"]["prevalence"]
 
 
+@pytest.mark.slow
 def test_a_broken_one_is_reported_and_skipped(python: Path, fold_data, tmp_path: Path) -> None:
     done = uadbench(python, tmp_path, "run", "--model", "all", "--protocol", "smoke", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr

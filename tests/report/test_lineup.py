@@ -43,6 +43,7 @@ def images(figure, label: str) -> list:
     return [image for axes in figure.axes for image in axes.get_images() if image.get_cmap().name == label]
 
 
+@pytest.mark.slow
 def test_the_average_precision_is_that_of_the_case_shown(runs, entries) -> None:
     for run, entry in zip(runs, entries, strict=True):
         who = json.loads((run / "draws.json").read_text())[0]["participant_id"]
@@ -94,6 +95,7 @@ def test_pictures_on_the_command_line(runs, tmp_path, capsys) -> None:
     assert "<svg" in file.read_text()[:1000]
 
 
+@pytest.mark.slow
 def test_a_pdf_has_pages(entries, tmp_path) -> None:
     from uadbench.report.lineup import draw_lineup
 

@@ -62,6 +62,7 @@ def written(run: Path, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_but_itself(written: Path) -> None:
     text = (written / "report.html").read_text(encoding="utf-8")
     links = Links()
@@ -124,6 +125,7 @@ def test_methods_and_references_can_be_pasted(run: Path) -> None:
     assert "{0.1.0}" in bibtex(result) and "<<" not in bibtex(result)
 
 
+@pytest.mark.slow
 def test_markup_in_a_result_is_text(run: Path, tmp_path: Path) -> None:
     result = read_result(run)
     model = result.model.model_copy(update={"name": "<script>alert(1)</script>"})
@@ -133,6 +135,7 @@ def test_markup_in_a_result_is_text(run: Path, tmp_path: Path) -> None:
     assert "<script>" not in page.page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_without_reconstruction_has_no_papers_tables(fold_data, tmp_path: Path) -> None:
     folder = complete(Run("zscore", fold_data, 0), tmp_path, torch.device("cpu"), Silent()).folder
     result, scores = read_result(folder), read_scores(folder)
@@ -142,6 +145,7 @@ def test_a_model_without_reconstruction_has_no_papers_tables(fold_data, tmp_path
     assert "a map and no reconstruction" in page
 
 
+@pytest.mark.slow
 def test_the_identity_errs_nowhere_and_a_cohort_may_have_no_patients(fold_data, tmp_path: Path) -> None:
     nobody = load_protocol("smoke", {"split.patients": "'FTD'"})
     there = plan_fold(fold_data.cohort, nobody, 0, Silent())
@@ -188,6 +192,7 @@ def test_scores_that_the_result_does_not_vouch_for_are_refused(run: Path, tmp_pa
     assert stopped.value.code == 2 and "not the scores" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report_goes_into_the_mlflow_run_of_the_result(run: Path, written: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)

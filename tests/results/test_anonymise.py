@@ -147,6 +147,7 @@ def leaks(where: Path, words: set[str]) -> set[str]:
 # --- names
 
 
+@pytest.mark.slow
 def test_people_sessions_and_sites_are_hashes(shared, private, outcomes) -> None:
     """In the run folder already: only people.json and the file of the table know better, and they stay."""
     table = read_scores(shared["zscore"])
@@ -503,6 +504,7 @@ def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         process.wait(20)
 
 
+@pytest.mark.slow
 def test_a_server_is_told_no_name(server, outcomes, private, tmp_path, salts, monkeypatch) -> None:
     """Of no person, and of no folder, machine or user either."""
     from mlflow.tracking import MlflowClient
@@ -544,6 +546,7 @@ def test_a_server_gets_nothing_of_a_result_that_holds_an_id(server, outcomes, tm
     assert leaks(folder, {name_of(12), name_of(12).removeprefix("sub-")}) == set()
 
 
+@pytest.mark.slow
 def test_a_database_is_told_no_name_either(outcomes, private, tmp_path) -> None:
     run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
     tracker = Tracker(default_uri(tmp_path), "title", tmp_path)

@@ -189,6 +189,7 @@ def test_a_listed_part_with_hardly_anybody_is_refused(phantom, listed) -> None:
 # --- tested on another cohort
 
 
+@pytest.mark.slow
 def test_another_cohort_is_tested_on(phantom) -> None:
     other = Renamed(seed=7)
     own, found = plan_fold(phantom, SMOKE, 0), plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=other))
@@ -221,6 +222,7 @@ def test_a_test_cohort_without_healthy_people_is_refused(phantom) -> None:
         plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=few))
 
 
+@pytest.mark.slow
 def test_images_that_were_learnt_from_are_counted() -> None:
     """Whatever the people are called."""
     small = Phantom(participants=20, patients=3)
@@ -262,6 +264,7 @@ def packed(phantom: Phantom, tree: Path, level: int) -> Caps:
     return Caps(tree)
 
 
+@pytest.mark.slow
 def test_two_labs_with_the_same_scans_have_the_same_test_sets(few, tmp_path) -> None:
     """Copies of a tree, packed and dated otherwise: the fingerprint agrees, and nothing trusts the other's weights."""
     one, other = (plan_fold(packed(few, tmp_path / f"lab{level}", level), FAST, 0) for level in (1, 9))
@@ -279,6 +282,7 @@ def test_two_labs_with_the_same_scans_have_the_same_test_sets(few, tmp_path) -> 
 # --- as runs
 
 
+@pytest.mark.slow
 def test_weights_are_trained_once_for_every_test_cohort(few, tmp_path) -> None:
     """Tested at home and elsewhere, a model is the same: its files are copied, and the first stay as they are."""
     elsewhere = Renamed(seed=7, participants=12, patients=2)
@@ -303,6 +307,7 @@ def test_weights_are_trained_once_for_every_test_cohort(few, tmp_path) -> None:
     assert card.split != own.split and second.result.testset.recipe != first.result.testset.recipe
 
 
+@pytest.mark.slow
 def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
     """A scan that was copied under another name, into the test set."""
     table = few.participants

@@ -76,6 +76,7 @@ class Elsewhere(Phantom):
     public = False
 
 
+@pytest.mark.slow
 def test_tested_on_another_cohort_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = Phantom(participants=20, patients=2), Elsewhere(seed=7, participants=20, patients=2)
     own = plan_fold(here, SMOKE, 0)
@@ -120,6 +121,7 @@ def test_fresh_gives_equal_scores(trained, fold_data, tmp_path: Path) -> None:
     assert again.result.score_hash == twice.result.score_hash == outcome.result.score_hash
 
 
+@pytest.mark.slow
 def test_a_new_metric_evaluates_again_and_never_trains_again(
     trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
     assert second.result.score_hash == outcome.result.score_hash
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "of"), [("score_scan", 8), ("score_patient", 12)])
 def test_an_evaluation_continues_scan_by_scan(
     step: str, of: int, trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -206,6 +209,7 @@ def test_a_models_code_is_part_of_the_key(tmp_path: Path, fold_data, monkeypatch
     assert len(set(keys)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["training.safetensors", "000000.parquet"])
 def test_killed_and_run_again(moment: str, tmp_path: Path, own_cache: Path, fold_data) -> None:
     """kill -9 in mid-training and in mid-evaluation; the next run ends with the hash of an undisturbed one."""

@@ -244,6 +244,7 @@ TABLES: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TABLES)
 def test_tables_that_would_grow(kind: str, tmp_path: Path) -> None:
     make, said = TABLES[kind]

@@ -1,6 +1,6 @@
 """Whatever is in a file, its reader reads it, or refuses it in one line: no other exception, no hang, no gigabytes.
 
-`UADBENCH_FUZZ_EXAMPLES=3000 pytest tests/security/test_fuzz.py` tries more; the same number tries the same files.
+`UADBENCH_FUZZ_EXAMPLES=3000 pytest tests/security/test_fuzz.py -m ""` tries more; the same number tries the same files.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from uadbench.runtime.files import write_sealed
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.files import _inputs
 from uadbench.testing import SMALL
+
+pytestmark = pytest.mark.nightly
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("UADBENCH_FUZZ_EXAMPLES", "60"))

@@ -1,6 +1,6 @@
 """A stranger's folder is only data: what it tries, command by command, in processes with little memory.
 
-`pytest tests/security/test_strangers.py` prints the table attempt -> outcome, before and now.
+`pytest tests/security/test_strangers.py -m ""` prints the table attempt -> outcome, before and now.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ def logged_at(folder: Path, uri: str, run_id: str = "7" * 32) -> None:
     (folder / LOGGED).write_text(json.dumps(told))
 
 
+@pytest.mark.slow
 @pytest.mark.attempt(
     "report on a run folder whose mlflow.json names a server",
     "it is contacted, with the user's tracking credentials",
@@ -217,6 +218,7 @@ def with_artifacts(database: Path, folder: Path, given: Path, artifacts: str) ->
     return made.info.run_id
 
 
+@pytest.mark.slow
 @pytest.mark.attempt(
     "report on a run folder with a database whose artifacts lie elsewhere (file:///...)",
     "files are written there",
@@ -233,6 +235,7 @@ def test_a_database_does_not_choose_where_artifacts_go(
     outcome(shown(err.strip(), tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.attempt(
     "the same, with a link in the place of an artifact",
     "the linked file is overwritten",
@@ -250,6 +253,7 @@ def test_artifacts_are_written_through_no_link(
     outcome(shown(err.strip(), tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.attempt("the database of one's own output folder", "the report is logged")
 def test_a_run_of_ones_own_is_found_again(given: Path, database: Path, tmp_path: Path, call: Call, outcome) -> None:
     home = tmp_path / "theirs" / "mlartifacts"
@@ -260,6 +264,7 @@ def test_a_run_of_ones_own_is_found_again(given: Path, database: Path, tmp_path:
     outcome("the report is logged")
 
 
+@pytest.mark.slow
 @pytest.mark.attempt("track with a link in figures/", "the linked file is uploaded")
 def test_track_uploads_no_link(given: Path, database: Path, secret: Path, tmp_path: Path, call: Call, outcome) -> None:
     (tmp_path / "runs").mkdir()
@@ -379,6 +384,7 @@ def test_a_file_is_a_file(name: str, kind: str, given: Path, commands, call: Cal
     outcome(shown(line, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READERS)
 @pytest.mark.attempt("{command} where result.json is a FIFO", "hangs")
 def test_no_command_waits_for_a_pipe(command: str, given: Path, commands, call: Call, tmp_path: Path, outcome) -> None:
@@ -393,6 +399,7 @@ def test_no_command_waits_for_a_pipe(command: str, given: Path, commands, call: 
 BESIDE = {EXAMPLES: "report", "protocol.json": "share", LOGGED: "report", "people.json": "share"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BESIDE)
 @pytest.mark.attempt("{name} is a FIFO", "ignored, or hangs")
 def test_nothing_beside_a_result_is_waited_for(name: str, given: Path, call: Call, tmp_path: Path, outcome) -> None:
@@ -417,6 +424,7 @@ TABLES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TABLES)
 @pytest.mark.attempt("scores.parquet with {kind}", "all of it is decoded: malloc fails, or gigabytes")
 def test_a_table_decodes_to_little(kind: str, given: Path, commands, call: Call, tmp_path: Path, outcome) -> None:

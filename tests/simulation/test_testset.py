@@ -203,6 +203,7 @@ def altered_tree(fold_data, tmp_path_factory) -> Path:
     return folder / "simulated"
 
 
+@pytest.mark.slow
 def test_given_scans_are_test_sets_of_their_own(fold_data, made: list[Case], altered_tree: Path) -> None:
     there = plan_fold(fold_data.cohort, fold_data.protocol, 0, selection=Selection(simulated=altered_tree))
     first, second = there.cases.scans[:2]

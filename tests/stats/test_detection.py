@@ -130,6 +130,7 @@ def test_one_misordered_pair_is_no_surer_than_none():
     assert found.mean < perfect.mean and found.low <= perfect.low
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("others", "subjects", "true"), [(64, 100, 0.5), (64, 100, 0.9), (34, 30, 0.5), (34, 30, 0.8)])
 def test_the_share_above_a_threshold_knows_that_the_threshold_is_uncertain(others: int, subjects: int, true: float):
     """The sensitivity at 95 % specificity of normal scores; given the threshold alone, 60 % would be covered."""

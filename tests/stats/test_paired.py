@@ -119,6 +119,7 @@ def test_ranks_and_ties():
     assert rank_intervals(equal) == [(1, 1), (1, 1)] and tie_groups(equal) == [1, 1]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("subjects", [30, 100])
 def test_intervals_cover_and_tests_reject_as_often_as_they_say(subjects: int):
     found = calibrate(subjects, trials=1000)
@@ -127,6 +128,7 @@ def test_intervals_cover_and_tests_reject_as_often_as_they_say(subjects: int):
     assert found.rejected_if_pooled > 0.2, "pooling test sets that share subjects must be seen to reject too often"
 
 
+@pytest.mark.nightly
 def test_with_several_trainings_too_and_who_forgets_the_seeds_is_wrong():
     found = calibrate(30, seeds=3, trials=500)
     assert found.seeds == 3

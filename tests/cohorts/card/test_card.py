@@ -63,6 +63,7 @@ def test_a_template_is_read_like_a_scan(tmp_path, codes, voxel, advice):
     assert "PATH:" not in str(refused.value)
 
 
+@pytest.mark.nightly
 def test_the_phantom_measures_like_a_real_cohort(phantom_card):
     """Every band of the card; the one figure that needs a real image is measured where there is one."""
     off = [figure for figure in phantom_card.figures if figure.verdict != "pass"]
@@ -71,6 +72,7 @@ def test_the_phantom_measures_like_a_real_cohort(phantom_card):
     assert phantom_card.counts["healthy measured"] == 401 and phantom_card.counts["patients measured"] >= 60
 
 
+@pytest.mark.slow
 def test_any_unit_will_do(small, monkeypatch):
     monkeypatch.setattr(figures, "AGE_PEOPLE", 20)
     plain = draw_card(Phantom(participants=8, patients=2), Silent())

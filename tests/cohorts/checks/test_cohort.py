@@ -277,6 +277,7 @@ def test_warnings_alone_are_no_failure(whole, tmp_path, capsys):
 # --- a hurt tree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_damaged_scan_is_named(name, found):
     assert about(found, f"/sub-{name}/") == FAULTS[name][1]
@@ -341,6 +342,7 @@ def test_everything_is_one_line_and_says_what_to_do(found):
         assert finding.value and len(finding.advice) > 5 and "\n" not in str(finding) and "Error" not in finding.kind
 
 
+@pytest.mark.slow
 def test_the_command_says_it_all(hurt, split, found, capsys):
     before = state(hurt)
     code, out, err = call(capsys, str(hurt), "--split", str(split), "--json")

@@ -369,6 +369,7 @@ def test_a_manifest_gives_every_fold_as_the_protocol_does(phantom, tmp_path):
             assert found.testset_recipe == own.testset_recipe
 
 
+@pytest.mark.slow
 def test_split_then_run_is_run(tmp_path, capsys):
     """`uadbench cohort split` and `run --split` give the scores of `run` alone, to the hash."""
     cohort = "phantom:participants=16,patients=2"
