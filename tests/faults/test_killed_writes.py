@@ -1,7 +1,7 @@
 """kill -9 at every step of every command that writes: files are whole or absent, and the same command then works.
 
-`UADBENCH_KILLS=1000 pytest tests/faults/test_killed_writes.py -m ""` tries every step, which takes many minutes; without it
-a few of each command are tried. Both print the table of what was found.
+`UADBENCH_KILLS=1000 pytest tests/faults/test_killed_writes.py -m ""` tries every step, which takes many minutes;
+without it a few of each command are tried. Both print the table of what was found.
 """
 
 from __future__ import annotations
