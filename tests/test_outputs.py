@@ -71,7 +71,7 @@ def test_what_is_read_is_not_written(
         main(command)
     told = " ".join(capsys.readouterr().err.split())
     assert stopped.value.code == 2 and re.search(
-        "part of the input|is read|separate folder|is not empty|another CAPS tree", told
+        "part of the input|is an input|separate folder|neither empty|another CAPS tree", told
     ), told
     assert all_files(lab) == before
 

@@ -83,7 +83,7 @@ def test_scans_that_were_learnt_from_are_told(tmp_path: Path, capsys) -> None:
     code, _, err = call(capsys, "run", "--model", "mean", *options)
     assert code == 0 and "identical to scans" not in err and "proportions of protocol" in err
     code, _, err = call(capsys, "run", "--model", "mean", *options, "--test-cohort", small)
-    assert code == 2 and "is the cohort that trains" in err
+    assert code == 2 and "is also the training cohort" in err
 
 
 @pytest.mark.slow

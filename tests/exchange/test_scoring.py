@@ -171,7 +171,7 @@ def test_a_smaller_export_is_scored_and_unranked(use_tool, tmp_path: Path, capsy
     fewer = ["--severities", "0.3", "--anomalies", "ad,unseen", "--uncompressed"]
     code, out, err = call(capsys, "testset", "export", str(folder), "--protocol", "smoke", *fewer)
     assert code == 0, err
-    assert "60 to test" in out  # 8 scans, each with ad, unseen, two varied and hyper; 12 patients
+    assert "60 test images" in out  # 8 scans, each with ad, unseen, two varied and hyper; 12 patients
     code, _, err = call(capsys, "score", str(folder), "--name", "spm12", "--output", str(tmp_path / "runs"))
     assert code == 2 and "maps/NAME.nii " in err
     use_tool(folder, "maps")

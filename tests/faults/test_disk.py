@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.faults.conftest import SAVE_AT_ONCE, SMOKE, Call, Disk, hashes_of, one_error, require_whole, run_of
+from uadbench.evaluation.stored_calibration import CALIBRATION
 from uadbench.leaderboard.entries import RESULTS
 from uadbench.models.checkpoint import CARD, CURVE, WEIGHTS
 from uadbench.protocols.schema import STORED
@@ -58,7 +59,7 @@ def test_no_room_for_the_state_of_a_training(disk, nursery, undisturbed, outcome
     outcome("one line, exit code 3; the state of the epoch before is whole; with room it goes on from it, scores equal")
 
 
-WRITTEN = (CURVE, WEIGHTS, CARD, DRAWS, STORED, PEOPLE, EXAMPLES, SCORES, RESULT)
+WRITTEN = (CURVE, WEIGHTS, CARD, DRAWS, CALIBRATION, STORED, PEOPLE, EXAMPLES, SCORES, RESULT)
 """What a run leaves, in the order in which it is written; scores that are put aside come after the card."""
 
 PART = "000000.parquet"

@@ -125,7 +125,7 @@ OTHER_TYPES: dict[str, tuple[str, Callable[[Table], Any]]] = {
 def test_columns_of_another_type(root, mean, table, what: str) -> None:
     column, values = OTHER_TYPES[what]
     entry = with_cases(root, mean, table.assign(**{column: values(table)}))
-    assert f"column {column} holds" in refused(entry, root)
+    assert f"column {column} has the type" in refused(entry, root)
 
 
 @pytest.mark.parametrize("column", ["participant_id", "session_id", "anomaly"])
@@ -148,7 +148,7 @@ def test_ids_that_are_none(root, mean, table, column: str, name) -> None:
     if isinstance(name, bytes):
         values = pd.Series([name] * len(table))
     reason = refused(with_cases(root, mean, table.assign(**{column: values})), root)
-    wanted = "holds" if isinstance(name, bytes) else "use letters, digits"
+    wanted = "has the type" if isinstance(name, bytes) else "use letters, digits"
     assert f"{column} " in reason and wanted in reason
 
 
@@ -175,7 +175,7 @@ def test_a_column_more(root, mean, table) -> None:
     assert "a metric has the invalid name '<b>'" in refused(
         consistent(root, mean.result, table.assign(**{"<b>": 1.0})), root
     )
-    assert "column notes holds" in refused(with_cases(root, mean, table.assign(notes="sub-ADNI4001")), root)
+    assert "column notes has the type" in refused(with_cases(root, mean, table.assign(notes="sub-ADNI4001")), root)
 
 
 # --- cases that are not those of the protocol

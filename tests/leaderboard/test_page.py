@@ -492,7 +492,7 @@ def test_page_of_a_model_leads_back(visit: Visit, site: Path) -> None:
 
 def test_card_of_a_model_has_no_powers_of_ten(visit: Visit, site: Path) -> None:
     card = visit(model_page(site, "ddpm")).locator("dl").first.inner_text()
-    assert "s to train" in card and "e+" not in card
+    assert "training " in card and " s, inference" in card and "e+" not in card
 
 
 def test_page_of_a_model_changes_its_test_set(visit: Visit, site: Path) -> None:

@@ -299,7 +299,7 @@ BROKEN = {
     SeedsAll: ("global generators", "the constructor sets the global seed of torch"),
     SeedsWhenAsked: ("global generators", "inference sets the global seed of Python"),
     Idle: ("gradients everywhere", "no loss whose optimiser owns it reaches 'idle'"),
-    Arrives: ("weights are declared", r"it arrives with .* elsewhere: prior; declare them"),
+    Arrives: ("weights are declared", r"it starts with .*: prior; declare them"),
     Dead: ("gradients everywhere", "the gradient is exactly zero in 12 steps of training for 'closed'"),
     NoSuchOptimiser: ("gradients everywhere", "losses yields 'al', but optimisers has only: all"),
     Detached: ("gradients everywhere", "loss 'all' depends on no parameter"),

@@ -336,7 +336,7 @@ def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
     told = Heard()
     sweep = run_here([Run("mean", plan_fold(cohort, FAST, 0), 0)], tmp_path, torch.device("cpu"), None, told)
     assert sweep.outcomes[0].result.cohort.shared_images == 1
-    (warning,) = [text for text in told.warnings if "voxel by voxel" in text]
+    (warning,) = [text for text in told.warnings if "identical to scans" in text]
     assert warning.startswith("1 test scans are") and "uadbench cohort check" in warning
     clean = run_here([Run("mean", plain, 0)], tmp_path, torch.device("cpu"), None, quiet := Heard())
     assert clean.outcomes[0].result.cohort.shared_images == 0 and not quiet.warnings

@@ -17,6 +17,7 @@ import torch
 from tests.dying import dies_after
 from uadbench.cohorts.phantom import Phantom
 from uadbench.evaluation import evaluator
+from uadbench.evaluation.stored_calibration import CALIBRATION
 from uadbench.models.checkpoint import WEIGHTS
 from uadbench.protocols.schema import load_protocol, stored_protocol
 from uadbench.results.schema import read_result
@@ -39,7 +40,7 @@ def files_of(folder: Path) -> set[str]:
 
 def test_a_run_leaves_what_it_should(trained) -> None:
     outcome, output = trained
-    expected = {"result.json", "scores.parquet", "model.safetensors", "model.json", "curve.json"}
+    expected = {"result.json", "scores.parquet", "model.safetensors", "model.json", "curve.json"} | {CALIBRATION}
     expected |= {"examples.npz", "draws.json", "people.json", "protocol.json"}
     drawn_and_logged_by_others = {name for name in files_of(outcome.folder) if name.startswith(("figures/", "mlflow"))}
     assert files_of(outcome.folder) - drawn_and_logged_by_others == expected

@@ -79,13 +79,12 @@ def simulate(
 
 def _opened(image: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], Any]:
     """Voxels (X, Y, Z) float32 in the order of the file, affine, header or None."""
-    import nibabel
-
     if isinstance(image, str | PathLike):
-        from uadbench.cohorts.io.header import read_header
+        from uadbench.cohorts.io.nifti import image_of, read_volume
+        from uadbench.simulation.files import in_file_order
 
-        read_header(Path(image))  # refuses what does not say where it lies
-        image = nibabel.load(image)
+        volume = read_volume(Path(image))
+        image = image_of(in_file_order(volume), volume.header.forms)
     if isinstance(image, tuple):
         if len(image) != 2:
             raise InputError(f"image: a tuple of {len(image)}; give (array, affine)")

@@ -97,7 +97,7 @@ def simulate(
     with progress.task("simulating", total=len(inputs) * len(names)) as task:
         for item in inputs:
             image = nifti.read_volume(item.path, nan)
-            scan = _in_file_order(image)
+            scan = in_file_order(image)
             uptake = scan[atlas.brain_on(image.header.affine, _shape(image.header))]
             filled = float((uptake > 0.3 * np.percentile(uptake, 95)).mean())
             if filled < 0.8:  # 99.9 % for a mean FDG template in MNI, 68 % for one that is not
@@ -219,7 +219,7 @@ def _shape(header: Header) -> tuple[int, int, int]:
     return header.shape[0], header.shape[1], header.shape[2]
 
 
-def _in_file_order(image: nifti.Image) -> Volume:
+def in_file_order(image: nifti.Image) -> Volume:
     """The RAS volume, reoriented to the voxel order of its file."""
     turn = np.rint(np.linalg.solve(image.affine, image.header.affine)[:3, :3])  # axes, file to RAS: signed permutation
     axes = abs(turn).argmax(axis=0)

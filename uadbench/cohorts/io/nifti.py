@@ -72,6 +72,23 @@ def read_volume(
     return Image(path, _check_values(path, data, nan, constant), affine, header)
 
 
+def image_of(data: Volume, forms: Forms) -> Any:
+    """A volume as a nibabel image.
+
+    Args:
+        data: (X, Y, Z) float32.
+        forms: Where the voxels lie and in what space.
+    """
+    import nibabel
+
+    make: Any = nibabel.Nifti1Image
+    image = make(np.asarray(data, dtype=np.float32), forms.affine)
+    for put, form in ((image.set_sform, forms.sform), (image.set_qform, forms.qform)):
+        put(form and form.affine, code=form.code if form else 0)
+    image.header.set_xyzt_units(forms.unit)
+    return image
+
+
 def write_volume(path: Path, data: Volume, forms: Forms) -> None:
     """Write a volume atomically.
 
@@ -87,14 +104,7 @@ def write_volume(path: Path, data: Volume, forms: Forms) -> None:
     Raises:
         Unwritable: If the file cannot be written.
     """
-    import nibabel
-
-    make: Any = nibabel.Nifti1Image
-    image = make(np.asarray(data, dtype=np.float32), forms.affine)
-    for put, form in ((image.set_sform, forms.sform), (image.set_qform, forms.qform)):
-        put(form and form.affine, code=form.code if form else 0)
-    image.header.set_xyzt_units(forms.unit)
-    raw = image.to_bytes()
+    raw = image_of(data, forms).to_bytes()
     with files.atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(raw, compresslevel=1, mtime=0) if path.suffix == ".gz" else raw)
 
