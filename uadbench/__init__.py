@@ -6,7 +6,7 @@
     print(run.result.headline.ap_standard)
     run.plot.severity()
 
-`help(ub.run)` and its siblings describe every function; the command line (`uadbench --help`) calls the same ones.
+`help(ub.run)` describes a function; `uadbench --help` lists the commands, which use the same run folders and results.
 """
 
 from __future__ import annotations

@@ -134,6 +134,12 @@ def test_what_cannot_be_applied_is_refused(run: ub.CompletedRun, scan: Scan, tmp
             ub.apply(folder, scans, tmp_path / "out", progress=False)
         assert named in str(refused.value)
     assert not (tmp_path / "out").exists()
-    (bare / CALIBRATION).write_bytes((run.folder / CALIBRATION).read_bytes()[:-8])
-    with pytest.raises(ub.InputError, match="safetensors"):
-        ub.apply(bare, file, tmp_path / "out", progress=False)
+    read_back = saved(tmp_path / "scan_native-map.nii.gz", scan.data, scan.affine)
+    with pytest.raises(ub.InputError, match="scan_native-map"):
+        ub.apply(run, [file, read_back], tmp_path, progress=False)
+    whole = (run.folder / CALIBRATION).read_bytes()
+    flipped = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])
+    for content, named in ((whole[:-8], "safetensors"), (flipped, "corrupted")):
+        (bare / CALIBRATION).write_bytes(content)
+        with pytest.raises(ub.InputError, match=named):
+            ub.apply(bare, file, tmp_path / "out", progress=False)

@@ -126,11 +126,18 @@ def _read_split(home: Path, given: Given, call: Call) -> None:
         assert not (home / "split.json").exists()
 
 
+def _read_applied(home: Path, given: Given, call: Call) -> None:
+    """A summary names files that are there."""
+    for file in (home / "out").glob("*_summary.json"):
+        assert all((home / "out" / name).is_file() for name in json.loads(file.read_text())["files"].values())
+
+
 SMALL = ("--protocol", "{protocol}")
 WRITERS = {
     "simulate": Writer(
         ("simulate", "{scan}", "--anomaly", "ad", "--severity", "0.3", "--output", "out"), read=_read_simulated
     ),
+    "apply": Writer(("apply", "{run}", "{scan}", "--output", "out"), read=_read_applied),
     "testset export": Writer(
         ("testset", "export", "export", *SMALL), read=_read_export, begun=frozenset({"manifest.json"})
     ),

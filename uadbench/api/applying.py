@@ -26,7 +26,7 @@ def apply(
     model: str | None = None,
     progress: bool = True,
 ) -> list[Applied]:
-    """Let the trained model of a run look at scans. Research software: its answers are no diagnosis.
+    """Apply the trained model of a run to scans. Research software: the output is no diagnosis.
 
     For each scan these files are written, volumes on the scan's own lattice: reconstruction, native map, standard map
     (NIfTI), a table of AAL3 regions (TSV), a picture in three planes (PNG), an interactive viewer (HTML), a summary
@@ -43,7 +43,7 @@ def apply(
         progress: Show a bar.
 
     Returns:
-        What the model says of each scan: score, percentile among healthy validation scans, regions, doubts, files.
+        For each scan: score, percentile among healthy validation scans, regions, doubts, files.
 
     Raises:
         InputError: If the run or a scan cannot be used.
@@ -75,12 +75,17 @@ def apply_run(
     """
     from uadbench.application.inputs import wanted_scans
     from uadbench.application.trained import TrainedModel
-    from uadbench.application.writing import apply_to
+    from uadbench.application.writing import apply_to, output_files
     from uadbench.cohorts.findings import collecting, in_lines
-    from uadbench.runtime.files import require_writable
+    from uadbench.runtime.files import require_inside, require_not_read, require_writable
 
     wanted = wanted_scans(references, suvr, nan)
     trained = TrainedModel.read(folder, model)
+    for each in wanted:
+        targets = output_files(each.label, output).values()
+        require_inside(output, *targets)
+        for target in targets:
+            require_not_read(target, *(other.file for other in wanted))
     require_writable(output)
     done = []
     with progress.task("applying", len(wanted)) as task:

@@ -67,7 +67,7 @@ class Comparisons:
 def compare(runs: Iterable[CompletedRun | str | Path]) -> Comparisons:
     """Compare models by paired tests over participants (Wilcoxon's signed-rank test, Holm-adjusted).
 
-    Several runs of one model are its seeds and folds.
+    Several runs of one model are treated as its seeds and folds.
 
     Args:
         runs: `Runs`, or run folders, result files and completed runs, of two models at least.

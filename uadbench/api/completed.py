@@ -36,7 +36,7 @@ class CompletedRun:
     folder: Path
     _run: Run | None = field(default=None, repr=False, compare=False)
     _keeps: Any = field(default=None, repr=False, compare=False)
-    """A temporary folder that lives as long as this object, where the run has no other."""
+    """The temporary run folder, if there is no permanent one; it is removed with this object."""
 
     @cached_property
     def scores(self) -> pd.DataFrame:

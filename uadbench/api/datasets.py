@@ -30,9 +30,9 @@ class CaseItem(TypedDict):
     image: Tensor
     healthy: Tensor
     truth: Tensor
-    """int8: 1 to be found, 0 not to be found, -1 does not count."""
+    """int8: 1 inside the lesion, 0 outside, -1 ignored (the rim of the lesion, and outside the brain)."""
     reduction: Tensor
-    """Share of the uptake that was taken, float32."""
+    """The share of the uptake that was removed, float32."""
     anomaly: str
     severity: float
     participant: str
@@ -113,7 +113,7 @@ def train_dataset(
         part: "train", or "validation": other participants, on whom weights are chosen and maps are calibrated.
         cohort: As for `uadbench.run`; by default the protocol's.
         healthy: Diagnoses of healthy people; by default the protocol's.
-        fold: Of the split.
+        fold: The fold of the split.
         overrides: Changes to the protocol.
         progress: Show a bar while scans are read.
 
@@ -142,7 +142,7 @@ def test_dataset(
         protocol: A protocol's name, or a TOML file.
         cohort: As for `uadbench.run`; by default the protocol's.
         healthy: Diagnoses of healthy people; by default the protocol's.
-        fold: Of the split.
+        fold: The fold of the split.
         overrides: Changes to the protocol.
         progress: Show a bar while scans are read.
 

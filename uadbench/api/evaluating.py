@@ -26,7 +26,7 @@ from uadbench.training.loop import Curve
 from uadbench.types import Batch, Grid
 
 ALIKE = 1e-3
-"""So far, relative to the largest value of a map, may answers alone and in a batch differ by rounding."""
+"""The largest difference between maps computed alone and in a batch, relative to the largest value of the map."""
 
 Kind = Literal["reconstruction", "map"]
 Fit = Callable[[Any, ScanDataset, ScanDataset], object]
@@ -60,7 +60,7 @@ def evaluate(
         protocol: A protocol's name, or a TOML file.
         cohort: As for `uadbench.run`; by default the protocol's.
         healthy: Diagnoses of healthy people; by default the protocol's.
-        fold: Of the split.
+        fold: The fold of the split.
         overrides: Changes to the protocol.
         name: What the result calls the module; by default its class or function.
         device: "auto", "cpu", "cuda", "cuda:1".
@@ -153,7 +153,7 @@ class ModuleRun(Run):
 
     @cached_property
     def initial(self) -> Initial:
-        """Nothing is known of what the module began with."""
+        """The initial state is unknown."""
         return Initial(None, ())
 
     @property
@@ -163,7 +163,7 @@ class ModuleRun(Run):
 
     @cached_property
     def fit_key(self) -> str:
-        """Equal to no other."""
+        """A random key, so that no other run counts as the same."""
         return uuid.uuid4().hex * 2
 
     def prepared(self, device: torch.device) -> tuple[Model, Curve]:

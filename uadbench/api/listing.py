@@ -1,4 +1,4 @@
-"""What there is: models, and the columns of scores, as data frames."""
+"""Data frames of the registered models and of the score columns."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def run(
 ) -> CompletedRun | Runs:
     """Train models on healthy scans and score them on simulated dementias.
 
-    Finished runs are reused, and a run that was interrupted continues where it was, also one of the command line.
+    Finished runs are reused and interrupted runs are continued, also those of the command line.
 
     Args:
         model: A model's name, "PATH.py:Class", or a class; or a list of these.
@@ -97,10 +97,10 @@ def run(
         overrides: Changes to the protocol, such as {"training.epochs": 3}; the result is then unranked.
         checkpoint: Weights to score instead of training: a .safetensors file, or a run folder (unranked).
         device: "auto", "cpu", "cuda", "cuda:1".
-        threads: Of torch; by default torch's own choice.
+        threads: Number of threads of torch; by default torch chooses.
         output: Folder for run folders.
         tracking: Address of MLflow, such as "sqlite:///runs/mlflow.db"; by default nothing is logged.
-        fresh: Forget what these runs have, and start anew.
+        fresh: Delete existing results of these runs and start again.
         progress: Show bars.
 
     Returns:

@@ -40,13 +40,13 @@ def simulate(
     *,
     sigma_mm: float | None = None,
 ) -> Simulated:
-    """Lay the hypometabolism of a dementia over a scan in MNI space (Hassanaly et al. 2023, section 2.2).
+    """Simulate the hypometabolism of a dementia in a scan in MNI space (Hassanaly et al. 2023, section 2.2).
 
     Args:
         image: A nibabel image, a NIfTI file, or (array (X, Y, Z), affine (4, 4) to MNI millimetres).
         anomaly: "ad", "bvftd", "lvppa", "svppa", "nfvppa" or "pca".
-        severity: Share of the uptake that is taken in the mask: 0.3 for 30 %.
-        sigma_mm: Standard deviation of the Gaussian that smooths the mask, in mm; by default the protocols'.
+        severity: Share of the uptake that is removed in the mask: 0.3 for 30 %.
+        sigma_mm: Standard deviation of the Gaussian that smooths the mask, in mm; by default that of the protocols.
 
     Returns:
         Altered scan, mask and reduction, with the affine and the header of the input.

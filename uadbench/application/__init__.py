@@ -1,1 +1,1 @@
-"""A trained model applied to scans: volumes on each scan's own lattice, regions, a score among healthy scans."""
+"""Applying a trained model to scans: maps on the grid of each scan, AAL3 regions, a score among healthy scans."""

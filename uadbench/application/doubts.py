@@ -1,4 +1,4 @@
-"""Reasons to doubt what a model says of a scan: it is unlike the scans that the model has learnt from."""
+"""Checks whether a scan resembles the scans that the model was trained on."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from uadbench.application.trained import Answer, TrainedModel
+from uadbench.application.trained import ModelOutput, TrainedModel
 from uadbench.cohorts.file_cohort import FILLED, filled
 
 USUAL_UPTAKE = (0.7, 2.0)
-"""Mean SUVR in the brain of FDG scans in units of cerebellum and pons; others are of another unit."""
+"""The usual range of the mean in the brain of FDG scans, in SUVR relative to cerebellum and pons."""
 FAR = 10.0
-"""SDs of healthy scans: a score beyond this is a scan of another kind rather than a disease."""
+"""A score further from 0 than this, in SDs of healthy scans, suggests another unit or processing, not a disease."""
 
 
-def doubts(answer: Answer, trained: TrainedModel) -> Iterator[str]:
-    """One sentence for each reason to doubt the answer.
+def doubts(answer: ModelOutput, trained: TrainedModel) -> Iterator[str]:
+    """Yield one sentence for each reason to doubt the output of the model.
 
     Args:
-        answer: What the model made of the scan.
+        answer: The output of the model for the scan.
         trained: The model.
     """
     brain = trained.calibration.brain.numpy()
     share = filled(answer.scan, brain)
     if share < FILLED:
-        yield f"the scan fills {share:.0%} of the MNI brain; register it to MNI space, or the maps mean nothing"
+        yield f"the scan fills {share:.0%} of the MNI brain; without registration to MNI space, maps are meaningless"
     if trained.protocol.intensity.kind == "suvr":
         mean, (low, high) = float(answer.scan[brain].mean(dtype=np.float64)), USUAL_UPTAKE
         if not low <= mean <= high:
@@ -39,4 +39,4 @@ def doubts(answer: Answer, trained: TrainedModel) -> Iterator[str]:
     if scans < 20:
         yield f"only {scans} healthy validation scans set the scale; the percentile is coarse"
     if trained.result.cohort.name.startswith("phantom"):
-        yield "the model has learnt from the phantom, which is simulated, and knows no real scan"
+        yield "the model was trained on the phantom, which is simulated, not on real scans"

@@ -1,4 +1,4 @@
-"""The scans that a user wants a model to look at: NIfTI files, tables of scans, CAPS trees."""
+"""Finds the scans to which a model is applied: NIfTI files, tables of scans, CAPS trees."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from uadbench.cohorts.file_cohort import FileCohort
 from uadbench.cohorts.io.sessions import BASELINE
 from uadbench.cohorts.opening import TABLES, open_cohort
 from uadbench.errors import InputError
+from uadbench.runtime.files import file_name
 from uadbench.types import Grid, Scan
 
 Suvr = Literal["as-is", "cerebellum-pons"]
@@ -22,10 +23,10 @@ Suvr = Literal["as-is", "cerebellum-pons"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """One scan to be looked at.
+    """One scan to which a model is applied.
 
     Attributes:
-        label: How its results are called.
+        label: The beginning of the names of its output files.
         file: Its NIfTI file.
         cohort: Reads it.
         row: What its table says of it.
@@ -79,7 +80,7 @@ def wanted_scans(references: Sequence[str], suvr: Suvr, nan: Literal["refuse", "
 def _single(path: Path, suvr: Suvr, nan: Literal["refuse", "zero"]) -> Wanted:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give NIfTI files, a table of scans or a CAPS tree")
-    label = re.sub(r"(_pet)?\.nii(\.gz)?$", "", path.name)
+    label = file_name(re.sub(r"(_pet)?\.nii(\.gz)?$", "", path.name))
     unknown = {"age": float("nan"), "mmse": float("nan")}
     row = {name: unknown.get(name, "") for name in COLUMNS} | {"participant_id": label, "session_id": BASELINE}
     table = pd.DataFrame([row], columns=list(COLUMNS))

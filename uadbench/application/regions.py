@@ -1,4 +1,4 @@
-"""What a map says region by region, by the AAL3 atlas."""
+"""Means of a scan and its maps in AAL3 regions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from uadbench.application.trained import Answer
+from uadbench.application.trained import ModelOutput
 from uadbench.space import atlas
 from uadbench.types import Grid
 
 
-def region_table(answer: Answer, grid: Grid, threshold: float) -> pd.DataFrame:
+def region_table(answer: ModelOutput, grid: Grid, threshold: float) -> pd.DataFrame:
     """Measure every AAL3 region that has voxels on the grid.
 
     Args:
-        answer: What a model made of a scan.
+        answer: The output of a model for a scan.
         grid: The grid of its volumes.
-        threshold: Of the standard map.
+        threshold: The threshold of the standard map, in SD.
 
     Returns:
         A row per region, the most suspicious first: `region`, `uptake` (mean SUVR), `reconstruction` (mean SUVR, NaN if

@@ -1,4 +1,4 @@
-"""A trained model with its calibration, and what it makes of one scan."""
+"""Loads a trained model with its calibration, and computes its maps and score for one scan."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from uadbench.types import Scan, Volume
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model makes of one scan, on the grid of its protocol; 0 outside of the brain for maps.
+class ModelOutput:
+    """The output of a model for one scan, on the grid of its protocol; maps are 0 outside the brain.
 
     Attributes:
         scan: The scan on the grid, (X, Y, Z) SUVR.
@@ -47,13 +47,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The model of a finished run, ready to look at scans.
+    """The model of a finished run with its calibration.
 
     Attributes:
         result: The run's result.
         protocol: The run's protocol, which fixes grid, intensity and post-processing.
         model: In eval mode, on the CPU.
-        calibration: What healthy validation scans say of the model.
+        calibration: The standard map, thresholds and scores, fitted on healthy validation scans.
     """
 
     result: Result
@@ -67,7 +67,7 @@ class TrainedModel:
 
         Args:
             folder: A run folder.
-            name: The model as PATH.py:Class, where the run was of a file: a result never chooses code to run.
+            name: PATH.py:Class, needed if the model is defined in a file: files named in a result are never executed.
 
         Raises:
             InputError: If the folder holds no result, weights or calibration, or the model's code is not known.
@@ -75,7 +75,7 @@ class TrainedModel:
         result = read_result(folder)
         chosen = name or result.model.name
         if name is None and names_code(chosen):
-            raise InputError(f"{folder}: is of a model in a file; give it with --model PATH.py:Class")
+            raise InputError(f"{folder}: the model is defined in a file; name it with --model PATH.py:Class")
         protocol = stored_protocol(folder, result.protocol.name)
         if not (folder / WEIGHTS).is_file():
             raise InputError(f"{folder}: holds no {WEIGHTS}; give the run folder of a model that uadbench has trained")
@@ -84,8 +84,8 @@ class TrainedModel:
         load_weights(model, weights.file)
         return cls(result, protocol, model.eval(), read_calibration(folder, result, protocol))
 
-    def answer(self, scan: Scan) -> Answer:
-        """What the model makes of a scan on the grid of the protocol.
+    def answer(self, scan: Scan) -> ModelOutput:
+        """Compute reconstruction, maps and score of a scan on the grid of the protocol.
 
         Raises:
             Unfinished: If an answer of the model is not finite.
@@ -99,7 +99,7 @@ class TrainedModel:
         restored = None
         if seen.reconstruction is not None:
             restored = seen.reconstruction[0].numpy() * np.float32(intensity.scale) + np.float32(intensity.offset)
-        return Answer(
+        return ModelOutput(
             scan=scan.data,
             reconstruction=None if restored is None else np.asarray(restored, dtype=np.float32),
             native_map=native.numpy().astype(np.float32),

@@ -1,4 +1,4 @@
-"""What is written of a scan that a model has looked at: volumes, a table of regions, a picture, a viewer, a summary."""
+"""Writes the files of `uadbench apply`: maps, region table, picture, viewer, summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from uadbench.application.doubts import doubts
 from uadbench.application.inputs import Wanted
 from uadbench.application.regions import region_table
-from uadbench.application.trained import Answer, TrainedModel
+from uadbench.application.trained import ModelOutput, TrainedModel
 from uadbench.cohorts.io.header import read_header
 from uadbench.cohorts.io.nifti import write_volume
 from uadbench.runtime.files import atomic_path, write_json, write_text
@@ -26,15 +26,15 @@ RESEARCH = "Research software: this is no diagnosis, and no medical device."
 
 @dataclass(frozen=True)
 class Applied:
-    """What a model says of one scan.
+    """The results of a model for one scan.
 
     Attributes:
-        label: How its files are called.
+        label: The beginning of the names of its files.
         score: The mean of the top 1 % of the standard map, in SDs of healthy scans.
         percentile: Share of healthy validation scans that score lower.
         percentile_interval: Its 95 % interval.
         regions: A row per AAL3 region, the most suspicious first; see `application.regions.region_table`.
-        doubts: Reasons to doubt the answer.
+        doubts: Reasons to doubt these results.
         files: Name -> what was written: `reconstruction`, `native_map`, `standard_map`, `regions`, `picture`, `viewer`,
             `summary`.
     """
@@ -62,33 +62,31 @@ class Applied:
 
 
 def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewer: bool = True) -> Applied:
-    """Let a model look at a scan, and write what it says.
+    """Apply a model to a scan and write the results.
 
     Args:
         trained: The model.
         wanted: The scan.
-        output: A folder that is there.
+        output: An existing folder.
         viewer: Also write an interactive page.
 
     Raises:
         ScanError: If the scan cannot be used.
         Unfinished: If an answer of the model is not finite, or the disk is full.
     """
+    files = output_files(wanted.label, output)
     scan = wanted.read(trained.protocol.lattice)
     answer = trained.answer(scan)
-    threshold = trained.threshold
-    regions = region_table(answer, trained.protocol.lattice, threshold)
-    files = _write_volumes(answer, wanted, trained, output)
-    files["regions"] = output / f"{wanted.label}_regions.tsv"
+    regions = region_table(answer, trained.protocol.lattice, trained.threshold)
+    files["summary"].unlink(missing_ok=True)  # it vouches for the others, which are written now
+    _write_volumes(answer, wanted, trained, files)
     write_text(files["regions"], regions.to_csv(sep="\t", index=False, float_format="%.6g"))
-    files["picture"] = output / f"{wanted.label}_planes.png"
     with atomic_path(files["picture"]) as partial:
         planes(answer, trained, wanted.label).savefig(partial, dpi=130, format="png")
     if viewer:
-        files["viewer"] = output / f"{wanted.label}_viewer.html"
-        write_text(files["viewer"], view(answer, trained, threshold, wanted.label))
+        write_text(files["viewer"], view(answer, trained, trained.threshold, wanted.label))
     low, high = answer.percentile.low, answer.percentile.high
-    files["summary"] = output / f"{wanted.label}_summary.json"
+    left_out = {*([] if viewer else ["viewer"]), *([] if answer.reconstruction is not None else ["reconstruction"])}
     applied = Applied(
         label=wanted.label,
         score=answer.score,
@@ -96,28 +94,39 @@ def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewer: bool =
         percentile_interval=(float(low or 0.0), float(1.0 if high is None else high)),
         regions=regions,
         doubts=tuple(doubts(answer, trained)),
-        files=files,
+        files={name: file for name, file in files.items() if name not in left_out},
     )
     write_json(files["summary"], {"model": trained.result.model.name, **applied.to_json()})
     return applied
 
 
-def _write_volumes(answer: Answer, wanted: Wanted, trained: TrainedModel, output: Path) -> dict[str, Path]:
+def output_files(label: str, output: Path) -> dict[str, Path]:
+    """Name -> the file in the output folder, of all that is written of a scan."""
+    endings = {
+        "native_map": "native-map.nii.gz",
+        "standard_map": "standard-map.nii.gz",
+        "reconstruction": "reconstruction.nii.gz",
+        "regions": "regions.tsv",
+        "picture": "planes.png",
+        "viewer": "viewer.html",
+        "summary": "summary.json",
+    }
+    return {name: output / f"{label}_{ending}" for name, ending in endings.items()}
+
+
+def _write_volumes(answer: ModelOutput, wanted: Wanted, trained: TrainedModel, files: dict[str, Path]) -> None:
     """Volumes on the lattice of the scan's file, with its sform and qform."""
     header = read_header(wanted.file)
     shape = (header.shape[0], header.shape[1], header.shape[2])
     volumes = {"native_map": answer.native_map, "standard_map": answer.standard_map}
     if answer.reconstruction is not None:
         volumes["reconstruction"] = answer.reconstruction
-    files = {}
     for name, volume in volumes.items():
-        files[name] = output / f"{wanted.label}_{name.replace('_', '-')}.nii.gz"
         placed = atlas.resample(volume, trained.protocol.lattice.affine, header.affine, shape)
         write_volume(files[name], placed, header.forms)
-    return files
 
 
-def planes(answer: Answer, trained: TrainedModel, title: str) -> Any:
+def planes(answer: ModelOutput, trained: TrainedModel, title: str) -> Any:
     """The scan, its reconstruction and the standard map over it, in three planes through the map's highest voxel."""
     from nilearn import plotting
 
@@ -152,7 +161,7 @@ def planes(answer: Answer, trained: TrainedModel, title: str) -> Any:
     return figure
 
 
-def view(answer: Answer, trained: TrainedModel, threshold: float, title: str) -> str:
+def view(answer: ModelOutput, trained: TrainedModel, threshold: float, title: str) -> str:
     """A self-contained interactive page: the scan with the standard map over it, above the threshold."""
     from nilearn import plotting
 

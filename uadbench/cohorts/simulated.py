@@ -1,4 +1,4 @@
-"""Test sets of altered scans from another tool, such as ClinicaDL, in a CAPS tree."""
+"""Altered scans that another tool (ClinicaDL) wrote, as additional test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metric catalogue: name, meaning, unit and range of every number, used by tables, pages, checks and the schema."""
+"""Lookup in the metric catalogue, whose entries are in `score_columns` and `result_numbers`."""
 
 from __future__ import annotations
 

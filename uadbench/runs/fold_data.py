@@ -1,4 +1,4 @@
-"""The data of one cohort, protocol and fold, which runs share: the split, the scans and the test sets."""
+"""Decides who trains, validates and tests in a fold, and supplies their scans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of NIfTI volumes, in RAS orientation and with checks, and writing of NIfTI volumes."""
+"""Reads and writes voxels of NIfTI files; bad headers are refused in `header`, bad affines in `forms`."""
 
 from __future__ import annotations
 
