@@ -45,6 +45,8 @@ from uadbench.simulation.testset import draw
 from uadbench.tracking import Tracker, _client, title_of
 from uadbench.types import VARIED, Scan
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = load_protocol("smoke")
 CPU = torch.device("cpu")
 SESSION = "ses-20150317"
@@ -192,7 +194,6 @@ def severities(name: str) -> tuple[float, ...]:
         return tuple(sorted(round(each.severity, 6) for each in draw(PROTOCOL, (name, SESSION)).variations))
 
 
-@pytest.mark.slow
 def test_a_list_of_candidates_names_nobody(labs: dict[str, Lab]) -> None:
     """As the attack goes that named everybody in results of schema version 3: it does where draws follow from ids."""
     names = {alias: name for name, alias in labs["first"].aliases.items()}

@@ -53,8 +53,8 @@ def commands(output: Path) -> dict[str, list[str]]:
     three = ["--model", "mean", "--model", "vae3d", "--model", "zscore"]
     vae = next(folder for folder in folders if "/vae3d/" in folder)
     return {
-        "one result": [*run, "--model", "vae3d"],
-        "three results": [*run, *three],
+        "one result": [*run, "--model", "vae3d", "--details"],
+        "three results": [*run, *three, "--details"],
         "plan": [*run, *three, "--seed", "0,1", "--dry-run"],
         "compare": ["compare", *folders],
         "check": ["check", vae, "--against", vae],

@@ -12,10 +12,11 @@ from tests.faults.conftest import GAIN, hashes_of, run_of
 from uadbench.results.schema import read_result
 from uadbench.tracking import LOGGED
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86400.0
 
 
-@pytest.mark.slow
 @pytest.mark.fault("the clock goes back by a day whenever it is looked at")
 def test_backwards(undisturbed, database, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome) -> None:
     steps, now = itertools.count(), time.time()

@@ -31,6 +31,8 @@ from uadbench.testing import SMALL, example_batches
 from uadbench.tracking import LOGGED
 from uadbench.training.loop import _State, train
 
+pytestmark = pytest.mark.slow
+
 
 def truncated(raw: bytes) -> bytes:
     return raw[: len(raw) // 2]
@@ -89,7 +91,6 @@ def run_again(done: Path, call: Call) -> str:
     return err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("file", [RESULT, SCORES])
 @pytest.mark.fault("{file}: {how}")
@@ -105,7 +106,6 @@ def test_a_damaged_result(file: str, how: str, done: Path, undisturbed: Path, ca
     outcome("found; evaluated again from the weights, and not trained again; result equal")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("file", [WEIGHTS, CARD, CURVE])
 @pytest.mark.fault("{file} of a run that is not evaluated yet: {how}")
@@ -166,7 +166,6 @@ def begun(nursery, tmp_path_factory) -> Path:
     return output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [*DAMAGES, "nothing"])
 @pytest.mark.fault("training.safetensors: {how}")
 def test_a_damaged_state(how: str, begun: Path, undisturbed: Path, tmp_path: Path, call: Call, outcome) -> None:
@@ -180,7 +179,6 @@ def test_a_damaged_state(how: str, begun: Path, undisturbed: Path, tmp_path: Pat
     outcome("continued; scores equal" if how == "nothing" else "found; trained from the start; scores equal")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.fault("scores put aside in mid-evaluation: {how}")
 def test_damaged_parts_of_an_evaluation(
@@ -288,7 +286,6 @@ CACHES = {
 """What is done to the cache of 56 scans, how many of them must be made again, and whether that is told as damage."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", CACHES)
 @pytest.mark.fault("cache of the scans: {how}")
 def test_a_damaged_cache(

@@ -23,7 +23,6 @@ TRIED = 3
 """So many full disks, between nothing free and all that is needed."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_no_room(name: str, disk, nursery, given: Given, call: Call, tmp_path: Path, record_property) -> None:
     writer, missed, codes = WRITERS[name], list[str](), set[int]()

@@ -34,7 +34,6 @@ def points(steps: int) -> list[int]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_killed_at_every_step(name: str, nursery, given: Given, call: Call, tmp_path: Path, record_property) -> None:
     writer, log = WRITERS[name], tmp_path / "steps"

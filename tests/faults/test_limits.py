@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.faults.given import AFFINE
 
+pytestmark = pytest.mark.slow
+
 FEW = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
 SCANS = 100
 
@@ -56,7 +58,6 @@ def test_more_scans_than_open_files(nursery, table: Path, tmp_path: Path, outcom
     outcome("works as ever")
 
 
-@pytest.mark.slow
 @pytest.mark.fault("ulimit -n 40: leaderboard build over the committed board")
 def test_more_results_than_open_files(nursery, tmp_path: Path, outcome) -> None:
     root = shutil.copytree(REPOSITORY / "leaderboard", tmp_path / "leaderboard")

@@ -13,6 +13,8 @@ import pytest
 from tests.faults.conftest import MINE, SMOKE, hashes_of, one_error, run_of
 from uadbench.results.schema import read_result
 
+pytestmark = pytest.mark.slow
+
 REASONS = {
     "Raises": "RuntimeError: the model's own words, in two lines",
     "GivesAnotherShape": "GivesAnotherShape: its reconstruction has shape (8, 1, 24, 32, 23), the images have",

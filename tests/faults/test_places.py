@@ -16,6 +16,8 @@ from tests.faults.environments import in_shell
 from tests.faults.writers import COARSE
 from uadbench import tracking
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_LOCKS = """
 import errno, fcntl, os
 
@@ -110,7 +112,6 @@ def test_no_place_for_a_secret(nursery, tmp_path: Path, outcome) -> None:
 NO_TEMPORARY = "import tempfile; tempfile.tempdir, tempfile._candidate_tempdir_list = None, lambda: ['/missing']"
 
 
-@pytest.mark.slow
 @pytest.mark.fault("no folder for temporary files can be written: {command}")
 @pytest.mark.parametrize(
     ("command", "expected"),

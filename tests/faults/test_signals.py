@@ -84,7 +84,6 @@ def test_nohup(nursery, held: Path, tmp_path: Path, outcome) -> None:
     outcome("ignored: the run goes on to its end")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGHUP"], ["SIGINT", "SIGINT"]], ids=" ".join)
 @pytest.mark.fault("{signals} to the process group of a run on two workers")
 def test_stopped_with_workers(signals: list[str], held: Path, tmp_path: Path, outcome) -> None:

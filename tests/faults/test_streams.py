@@ -10,6 +10,8 @@ import pytest
 from tests.faults.conftest import SMOKE, hashes_of, one_error, run_of
 from tests.faults.environments import in_shell
 
+pytestmark = pytest.mark.slow
+
 FULL = "error: cannot write to standard output (No space left on device)"
 ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": None}
 UMLAUTS = "Überblick x̂"

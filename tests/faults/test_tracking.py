@@ -18,6 +18,8 @@ from tests.faults.conftest import Call, hashes_of, run_of
 from uadbench import tracking
 from uadbench.runtime.profiling import clock
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def logged_in_vain(

@@ -137,7 +137,9 @@ WRITERS = {
     "simulate": Writer(
         ("simulate", "{scan}", "--anomaly", "ad", "--severity", "0.3", "--output", "out"), read=_read_simulated
     ),
-    "apply": Writer(("apply", "{run}", "{scan}", "--output", "out"), read=_read_applied),
+    "apply": Writer(
+        ("apply", "{run}", "{scan}", "--output", "out"), read=_read_applied, varying=frozenset({"scan_viewer.html"})
+    ),
     "testset export": Writer(
         ("testset", "export", "export", *SMALL), read=_read_export, begun=frozenset({"manifest.json"})
     ),

@@ -21,6 +21,8 @@ from filelock import FileLock
 from tests.launch import waiting
 from uadbench.results.schema import read_result
 
+pytestmark = pytest.mark.slow
+
 WAITING = f"{waiting.__file__}:Waiting"
 MAIN = "from uadbench.cli.main import main; main()"
 TWELVE = {"models": ("mean", "zscore", "pca_recon", WAITING), "seeds": "0,1,2"}
