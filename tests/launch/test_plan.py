@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,7 +98,9 @@ def test_a_worker_takes_the_secrets_of_the_sweep(order: Order, tmp_path: Path, m
 
 
 def test_the_cost_of_what_is_left(trained, fold_data, tmp_path: Path) -> None:
-    outcome, output = trained
+    outcome, shared = trained
+    output = tmp_path / "runs"  # other tests may have put runs of other models beside it
+    shutil.copytree(outcome.folder, output / outcome.folder.relative_to(shared))
     cost = outcome.result.cost
     known = Estimator(output, tmp_path / "no board")
     run = Run("vae3d", fold_data, 7)
