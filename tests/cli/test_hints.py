@@ -82,7 +82,7 @@ def test_a_result_is_logged_later_and_looked_at(home: Path, fold_data, monkeypat
     assert pasted(next(line for line in err.splitlines() if "later with: " in line)) == later
     assert "logged to" in give(capsys, *later)
     assert (home / "a b.db").is_file()
-    shown = give(capsys, *run, "sqlite:///a b.db")
+    shown = give(capsys, *run, "sqlite:///a b.db", "--details")
     ui = last(shown, "mlflow")
     assert ui == ["ui", "--backend-store-uri", "sqlite:///a b.db"]
     folder = next(home.glob("the runs/phantom/smoke/mean/fold0-*"))
