@@ -54,6 +54,10 @@ def test_several_give_a_sequence_and_reuse_what_is_done(runs: ub.Runs, run: ub.C
     assert isinstance(runs[1:], ub.Runs) and len(runs[1:]) == 3
     frame = runs.to_frame()
     assert list(frame["model"]) == ["zscore", "zscore", "pca_recon", "pca_recon"] and frame["ranking_ap"].gt(0.3).all()
+    scores = run.scores.set_index("anomaly")["subject.score"]
+    patients, healthy = scores["patients"].to_numpy(), scores["healthy"].to_numpy()
+    wins = (patients[:, None] > healthy).mean() + (patients[:, None] == healthy).mean() / 2
+    assert frame.loc[0, "auroc_patients"] == pytest.approx(wins, abs=1e-5)
 
 
 def test_a_run_is_read_from_its_folder(run: ub.CompletedRun) -> None:

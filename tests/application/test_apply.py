@@ -103,6 +103,13 @@ def test_tables_trees_and_the_command(run: ub.CompletedRun, scan: Scan, tmp_path
     assert len(list((tmp_path / "out").glob("sub-A_ses-M000_*"))) == 6
 
 
+def test_options_of_files_are_not_ignored_for_a_table(run: ub.CompletedRun, tmp_path: Path) -> None:
+    (tmp_path / "scans.tsv").write_text("participant_id\tpath\tdiagnosis\nsub-A\ta.nii\tCN\n")
+    for option in ({"suvr": "cerebellum-pons"}, {"nan": "zero"}):
+        with pytest.raises(ub.InputError, match="=".join(*option.items())):
+            ub.apply(run, tmp_path / "scans.tsv", tmp_path / "out", progress=False, **option)  # type: ignore[arg-type]
+
+
 def test_a_scan_of_another_kind_is_doubted(run: ub.CompletedRun, scan: Scan, tmp_path: Path) -> None:
     def doubts(data: np.ndarray, **options: str) -> str:
         file = saved(tmp_path / "scan.nii.gz", data, scan.affine)

@@ -47,7 +47,7 @@ def apply(
 
     Raises:
         InputError: If the run or a scan cannot be used.
-        Unfinished: If an answer of the model is not finite, or the disk is full.
+        Unfinished: If an output of the model is not finite, or the disk is full.
     """
     folder = run.folder if isinstance(run, CompletedRun) else Path(run)
     if model is None and isinstance(run, CompletedRun) and run._run is not None:
@@ -71,7 +71,7 @@ def apply_run(
 
     Raises:
         InputError: If the run or a scan cannot be used.
-        Unfinished: If an answer of the model is not finite, or the disk is full.
+        Unfinished: If an output of the model is not finite, or the disk is full.
     """
     from uadbench.application.inputs import wanted_scans
     from uadbench.application.trained import TrainedModel

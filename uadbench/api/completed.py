@@ -15,6 +15,7 @@ from uadbench.errors import InputError
 from uadbench.report.words import number
 from uadbench.results.schema import Result
 from uadbench.results.scores import read_scores_of, scores_beside
+from uadbench.types import PATIENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,7 @@ class CompletedRun:
         """The run as one row of a table: what it is, what it scored, what it cost."""
         result, headline = self.result, self.result.headline
         low, high = headline.ap_interval or (None, None)
+        patients = next((each for each in result.detection.testsets if each.anomaly == PATIENTS), None)
         return {
             "model": result.model.name,
             "protocol": result.protocol.name,
@@ -116,7 +118,7 @@ class CompletedRun:
             "ap_unseen": headline.ap_unseen,
             "ap_native": headline.ap_native,
             "healthy_mse": headline.healthy_mse,
-            "auroc_patients": result.detection.clinical.value,
+            "auroc_patients": patients.auroc.value if patients is not None else None,
             "train_seconds": result.cost.train_seconds,
             "ranked": result.protocol.ranked,
             "folder": str(self.folder),

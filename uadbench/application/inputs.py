@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,16 @@ def wanted_scans(references: Sequence[str], suvr: Suvr, nan: Literal["refuse", "
         nan: Of files: refuse voxels that are NaN or infinite, or set them to 0.
 
     Raises:
-        InputError: If there is no such file, a table cannot be read, or two scans would be called the same.
+        InputError: If there is no such file, a table cannot be read, an option of files is given for a table or a tree,
+            or two scans would be called the same.
     """
     found: list[Wanted] = []
     for reference in references:
         path = Path(reference).expanduser()
         if path.is_dir() or reference.partition(":")[0].lower().endswith(TABLES):
+            if suvr != "as-is" or nan != "refuse":
+                option = f"suvr={suvr}" if suvr != "as-is" else f"nan={nan}"
+                raise InputError(f"{reference}: options of a table or a tree are part of its name, as in PATH:{option}")
             cohort = open_cohort(reference)
             if not isinstance(cohort, FileCohort):
                 raise InputError(f"{reference}: is not made of files; give NIfTI files, a table or a CAPS tree")
@@ -70,9 +75,9 @@ def wanted_scans(references: Sequence[str], suvr: Suvr, nan: Literal["refuse", "
                 found.append(Wanted(f"{row.participant_id}_{row.session_id}", file, cohort, row))
         else:
             found.append(_single(path, suvr, nan))
-    labels = [each.label for each in found]
+    labels = Counter(each.label for each in found)
     for each in found:
-        if labels.count(each.label) > 1:
+        if labels[each.label] > 1:
             raise InputError(f"{each.file}: two scans would both be called {each.label}; rename one, or run twice")
     return found
 

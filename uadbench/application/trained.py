@@ -88,7 +88,7 @@ class TrainedModel:
         """Compute reconstruction, maps and score of a scan on the grid of the protocol.
 
         Raises:
-            Unfinished: If an answer of the model is not finite.
+            Unfinished: If an output of the model is not finite.
         """
         intensity = self.protocol.intensity_of(scan.extent)
         batch = make_batch([scan.data], [intensity], [scan], [keyed_seed("apply", *scan.key)])

@@ -72,7 +72,7 @@ def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewer: bool =
 
     Raises:
         ScanError: If the scan cannot be used.
-        Unfinished: If an answer of the model is not finite, or the disk is full.
+        Unfinished: If an output of the model is not finite, or the disk is full.
     """
     files = output_files(wanted.label, output)
     scan = wanted.read(trained.protocol.lattice)

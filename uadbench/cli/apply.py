@@ -1,4 +1,4 @@
-"""`uadbench apply`: let a trained model look at scans."""
+"""`uadbench apply`: apply a trained model to scans."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def apply(
     output: Annotated[Path, typer.Option(help="Folder for the files.")],
     suvr: Annotated[
         Literal["as-is", "cerebellum-pons"],
-        typer.Option(help="Take files as SUVR, or divide each scan by its mean over cerebellum and pons."),
+        typer.Option(help="Files: take values as SUVR, or divide by the mean over cerebellum and pons."),
     ] = "as-is",
     nan: Annotated[
-        Literal["refuse", "zero"], typer.Option(help="NaN voxels: 'refuse' the file, or set them to 'zero'.")
+        Literal["refuse", "zero"], typer.Option(help="Files: 'refuse' NaN voxels, or set them to 'zero'.")
     ] = "refuse",
     model: Annotated[str | None, typer.Option(help="PATH.py:Class, if the run was of a model in a file.")] = None,
     viewer: Annotated[bool, typer.Option(help="Write an interactive HTML viewer for each scan.")] = True,
@@ -27,7 +27,7 @@ def apply(
 ) -> None:
     """Apply a trained model to scans: reconstruction, anomaly maps, regions, a score among healthy scans.
 
-    Volumes are written on each scan's own lattice. Research software: its answers are no diagnosis.
+    Volumes are written on each scan's own lattice. Research software: the output is no diagnosis.
     """
     import json
 
