@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from uadbench.api.plots import RunPlots
-from uadbench.errors import InputError
 from uadbench.report.words import number
 from uadbench.results.schema import Result
 from uadbench.results.scores import read_scores_of, scores_beside
@@ -86,19 +85,9 @@ class CompletedRun:
         Raises:
             InputError: If the run folder holds no weights, or the model's code is not available.
         """
-        from uadbench.models.checkpoint import build_model, load_weights
-        from uadbench.models.weights_file import find_weights
-        from uadbench.protocols.schema import stored_protocol
-        from uadbench.registry import names_code
+        from uadbench.application.trained import load_model
 
-        name = self._run.model if self._run is not None else self.result.model.name
-        if self._run is None and names_code(name):
-            raise InputError(f"{self.folder}: the result names a file of code, {name}; register its class first")
-        weights = find_weights(self.folder)
-        lattice = stored_protocol(self.folder, self.result.protocol.name).lattice
-        model = build_model(name, lattice, weights.options, seed=0)
-        load_weights(model, weights.file)
-        return model.eval()
+        return load_model(self.folder, self.result, None if self._run is None else self._run.model)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """The run as one row of a table: what it is, what it scored, what it cost."""

@@ -71,9 +71,9 @@ class RunPlots:
         """
         import torch
 
+        from uadbench.application.trained import load_model
         from uadbench.evaluation.evaluator import Evaluator
         from uadbench.evaluation.pictures import case_volumes
-        from uadbench.models.checkpoint import WEIGHTS, build_model, load_weights
         from uadbench.report.figures import volumes_figure
 
         if self.run is None:
@@ -89,8 +89,7 @@ class RunPlots:
                 sorted({f"{case.anomaly} {case.severity:g}" for case in cases}) or fold_data.protocol.testsets.anomalies
             )
             raise InputError(f"no case '{anomaly}' of severity {severity:g}; there are: {', '.join(there)}")
-        model = build_model(self.run.model, fold_data.protocol.lattice, self.run.all_options, seed=0)
-        load_weights(model, self.folder / WEIGHTS)
+        model, _ = load_model(self.folder, self.result, self.run.model)
         validation = fold_data.batches("validation", self.run.seed, device)
         evaluator = Evaluator.calibrated(model, fold_data.cases, validation, device)
         title = f"{self.result.model.name}: {participant}, {anomaly}, severity {severity:.0%}"

@@ -73,16 +73,8 @@ class TrainedModel:
             InputError: If the folder holds no result, weights or calibration, or the model's code is not known.
         """
         result = read_result(folder)
-        chosen = name or result.model.name
-        if name is None and names_code(chosen):
-            raise InputError(f"{folder}: the model is defined in a file; name it with --model PATH.py:Class")
-        protocol = stored_protocol(folder, result.protocol.name)
-        if not (folder / WEIGHTS).is_file():
-            raise InputError(f"{folder}: holds no {WEIGHTS}; give the run folder of a model that uadbench has trained")
-        weights = find_weights(folder)
-        model = build_model(chosen, protocol.lattice, weights.options, seed=0)
-        load_weights(model, weights.file)
-        return cls(result, protocol, model.eval(), read_calibration(folder, result, protocol))
+        model, protocol = load_model(folder, result, name)
+        return cls(result, protocol, model, read_calibration(folder, result, protocol))
 
     def answer(self, scan: Scan) -> ModelOutput:
         """Compute reconstruction, maps and score of a scan on the grid of the protocol.
@@ -118,3 +110,24 @@ class TrainedModel:
     def threshold(self) -> float:
         """The value of the standard map above which voxels are counted, at the largest of the protocol's rates."""
         return self.calibration.thresholds[max(self.calibration.thresholds)].value
+
+
+def load_model(folder: Path, result: Result, name: str | None = None) -> tuple[Model, Protocol]:
+    """Load the trained model of a run folder, in eval mode on the CPU, with the protocol of the run.
+
+    Args:
+        folder: A run folder.
+        result: Its result.
+        name: The model, if not as in the result; see `TrainedModel.read`.
+
+    Raises:
+        InputError: If the folder holds no weights, or the model's code is not known.
+    """
+    if name is None and names_code(result.model.name):
+        raise InputError(f"{folder}: the model is defined in a file; name it as PATH.py:Class")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder}: holds no {WEIGHTS}; give the run folder of a model that uadbench has trained")
+    protocol, weights = stored_protocol(folder, result.protocol.name), find_weights(folder)
+    model = build_model(name or result.model.name, protocol.lattice, weights.options, seed=0)
+    load_weights(model, weights.file)
+    return model.eval(), protocol
