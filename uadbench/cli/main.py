@@ -14,6 +14,7 @@ from uadbench.cli import (
     apply,
     catalogue,
     check,
+    cite,
     cohort,
     compare,
     examine,
@@ -49,6 +50,7 @@ app.command("simulate")(simulate.simulate)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("check")(check.check)
+app.command("cite")(cite.cite)
 app.command("share")(share.share)
 app.command("score")(score.score)
 app.command("track")(track.track)

@@ -20,6 +20,7 @@ EXAMPLES = {
     "report": "uadbench report runs/phantom/smoke/vae3d/fold0-seed0-*",
     "compare": "uadbench compare runs/phantom/smoke/*/fold0-seed0-*",
     "check": "uadbench check runs/phantom/smoke/vae3d/fold0-seed0-* --against leaderboard",
+    "cite": "uadbench cite --model vae3d",
     "share": "uadbench share runs/phantom/smoke/vae3d/fold0-seed0-* --output shared",
     "score": "uadbench score mytest --name mytool",
     "track": "uadbench track runs/phantom/smoke/vae3d/fold0-seed0-*",
