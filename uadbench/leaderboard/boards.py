@@ -155,9 +155,7 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
     reproduced = read_reproduced(root)
     by_name: dict[tuple[str, str], list[_ComparableResults]] = {}
     for entry in sorted(entries, key=lambda entry: entry.file):
-        people = entry.result.cohort
-        name = people.name if people.tested_on is None else f"{people.name} -> {people.tested_on}"
-        versions = by_name.setdefault((entry.result.protocol.name, name), [])
+        versions = by_name.setdefault((entry.result.protocol.name, entry.result.cohort.title), [])
         match = next((v for v in versions if not incomparable(entry.result, v.entries[0].result)), None)
         if match is None:
             versions.append(match := _ComparableResults())

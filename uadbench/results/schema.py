@@ -104,6 +104,11 @@ class CohortCard(_Section):
     patients: int
     shared_images: int
 
+    @property
+    def title(self) -> str:
+        """The name of the cohort, followed by that of the test cohort if it is another one."""
+        return self.name if self.tested_on is None else f"{self.name} -> {self.tested_on}"
+
 
 class ProtocolCard(_Section):
     """The protocol; `ranked` is false if it differs from the version in uadbench.
@@ -307,7 +312,7 @@ class Cost(_Section):
 
 
 class Provenance(_Section):
-    """Software, machine and time of a result."""
+    """Software, machine and time of a result. `processor` is the model of the CPU, null where it is unknown."""
 
     uadbench: str
     python: str
@@ -315,6 +320,7 @@ class Provenance(_Section):
     platform: str
     device: str
     threads: int
+    processor: str | None = None
     commit: str | None
     revisions: dict[str, int]
     model_source: str

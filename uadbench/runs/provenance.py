@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from uadbench.results.schema import Provenance
+from uadbench.runtime.machine import processor
 from uadbench.runtime.memory import peak_resident_bytes
 
 OPTIONAL = ("monai", "timm")
@@ -43,6 +44,7 @@ def provenance(source: str | None, device: torch.device, revisions: dict[str, in
         platform=platform.platform(),
         device=f"{device.type}: {name}",
         threads=torch.get_num_threads(),
+        processor=processor(),
         commit=_commit(),
         revisions=revisions,
         model_source=source or "unknown",
