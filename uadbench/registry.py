@@ -35,6 +35,8 @@ class Origin:
     module: str
     extra: str = ""
     """The extra of pyproject.toml that a built-in plugin requires, or ""."""
+    family: str = ""
+    """The family that the plugin states, or ""."""
     entry_point: EntryPoint | None = None
 
 
@@ -144,8 +146,9 @@ class Registry:
             Origin(
                 name=point.name,
                 source=f"{point.dist.name if point.dist else 'a package'} ({point.value})",
-                summary=_summary(point.module, point.attr),
+                summary=_summary(node) if (node := _class_in(point.module, point.attr)) else "",
                 module=point.module,
+                family=_attribute(node, "family") if node else "",
                 entry_point=point,
             )
             for point in entry_points(group=self.group)
@@ -252,7 +255,7 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
     classes: list[tuple[ast.ClassDef, str]] = []
     for file in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
         text = file.read_text(encoding="utf-8")
-        if f"@{decorator}(" in text or "    extra" in text:
+        if f"@{decorator}(" in text or "    extra = " in text or "    family = " in text:
             classes += [(node, file.stem) for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     by_name = {node.name: node for node, _ in classes}
     origins = []
@@ -261,14 +264,19 @@ def _built_in(package: str, decorator: str) -> tuple[Origin, ...]:
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == decorator:
                 argument = call.args[0]
                 assert isinstance(argument, ast.Constant)
-                summary = (ast.get_docstring(node) or "").split("\n")[0]
-                name, module = str(argument.value), f"{package}.{stem}"
-                origins.append(Origin(name, "built in", summary, module, _extra(node, by_name)))
+                extra, family = (_attribute(node, name, by_name) for name in ("extra", "family"))
+                origin = Origin(str(argument.value), "built in", _summary(node), f"{package}.{stem}", extra, family)
+                origins.append(origin)
     return tuple(origins)
 
 
-def _summary(module: str, name: str, hops: int = 3) -> str:
-    """The first line of a class's docstring, read from source; "" if it is not found.
+def _summary(node: ast.ClassDef) -> str:
+    """The first line of a class's docstring; "" if it has none."""
+    return (ast.get_docstring(node) or "").split("\n")[0]
+
+
+def _class_in(module: str, name: str, hops: int = 3) -> ast.ClassDef | None:
+    """A class, read from source; None if it is not found.
 
     If the module imports the name from another module, as a package's `__init__` does, that module is read, and so on
     for at most `hops` imports.
@@ -277,25 +285,32 @@ def _summary(module: str, name: str, hops: int = 3) -> str:
     try:
         body = [] if file is None else ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):  # a third-party file
-        return ""
+        return None
     for node in body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").split("\n")[0]
+            return node
         if isinstance(node, ast.ImportFrom) and hops:
             for alias in node.names:
                 if name == (alias.asname or alias.name):
                     package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
-                    return _summary(imported_from(node, package), alias.name, hops - 1)
-    return ""
+                    return _class_in(imported_from(node, package), alias.name, hops - 1)
+    return None
 
 
-def _extra(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
-    """The class attribute `extra` of a class, or of its first base class in the package that has one."""
+def _attribute(node: ast.ClassDef, name: str, classes: Mapping[str, ast.ClassDef] | None = None) -> str:
+    """A text in a class attribute; "" if there is none.
+
+    Args:
+        node: The class.
+        name: The attribute.
+        classes: The classes among which its base classes are found, from which it may inherit the attribute.
+    """
     for line in node.body:
-        if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "extra":
-            return str(ast.literal_eval(line.value))
-    bases = [classes[name] for base in node.bases if (name := getattr(base, "id", "")) in classes]
-    return next((extra for base in bases if (extra := _extra(base, classes))), "")
+        if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == name:
+            return str(line.value.value) if isinstance(line.value, ast.Constant) else ""
+    known = classes or {}
+    bases = [known[base_name] for base in node.bases if (base_name := getattr(base, "id", "")) in known]
+    return next((text for base in bases if (text := _attribute(base, name, known))), "")
 
 
 def _without_class(reference: str) -> str:

@@ -159,6 +159,8 @@ def test_scores_are_those_of_the_committed_board(tmp_path: Path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     assert card(capsys, "zscore", "--leaderboard", root)["ranking"] == told
     assert f"ranking AP {told[0]['ap'][0]:.3f}" in call(capsys, "show", "zscore", "--leaderboard", root)[1]
+    assert card(capsys, "zscore")["ranking"] == told, "the leaderboard that comes with uadbench"
+    monkeypatch.setattr("uadbench.leaderboard.ranking.shipped", lambda name: None)
     assert card(capsys, "zscore")["ranking"] is None and "--leaderboard" in call(capsys, "show", "zscore")[1]
     assert "not on the board" in call(capsys, "show", net(tmp_path), "--leaderboard", root)[1]
 

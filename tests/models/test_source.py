@@ -393,3 +393,11 @@ def test_what_cannot_be_parsed_counts_as_it_is(code: bytes) -> None:
 def test_deep_nesting_is_no_obstacle() -> None:
     code = b"x = " + b" + ".join([b"1"] * 900)
     assert reduced(code, "") == reduced(code.replace(b" ", b""), "") != reduced(code + b" + 1", "")
+
+
+def test_the_family_of_a_class_changes_nothing() -> None:
+    plain = reduced(b"class A:\n    rate = 1\n", "")
+    for family in (b"family = 'linear'", b"family: ClassVar[str] = ''"):
+        assert reduced(b"class A:\n    rate = 1\n    " + family + b"\n", "") == plain
+    assert reduced(b"class A:\n    rate = 1\n    family = rate = 2\n", "") != plain
+    assert reduced(b"rate = 1\n", "") != reduced(b"rate = 1\nfamily = 2\n", "")

@@ -52,9 +52,9 @@ def test_it_is_not_in_this_environment() -> None:
 def test_it_is_listed_with_its_origin(python: Path, tmp_path: Path) -> None:
     done = uadbench(python, tmp_path, "list", "models", "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
-    origins = {name: row["from"] for name, row in rows.items()}
+    origins = {name: row["source"] for name, row in rows.items()}
     assert rows["halfway"]["summary"] == "Reconstructs a scan as a mixture of itself and the mean healthy scan."
-    assert rows["broken"]["summary"] == ""
+    assert rows["broken"]["summary"] == "" and rows["halfway"]["family"] == "other"
     assert origins["halfway"] == "uadbench-halfway (uadbench_halfway.model:Halfway)"
     assert origins["broken"] == "uadbench-broken (uadbench_broken:Net)" and origins["vae3d"] == "built in"
     shown = uadbench(python, tmp_path, "show", "halfway").stdout

@@ -1,37 +1,72 @@
-"""Data frames of the registered models and of the score columns."""
+"""The registered models and the score columns, as rows and as data frames."""
 
 from __future__ import annotations
 
-import pandas as pd
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from uadbench import registry
 
 
 def list_models() -> pd.DataFrame:
     """List the registered models: built in, from installed packages, and registered in this session.
 
     Returns:
-        One row per model: `name`; `source` ("built in", a package, or "this session"); `extra` (the optional
-        dependency it needs); `missing` (packages of that extra which are not installed); `summary`.
+        One row per model, by family and then by score: `name`; `family`; `ranking_ap`, `low` and `high` (ranking AP and
+        its 95 % interval on the leaderboard that comes with uadbench) with `board`, `protocol` and `cohort`; `source`
+        ("built in", a package, or "this session"); `extra` (the optional dependency it needs); `missing` (packages of
+        that extra which are not installed); `summary`.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(model_rows()).set_index("name")
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """The rows of `list_models`, without importing a model, torch or pandas.
+
+    Returns:
+        One dictionary per model, in the same order; a model that is not on the board has None as `ranking_ap`.
+
+    Raises:
+        InputError: If two packages offer the same name, or the leaderboard cannot be read.
     """
     from uadbench import registry
+    from uadbench.leaderboard.ranking import BoardScore, overview, shipped_board
     from uadbench.models.extras import missing_packages
+    from uadbench.models.families import OTHER, family_order
 
+    root = shipped_board()
+    scores = {} if root is None else overview(root)
     origins = registry.models.origins()
-    rows = [
-        {
-            "name": origin.name,
-            "source": origin.source,
-            "extra": origin.extra,
-            "missing": ", ".join(missing_packages(origin.extra)),
-            "summary": origin.summary,
-        }
-        for origin in origins.values()
-    ]
+    rows = []
     for name in registry.models.names():
-        if name not in origins:
-            lines = (registry.models.get(name).__doc__ or "").strip().splitlines()
-            summary = lines[0] if lines else ""
-            rows.append({"name": name, "source": "this session", "extra": "", "missing": "", "summary": summary})
-    return pd.DataFrame(rows).set_index("name")
+        origin = origins.get(name) or _of_session(name)
+        rows.append(
+            {
+                "name": name,
+                "family": origin.family or OTHER,
+                **asdict(scores.get(name, BoardScore()) if origin.source == "built in" else BoardScore()),
+                "source": origin.source,
+                "extra": origin.extra,
+                "missing": ", ".join(missing_packages(origin.extra)),
+                "summary": origin.summary,
+            }
+        )
+    return sorted(rows, key=lambda row: (family_order(row["family"]), -(row["ranking_ap"] or 0.0), row["name"]))
+
+
+def _of_session(name: str) -> registry.Origin:
+    """The origin of a model that was registered in this process."""
+    from uadbench import registry
+
+    plugin = registry.models.get(name)
+    lines = (plugin.__doc__ or "").strip().splitlines()
+    extra, family = (str(getattr(plugin, attribute, "")) for attribute in ("extra", "family"))
+    return registry.Origin(name, "this session", lines[0] if lines else "", plugin.__module__, extra, family)
 
 
 def columns() -> pd.DataFrame:
@@ -41,6 +76,8 @@ def columns() -> pd.DataFrame:
         One row per metric: `name`, `label`, `unit`, `better` ("higher", "lower" or "neither"), `low` and `high` (its
         range) and `meaning`.
     """
+    import pandas as pd
+
     from uadbench.metrics.catalogue import METRICS
 
     rows = [

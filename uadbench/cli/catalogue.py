@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from uadbench.api.listing import model_rows
 from uadbench.errors import InputError
-from uadbench.registry import Registry, did_you_mean
+from uadbench.registry import did_you_mean
 
 KINDS = ("models", "protocols", "cohorts")
-PROSE = ("from", "missing", "summary", "for")
+PROSE = ("source", "missing", "summary", "for")
 """Columns of lists that may wrap."""
 
 
@@ -20,12 +23,19 @@ def list_plugins(
     kind: Annotated[str, typer.Argument(help="What to list: models, protocols or cohorts.")] = "models",
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the available models, protocols or cohorts."""
+    """List the available models, protocols or cohorts.
+
+    Models are listed by family, with their score on the leaderboard that comes
+    with uadbench.
+    """
     if kind not in KINDS:
         raise InputError(f"cannot list '{kind}'; {did_you_mean(kind, list(KINDS))}")
-    rows = _protocols() if kind == "protocols" else _plugins(kind)
+    rows = {"models": model_rows, "protocols": _protocols, "cohorts": _cohorts}[kind]()
     if as_json:
         print(json.dumps(rows, indent=2))
+        return
+    if kind == "models":
+        _print_models(rows)
         return
     from uadbench.cli.fitting import Column, Fitted, terminal
 
@@ -44,7 +54,10 @@ def show(
     ] = "quick",
     leaderboard: Annotated[
         Path | None,
-        typer.Option(help="Leaderboard folder with scores of the model. Default: ./leaderboard, if it exists."),
+        typer.Option(
+            help="Leaderboard folder with scores of the model. Default: ./leaderboard if it exists, otherwise the one "
+            "that comes with uadbench."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the details as JSON.")] = False,
 ) -> None:
@@ -80,21 +93,45 @@ def show(
         print_card(card)
 
 
-def _plugins(kind: str) -> list[dict[str, str]]:
+def _print_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the models under the headings of their families, and the board that their scores are from."""
+    from rich.text import Text
+
+    from uadbench.cli.fitting import Column, Fitted, terminal
+    from uadbench.report.words import number
+
+    optional = [
+        column for column, common in (("missing", ""), ("source", "built in")) if any(r[column] != common for r in rows)
+    ]
+    scores = (Column("ranking AP", style="bold"), "95 %")
+    table = Fitted(
+        Column("model", "name"),
+        *scores,
+        Column("extra", "name"),
+        *(Column(c, "prose") for c in optional),
+        Column("summary", "prose"),
+    )
+    for family, models in groupby(rows, key=lambda row: str(row["family"])):
+        table.add_section(family)
+        for row in models:
+            interval = "" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}"
+            score = "" if row["ranking_ap"] is None else number(row["ranking_ap"])
+            table.add_row(row["name"], score, interval, row["extra"], *(row[c] for c in optional), row["summary"])
+    console = terminal()
+    console.print(table)
+    boards = {row["board"]: f"protocol {row['protocol']}, cohort {row['cohort']}" for row in rows if row["board"]}
+    for board, about in boards.items():
+        console.print(Text(f"ranking AP [95 %]: leaderboard {board} ({about})", style="dim"))
+
+
+def _cohorts() -> list[dict[str, Any]]:
     from uadbench import registry
-    from uadbench.models.extras import missing_packages
 
-    chosen: Registry = getattr(registry, kind)
-    rows = []
-    for origin in chosen.origins().values():
-        row = {"name": origin.name, "from": origin.source}
-        if kind == "models":
-            row |= {"extra": origin.extra, "missing": ", ".join(missing_packages(origin.extra))}
-        rows.append({**row, "summary": origin.summary})
-    return rows
+    origins = registry.cohorts.origins().values()
+    return [{"name": origin.name, "source": origin.source, "summary": origin.summary} for origin in origins]
 
 
-def _protocols() -> list[dict[str, str]]:
+def _protocols() -> list[dict[str, Any]]:
     from uadbench.protocols.schema import load_protocol, protocol_names
 
     rows = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -21,7 +22,7 @@ AP, AUROC = heading_of("ap.standard"), heading_of("detection.testsets.auroc")
 
 LEAST_WANTED = (
     # paths, and what other commands show
-    *("folder", "source", "from", "hash"),
+    *("folder", "source", "hash"),
     # cost
     *(heading_of("cost.inference_seconds_per_scan"), heading_of("cost.train_seconds"), "time left"),
     # details of a comparison
@@ -93,7 +94,13 @@ class Fitted:
     def __init__(self, *columns: Column | str, title: str = "") -> None:
         self.columns = [Column(column) if isinstance(column, str) else column for column in columns]
         self.rows: list[list[_Cell]] = []
+        self.sections: dict[int, Text] = {}
+        """Headings between rows, by the number of the row that follows."""
         self.title = title
+
+    def add_section(self, heading: str) -> None:
+        """Add a heading above the rows that follow; a transposed table has no headings."""
+        self.sections[len(self.rows)] = Text(heading, style="bold")
 
     def add_row(self, *cells: str | Text, style: str = "") -> None:
         """Add a row.
@@ -118,7 +125,7 @@ class Fitted:
     def _forms(self, width: int) -> Iterator[Table | Text]:
         whole = _Grid(self.columns, self.rows)
         if whole.least <= width:
-            yield whole.table(width)
+            yield from whole.tables(width, self.sections)
             return
         turned = whole.turned()
         if turned.least <= width:
@@ -126,13 +133,15 @@ class Fitted:
             return
         smaller, dropped = whole.without_least_wanted(width)
         if smaller.least <= width:
-            yield smaller.table(width)
+            yield from smaller.tables(width, self.sections)
             yield Text(
                 f"left out at width {width}: {', '.join(dropped)}; use a wider terminal or --json",
                 style="dim",
             )
             return
-        for row in self.rows:
+        for number, row in enumerate(self.rows):
+            if number in self.sections:
+                yield self.sections[number]
             yield _Grid(self.columns, [row]).turned().table(width)
 
 
@@ -196,12 +205,27 @@ class _Grid:
 
     def table(self, width: int) -> Table:
         """The Rich table, at most `width` characters wide."""
-        headed = any(column.heading for column in self.columns)
+        return self._rich(self._widths(width), self.rows, headed=any(column.heading for column in self.columns))
+
+    def tables(self, width: int, sections: Mapping[int, Text]) -> Iterator[Table | Text]:
+        """The Rich table in parts of the same column widths, with a heading above each part but the first."""
+        if not sections:
+            yield self.table(width)
+            return
+        widths = self._widths(width)
+        starts = sorted({0, *sections, len(self.rows)})
+        yield self._rich(widths, [], headed=True)
+        for start, end in pairwise(starts):
+            if start in sections:
+                yield sections[start]
+            yield self._rich(widths, self.rows[start:end], headed=False)
+
+    def _rich(self, widths: Sequence[int], rows: Sequence[Sequence[_Cell]], *, headed: bool) -> Table:
         table = Table(box=SIMPLE_HEAD, show_edge=False, show_header=headed, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-        for column, size in zip(self.columns, self._widths(width), strict=True):
+        for column, size in zip(self.columns, widths, strict=True):
             justify: Literal["right", "left"] = "right" if column.kind == "number" else "left"
             table.add_column(Text(column.heading), justify=justify, width=size, overflow="fold", vertical="top")
-        for row in self.rows:
+        for row in rows:
             table.add_row(*(cell.text for cell in row))
         return table
 

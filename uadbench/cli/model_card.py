@@ -9,8 +9,7 @@ from typing import Any
 
 from uadbench.protocols.schema import Protocol
 
-LEADERBOARD = Path("leaderboard")
-OWN_LINES = ("reference", "recipes", "extra", "registered_name")
+OWN_LINES = ("reference", "family", "recipes", "extra", "registered_name")
 """Class attributes that have lines of their own on the card."""
 
 
@@ -20,16 +19,18 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
     Args:
         name: Name of the model, or PATH.py:Class.
         protocol: The protocol whose grid sets the model's size.
-        leaderboard: The leaderboard folder; None for the folder of that name, if it exists.
+        leaderboard: The leaderboard folder; None for the folder of that name if it exists, otherwise the one that comes
+            with uadbench.
 
     Returns:
         The card. Its `size` is None, with a reason in `fault`, if the model cannot be built on this machine; its
         `ranking`, the rows of the model on the leaderboard, is None without a leaderboard.
     """
     from uadbench.errors import UadbenchError
-    from uadbench.leaderboard.ranking import BOARDS, rankings
+    from uadbench.leaderboard.ranking import BOARDS, LEADERBOARD, rankings, shipped_board
     from uadbench.models import card
     from uadbench.models.extras import missing_packages
+    from uadbench.models.families import OTHER
     from uadbench.protocols.schema import load_protocol, protocol_names
 
     plugin = card.model_class(name)
@@ -40,12 +41,12 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         fault = str(error)
     except Exception as error:  # a constructor may be any code, and the rest of the card does not need it
         fault = f"the model cannot be built: {type(error).__name__}: {' '.join(str(error).split())}"
-    root = leaderboard or LEADERBOARD
-    has_board = leaderboard is not None or (root / BOARDS).is_file()
+    root = leaderboard or (LEADERBOARD if (LEADERBOARD / BOARDS).is_file() else shipped_board())
     attributes = card.attributes(plugin)
     recipes = {name: load_protocol(name).training.recipe for name in protocol_names()}
     return {
         "name": plugin.registered_name,
+        "family": plugin.family or OTHER,
         "description": card.description(plugin),
         "reference": plugin.reference,
         "gives": card.outputs(plugin),
@@ -57,7 +58,7 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),
         "fault": fault,
-        "ranking": [asdict(row) for row in rankings(root, plugin.registered_name)] if has_board else None,
+        "ranking": [asdict(row) for row in rankings(root, plugin.registered_name)] if root else None,
     }
 
 
@@ -94,6 +95,7 @@ def _details(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of each line."""
     others = {name: value for name, value in card["attributes"].items() if name not in OWN_LINES}
     return [
+        ("family", card["family"]),
         ("paper", card["reference"] or "none"),
         ("output", card["gives"]),
         ("training", card["learns"]),
@@ -136,7 +138,7 @@ def _size(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _rankings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rank and scores on each board."""
     if card["ranking"] is None:
-        return [("scores", "no leaderboard in this folder; give one with --leaderboard")]
+        return [("scores", "no leaderboard; give one with --leaderboard")]
     lines = [(row["board"], _ranking(row, card["name"])) for row in card["ranking"]]
     return lines or [("scores", "not on the board")]
 

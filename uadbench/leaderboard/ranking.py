@@ -1,16 +1,25 @@
-"""Rank and scores of a model, read from a generated `leaderboard.json`."""
+"""Rank and scores of models, read from a generated `leaderboard.json`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from uadbench.errors import InputError
 from uadbench.runtime.commands import command
 from uadbench.runtime.files import LARGEST_SEALED
 from uadbench.runtime.reading import read_json
+from uadbench.runtime.shipped import shipped
 
+if TYPE_CHECKING:
+    from uadbench.results.schema import Result
+
+LEADERBOARD = Path("leaderboard")
 BOARDS = "leaderboard.json"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class Ranking:
         seeds: Number of seeds.
         folds: Number of folds.
         reproduced: Whether a rerun has reproduced the result.
+        threads: Numbers of threads of torch in its runs; empty if the file does not say.
+        processors: Processors of its runs; empty if they are unknown.
     """
 
     board: str
@@ -44,6 +55,66 @@ class Ranking:
     seeds: int
     folds: int
     reproduced: bool
+    threads: list[int] = field(default_factory=list)
+    processors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BoardScore:
+    """The score of a model on one board.
+
+    Attributes:
+        ranking_ap: Ranking AP; None for n/a.
+        low: Lower bound of its 95 % interval.
+        high: Upper bound.
+        board: Title of the board.
+        protocol: Its protocol.
+        cohort: Its cohort.
+    """
+
+    ranking_ap: float | None = None
+    low: float | None = None
+    high: float | None = None
+    board: str = ""
+    protocol: str = ""
+    cohort: str = ""
+
+
+def shipped_board() -> Path | None:
+    """The leaderboard folder of the checkout or installation that contains uadbench; None if there is none."""
+    file = shipped(f"{LEADERBOARD}/{BOARDS}")
+    return None if file is None else file.parent
+
+
+def overview(root: Path) -> dict[str, BoardScore]:
+    """The scores of all models on one board, so that they can be compared.
+
+    Of the newest boards of the protocols in uadbench, the one with the most models is used, and the first of these in
+    the file. A model with several rows has the score of its best row.
+
+    Args:
+        root: The leaderboard folder.
+
+    Returns:
+        Name of the model -> its score; empty without such a board.
+
+    Raises:
+        InputError: If there is no leaderboard, or it cannot be read.
+    """
+
+    def read(boards: Any) -> dict[str, BoardScore]:
+        ranked = [board for board in boards if board["ranked"] and not board["apart"]]
+        board: Any = max(ranked, key=lambda board: len({row["model"] for row in board["rows"]}), default=None)
+        scores: dict[str, BoardScore] = {}
+        for row in board["rows"] if board else ():
+            mean, low, high = row["ap"]
+            score = BoardScore(mean, low, high, board["title"], board["protocol"], board["cohort"])
+            best = scores.setdefault(row["model"], score)
+            if (score.ranking_ap or 0.0) > (best.ranking_ap or 0.0):
+                scores[row["model"]] = score
+        return scores
+
+    return _from_boards(root, read)
 
 
 def rankings(root: Path, model: str) -> list[Ranking]:
@@ -59,21 +130,53 @@ def rankings(root: Path, model: str) -> list[Ranking]:
     Raises:
         InputError: If there is no leaderboard, or it cannot be read.
     """
+    return _rankings(root, model, lambda board: True)
+
+
+def rankings_of_run(root: Path, result: Result) -> list[Ranking]:
+    """Find the rows with which a result can be compared.
+
+    Args:
+        root: The leaderboard folder.
+        result: The result.
+
+    Returns:
+        The rows of its model on the board of its protocol, cohort and test sets.
+
+    Raises:
+        InputError: If there is no leaderboard, or it cannot be read.
+    """
+    wanted = (result.protocol.hash, result.cohort.title, result.testset.recipe)
+    return _rankings(
+        root,
+        result.model.name,
+        lambda board: (board["protocolHash"], board["cohort"], board["testset"]) == wanted,
+    )
+
+
+def _rankings(root: Path, model: str, on: Callable[[Any], bool]) -> list[Ranking]:
+    """The rows of a model on the boards for which `on` is true."""
+
+    def read(boards: Any) -> list[Ranking]:
+        chosen = [board for board in boards if on(board)]
+        return [_ranking(board, row) for board in chosen for row in board["rows"] if row["model"] == model]
+
+    return _from_boards(root, read)
+
+
+def _ranking(board: Any, row: Any) -> Ranking:
+    """The ranking in a row of a board, as `leaderboard.json` has them."""
+    own = {"board": board["title"], "row": row["name"], "rows": len(board["rows"])}
+    optional = {"threads", "processors"} - set(row)  # a file from an earlier version
+    rest = {each.name for each in fields(Ranking)} - set(own) - optional
+    return Ranking(**own, **{name: row[name] for name in rest})
+
+
+def _from_boards(root: Path, read: Callable[[Any], Answer]) -> Answer:
+    """What a function reads from the boards of a leaderboard folder."""
     file = root / BOARDS
     try:
-        boards = read_json(file, LARGEST_SEALED)["boards"]
-        own = ("board", "row", "rows")
-        return [
-            Ranking(
-                board["title"],
-                row["name"],
-                len(board["rows"]),
-                **{field.name: row[field.name] for field in fields(Ranking) if field.name not in own},
-            )
-            for board in boards
-            for row in board["rows"]
-            if row["model"] == model
-        ]
+        return read(read_json(file, LARGEST_SEALED)["boards"])
     except FileNotFoundError:
         build = command("uadbench", "leaderboard", "build", root=root)
         raise InputError(f"{file}: no such file; create it with: {build}") from None

@@ -34,6 +34,7 @@ class AAE3D(ReconstructionModel):
     """
 
     reference = "Makhzani et al. 2016, arXiv:1511.05644"
+    family = "adversarial"
     recipes: ClassVar = {
         "quick": {"width": 16, "latent": 4, "learning_rate": 3e-3},
         "paper": {"learning_rate": 1e-5, "adversarial_rate": 1e-5, "from_mean": False},

@@ -29,6 +29,7 @@ class AE3D(ReconstructionModel):
     """
 
     reference = "Hinton and Salakhutdinov 2006, Science 313:504-507"
+    family = "autoencoder"
     recipes: ClassVar = {
         "quick": {"width": 16, "latent": 4, "learning_rate": 3e-3},
         "paper": {"learning_rate": 1e-5, "from_mean": False},

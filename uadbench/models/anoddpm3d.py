@@ -42,6 +42,7 @@ class AnoDDPM3D(ReconstructionModel):
     """
 
     reference = "Wyatt et al. 2022, CVPR Workshops"
+    family = "diffusion"
     extra = "networks"
     monitored = False
     recipes: ClassVar = {"quick": {"width": 24, "depth": 500, "passes": 3, "grain_mm": 32.0, "learning_rate": 3e-3}}

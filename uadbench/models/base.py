@@ -24,6 +24,7 @@ class Model(nn.Module):
 
     Attributes:
         reference: The publication that the model follows.
+        family: The family under which `uadbench list models` shows the model (see `families`), or ""; in no key.
         recipes: Protocol name -> options chosen for the budget of this protocol; options set by the user take
             precedence.
         extra: The extra of pyproject.toml that the model requires (see `extras`), or "".
@@ -37,6 +38,7 @@ class Model(nn.Module):
     """
 
     reference: ClassVar[str] = ""
+    family: ClassVar[str] = ""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extra: ClassVar[str] = ""
     monitored: ClassVar[bool] = True

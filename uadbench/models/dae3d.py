@@ -40,6 +40,7 @@ class DAE3D(ReconstructionModel):
     """
 
     reference = "Kascenas et al. 2022, MIDL"
+    family = "autoencoder"
     extra = "networks"
     monitored = False
     recipes: ClassVar = {"quick": {"noise": 1.0, "grain_mm": 32.0, "learning_rate": 3e-3}}

@@ -31,6 +31,7 @@ class Ensemble(Model):
 
     extra = "networks"
     reference = "Aggarwal and Sathe 2017, Outlier Ensembles, Springer"
+    family = "ensemble"
     recipes: ClassVar = {"quick": {"recipe": "quick"}, "paper": {"recipe": "paper"}}
     sizes: Tensor
     brain: Tensor

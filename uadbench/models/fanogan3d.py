@@ -41,6 +41,7 @@ class FAnoGAN3D(ReconstructionModel):
     """
 
     reference = "Schlegl et al. 2019, Med Image Anal 54:30-44"
+    family = "adversarial"
     recipes: ClassVar = {"quick": {"width": 16, "learning_rate": 3e-3}}
 
     def __init__(

@@ -16,6 +16,8 @@ class Identity(ReconstructionModel):
     Its average precision equals the prevalence, which is chance level.
     """
 
+    family = "baseline"
+
     def reconstruct(self, batch: Batch) -> Tensor:
         """The images, unchanged."""
         return batch.images.clone()

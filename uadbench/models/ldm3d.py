@@ -49,6 +49,7 @@ class LDM3D(ReconstructionModel):
     """
 
     reference = "Rombach et al. 2022, CVPR; Pinaya et al. 2022, MICCAI"
+    family = "diffusion"
     extra = "networks"
     monitored = False
     recipes: ClassVar = {"quick": {"width": 16, "unet_width": 32, "depth": 500, "passes": 3, "learning_rate": 3e-3}}

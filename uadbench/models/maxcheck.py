@@ -18,6 +18,8 @@ class MaxCheck(Model):
     reveals altered scans. A useful model detects scans better than this one.
     """
 
+    family = "baseline"
+
     def anomaly_map(self, batch: Batch) -> Tensor:
         """Minus the maximum of each scan, in every voxel, (N, 1, X, Y, Z)."""
         return -batch.images.amax(dim=(2, 3, 4), keepdim=True).expand_as(batch.images).clone()

@@ -16,6 +16,8 @@ from uadbench.types import Batch, Grid
 class Mean(ReconstructionModel):
     """Reconstructs the mean healthy training scan for every input: healthy, but without individual anatomy."""
 
+    family = "baseline"
+
     mean: Tensor
 
     def __init__(self, grid: Grid) -> None:

@@ -36,6 +36,7 @@ class PatchModel(Model):
         InputError: If the neighbourhood is even, or the weights are not installed.
     """
 
+    family = "feature-based"
     extra = "features"
     pretrained: ClassVar = {"backbone": "features of ImageNet, from a package or the Hugging Face hub: see backbone.py"}
 

@@ -33,6 +33,7 @@ class PCARecon(ReconstructionModel):
     """
 
     reference = "Moeller et al. 1987, J Cereb Blood Flow Metab 7:649-658"
+    family = "linear"
     mean: Tensor
     directions: Tensor
 

@@ -21,7 +21,7 @@ from uadbench.models.base import Model
 from uadbench.models.initial_state import held, tensors_digest
 from uadbench.runtime.files import canonical, content_hash
 from uadbench.runtime.modules import module_file
-from uadbench.runtime.syntax import Reduced, reduced
+from uadbench.runtime.syntax import LABELS, Reduced, reduced
 
 OWN = "uadbench"
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -30,6 +30,7 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 NO_CODE = frozenset({"__module__", "__qualname__", "__doc__", "__annotations__", "__dict__", "__weakref__"}).union(
     {"__firstlineno__", "__static_attributes__", "__parameters__", "__abstractmethods__", "_abc_impl"},
     {"registered_name"},
+    LABELS,
 )
 """Attributes of a class that do not affect what it computes."""
 

@@ -35,6 +35,7 @@ class VAE3D(ReconstructionModel):
     """
 
     reference = "Hassanaly et al. 2023, SPIE Medical Imaging; Kingma and Welling 2014"
+    family = "variational autoencoder"
     recipes: ClassVar = {
         "quick": {"width": 16, "latent": 32, "learning_rate": 3e-3},
         "paper": {"learning_rate": 1e-5, "from_mean": False},

@@ -37,6 +37,7 @@ class VAEGAN3D(VAE3D):
     """
 
     reference = "Larsen et al. 2016, ICML; Baur et al. 2018, MICCAI BrainLes"
+    family = "adversarial"
     recipes: ClassVar = {
         "quick": {"width": 16, "learning_rate": 3e-3, "beta": 4.0, "adversarial": 10.0},
         "paper": {"learning_rate": 1e-5, "adversarial_rate": 1e-5, "from_mean": False},

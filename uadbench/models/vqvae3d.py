@@ -39,6 +39,7 @@ class VQVAE3D(ReconstructionModel):
     """
 
     reference = "van den Oord et al. 2017, NeurIPS"
+    family = "variational autoencoder"
     extra = "networks"
     recipes: ClassVar = {"quick": {"size": 4, "learning_rate": 3e-3}}
 

@@ -28,6 +28,7 @@ class ZScore(Model):
     """
 
     reference = "Minoshima et al. 1995, J Nucl Med 36:1238-1248"
+    family = "baseline"
     recipes: ClassVar = {"quick": {"sd_floor": 1.0}}
     mean: Tensor
     sd: Tensor

@@ -33,6 +33,7 @@ class ZScoreGLM(Model):
     """
 
     reference = "Friston et al. 1994, Hum Brain Mapp 2:189-210"
+    family = "baseline"
     recipes: ClassVar = {"quick": {"sd_floor": 1.0}}
     coefficients: Tensor
     usual: Tensor

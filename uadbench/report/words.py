@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from uadbench.results.schema import Bounded, Result
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uadbench.results.schema import Bounded, Result
 
 NOT_AVAILABLE = "n/a"
 

@@ -12,6 +12,9 @@ from typing import Any
 from uadbench.runtime.files import content_hash
 from uadbench.runtime.modules import imported_from
 
+LABELS = frozenset({"family"})
+"""Class attributes that describe a model to readers of lists, and that no computation depends on."""
+
 Import = tuple[str, str]
 """A module's full name, and the name that is imported from it: "" for the module itself."""
 
@@ -34,7 +37,7 @@ def reduced(code: bytes, package: str) -> Reduced:
     """Reduce the source of a module, or the lines of a function, which may be indented.
 
     Formatting, comments, docstrings, `pass`, other statements that consist of a constant, and the order of adjacent
-    imports have no effect. Type annotations have an effect.
+    imports have no effect, nor have assignments to a class attribute in `LABELS`. Type annotations have an effect.
 
     Args:
         code: The source. If it cannot be parsed (compiled code, part of a statement), its bytes are hashed.
@@ -73,6 +76,8 @@ def _words(body: list[ast.stmt], package: str, imports: list[Import]) -> Iterato
         elif isinstance(node, ast.AST):
             yield f"{type(node).__name__}("
             fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+            if isinstance(node, ast.ClassDef):
+                fields = [(name, _unlabelled(value) if name == "body" else value) for name, value in fields]
             left += [")", *(part for name, value in reversed(fields) for part in (value, f"{name}="))]
         elif isinstance(node, list):
             yield "["
@@ -99,6 +104,17 @@ _IMPORTS = (ast.Import, ast.ImportFrom)
 
 def _computes(node: Any) -> bool:
     return not isinstance(node, ast.Pass) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _unlabelled(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a class without assignments to its labels."""
+    return [node for node in body if not (isinstance(node, ast.Assign | ast.AnnAssign) and _target(node) in LABELS)]
+
+
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    """The name that an assignment binds; "" if it binds several or something else."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 def _bound(node: Any, package: str) -> Iterator[tuple[tuple[str, str], Import]]:
