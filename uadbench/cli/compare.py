@@ -68,10 +68,13 @@ def compare(
     if as_json:
         print(json.dumps([pair.to_json() for pair in pairs], indent=2))
         return
+    from uadbench.cli.display import print_machine_notes
     from uadbench.cli.fitting import terminal
     from uadbench.cli.tables import comparison_table
 
-    terminal().print(comparison_table(pairs))
+    console = terminal()
+    console.print(comparison_table(pairs))
+    print_machine_notes(console, results)
     for label, file in (("figure", figure), ("pictures", pictures)):
         if file is not None:
             print(f"{label} {file}")

@@ -1,11 +1,18 @@
-"""What is printed about a run: the address of its log, and the list of written files."""
+"""What is printed about a run: the address of its log, differences from the board's machine, and the written files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uadbench.runtime.commands import command
 from uadbench.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from uadbench.results.schema import Result
 
 
 def announce(progress: Progress, uri: str | None, option: str | None) -> None:
@@ -20,6 +27,22 @@ def announce(progress: Progress, uri: str | None, option: str | None) -> None:
         from uadbench.tracking import chosen_by
 
         progress.notice(f"results are logged to {uri}{chosen_by(option)}")
+
+
+def print_machine_notes(console: Console, results: Sequence[Result]) -> None:
+    """Print which results have other threads or another processor than those on the board that comes with uadbench.
+
+    Args:
+        console: Prints the lines.
+        results: The results.
+    """
+    from rich.text import Text
+
+    from uadbench.leaderboard.machines import machine_notes
+    from uadbench.leaderboard.ranking import shipped_board
+
+    for note in machine_notes(results, shipped_board()):
+        console.print(Text(note, style="dim"))
 
 
 def whereabouts(folder: Path, uri: str | None) -> list[str]:

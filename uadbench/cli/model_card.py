@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uadbench.protocols.schema import Protocol
+
+if TYPE_CHECKING:
+    from uadbench.leaderboard.ranking import Ranking
 
 OWN_LINES = ("reference", "family", "recipes", "extra", "registered_name")
 """Class attributes that have lines of their own on the card."""
@@ -58,8 +61,19 @@ def read_card(name: str, protocol: Protocol, leaderboard: Path | None) -> dict[s
         "protocol": {"name": protocol.name, "grid": str(protocol.lattice)},
         "size": None if size is None else asdict(size),
         "fault": fault,
-        "ranking": [asdict(row) for row in rankings(root, plugin.registered_name)] if root else None,
+        "ranking": _with_machine(rankings(root, plugin.registered_name)) if root else None,
     }
+
+
+def _with_machine(rows: Sequence[Ranking]) -> list[dict[str, Any]]:
+    """The rows, each with how this machine differs from that of its runs (`machine`)."""
+    import torch
+
+    from uadbench.leaderboard.machines import machine_difference
+    from uadbench.runtime.machine import processor
+
+    here = torch.get_num_threads(), processor()
+    return [{**asdict(row), "machine": machine_difference(*here, row)} for row in rows]
 
 
 def print_card(card: Mapping[str, Any]) -> None:
@@ -154,7 +168,7 @@ def _ranking(row: Mapping[str, Any], name: str) -> str:
     verified = "reproduced" if row["reproduced"] else "self-reported"
     return (
         f"{label}rank {rank} of {row['rows']}, ranking AP {number(mean)} [{number(lower)}, {number(upper)}] ({parts}); "
-        f"seeds {row['seeds']}, folds {row['folds']}, {verified}"
+        f"seeds {row['seeds']}, folds {row['folds']}, {verified}" + (f"; {row['machine']}" if row["machine"] else "")
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from uadbench.cli.display import whereabouts
+from uadbench.cli.display import print_machine_notes, whereabouts
 from uadbench.cli.fitting import terminal
 from uadbench.cli.tables import (
     compact_table,
@@ -66,6 +66,7 @@ def print_outcome(sweep: Sweep, uri: str | None, details: bool, seconds: dict[st
         for line in verdict_lines(sweep, results, models):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(compact_table(results))
+        print_machine_notes(console, results)
         if details:
             _print_details(sweep, results, models, uri)
         else:

@@ -42,6 +42,9 @@ HEAD_ROWS = 8
 HEAD_COLUMNS = ("group", "rank", "model", "ap", "unseen", "detectable", "patients")
 """Columns shown in the project's README; the board shows every key of `COLUMNS`."""
 
+LONGEST_PROCESSOR = 100
+"""Characters of a processor's name that are kept; the name comes from a result that a stranger may have written."""
+
 Fields = dict[str, Any]
 
 
@@ -121,7 +124,8 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
     lowest = lowest_ranked(result)
     detectable_at = [severity for entry in row.entries for severity in detectable(entry.result)]
     inference = over_runs(row, lambda r: r.cost.inference_seconds_per_scan)
-    devices = sorted({entry.result.provenance.device.partition(":")[0] for entry in row.entries})
+    made = [entry.result.provenance for entry in row.entries]
+    devices = sorted({each.device.partition(":")[0] for each in made})
     return {
         "name": row.name,
         "model": result.model.name,
@@ -146,6 +150,8 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "inference": _rounded(None if inference is None else 1000 * inference),
         "cpuMinutes": _rounded(over_runs(row, lambda r: r.cost.cpu_minutes)),
         "device": ", ".join(devices),
+        "threads": sorted({each.threads for each in made}),
+        "processors": sorted({each.processor[:LONGEST_PROCESSOR] for each in made if each.processor}),
         "baseline": row.baseline,
         "reproduced": row.reproduced,
         "overBudget": row.over_budget,
