@@ -77,6 +77,7 @@ def apply_run(
     from uadbench.application.trained import TrainedModel
     from uadbench.application.writing import apply_to, output_files
     from uadbench.cohorts.findings import collecting, in_lines
+    from uadbench.metrics.compiled.decorator import compiling_announced
     from uadbench.runtime.files import require_inside, require_not_read, require_writable
 
     wanted = wanted_scans(references, suvr, nan)
@@ -88,7 +89,7 @@ def apply_run(
             require_not_read(target, *(other.file for other in wanted))
     require_writable(output)
     done = []
-    with progress.task("applying", len(wanted)) as task:
+    with compiling_announced(progress), progress.task("applying", len(wanted)) as task:
         for each in wanted:
             with collecting(fatal=False) as findings:
                 applied = apply_to(trained, each, output, viewer)

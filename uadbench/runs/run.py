@@ -72,6 +72,8 @@ def _forget(folder: Path) -> None:
 
 
 def _brought_to_its_result(run: Run, folder: Path, output: Path, device: torch.device, progress: Progress) -> Outcome:
+    from uadbench.metrics.compiled.decorator import compiling_announced  # importing numba delays the first message
+
     failures.forget(folder)
     sweep_tree(folder)
     if run.unranked is not None:
@@ -79,7 +81,7 @@ def _brought_to_its_result(run: Run, folder: Path, output: Path, device: torch.d
     with phase("training, the rest"):
         take_weights(run, output)
         model, curve = run.prepared(device) or fitted_model(run, folder, device, progress)
-    with phase("measures"):
+    with phase("measures"), compiling_announced(progress):
         evaluator = Evaluator.calibrated(model, run.fold_data.cases, validation_batches(run, device), device)
         started, computed = time.monotonic(), time.process_time()
         table = case_scores(run, evaluator, folder, progress)

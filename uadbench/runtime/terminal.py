@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
 from rich.segment import Segment
+from rich.spinner import Spinner
 from rich.table import Column
 
 from uadbench.runtime.progress import Task
@@ -64,6 +66,20 @@ class TerminalProgress:
                 yield _BarTask(bars, escape(label), total)
             finally:
                 self._bars = None
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show on a terminal what the program is doing until it is done; elsewhere show nothing.
+
+        Args:
+            text: What it is doing; no task may be started meanwhile.
+        """
+        if not self.console.is_terminal:
+            yield
+            return
+        spinner = Spinner("line", escape(f"{text} ..."))
+        with Live(spinner, console=self.console, transient=True):  # unlike `Console.status`, it is drawn at once
+            yield
 
     def notice(self, text: str) -> None:
         """Print one dimmed line."""
