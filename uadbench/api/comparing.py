@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from uadbench.api.completed import CompletedRun
 from uadbench.api.reading import read
-from uadbench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,13 +74,11 @@ def compare(runs: Iterable[CompletedRun | str | Path]) -> Comparisons:
     Raises:
         InputError: If they were tested on different scans, or are all of one model.
     """
-    from uadbench.leaderboard.tolerance import incomparable
+    from uadbench.leaderboard.tolerance import require_comparable
     from uadbench.results.compare import compare as compare_models
     from uadbench.results.compare import contenders
 
     own = [each if isinstance(each, CompletedRun) else read(each) for each in runs]
-    for each in own[1:]:
-        if reason := incomparable(own[0].result, each.result):
-            raise InputError(f"{own[0].folder} and {each.folder} cannot be compared: {reason}")
+    require_comparable([each.folder for each in own], [each.result for each in own])
     pairs = compare_models(contenders([each.result for each in own], [each.scores for each in own]))
     return Comparisons(tuple(pairs))

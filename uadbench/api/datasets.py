@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -96,26 +96,33 @@ class CaseDataset(Dataset[CaseItem]):
         return _item(case)
 
 
+class FoldOptions(TypedDict, total=False):
+    """Which scans of a protocol `train_dataset` and `test_dataset` take."""
+
+    cohort: str | Path | OpenedCohort | None
+    """As for `uadbench.run`; by default the protocol's."""
+    healthy: Sequence[str]
+    """Diagnoses of healthy people; by default the protocol's."""
+    fold: int
+    """The fold of the split; by default 0."""
+    overrides: dict[str, Any] | None
+    """Changes to the protocol, such as {"training.epochs": 3}."""
+    progress: bool
+    """Show a bar while scans are read; by default True."""
+
+
 def train_dataset(
     protocol: str | Path = "quick",
     *,
     part: Literal["train", "validation"] = "train",
-    cohort: str | Path | OpenedCohort | None = None,
-    healthy: Sequence[str] = (),
-    fold: int = 0,
-    overrides: dict[str, Any] | None = None,
-    progress: bool = True,
+    **options: Unpack[FoldOptions],
 ) -> ScanDataset:
     """The healthy scans that a model learns from under a protocol.
 
     Args:
         protocol: A protocol's name, or a TOML file.
         part: "train", or "validation": other participants, on whom weights are chosen and maps are calibrated.
-        cohort: As for `uadbench.run`; by default the protocol's.
-        healthy: Diagnoses of healthy people; by default the protocol's.
-        fold: The fold of the split.
-        overrides: Changes to the protocol.
-        progress: Show a bar while scans are read.
+        **options: `cohort`, `healthy`, `fold`, `overrides` and `progress`, as in `FoldOptions`.
 
     Returns:
         A torch dataset of tensors (1, X, Y, Z) float32.
@@ -123,28 +130,16 @@ def train_dataset(
     Raises:
         InputError: If something is unknown, or a scan cannot be used.
     """
-    fold_data = fold_data_of(protocol, cohort, healthy, fold, overrides, progress)
+    fold_data = fold_data_of(protocol, **options)
     return ScanDataset(fold_data.protocol, fold_data.scans(part))
 
 
-def test_dataset(
-    protocol: str | Path = "quick",
-    *,
-    cohort: str | Path | OpenedCohort | None = None,
-    healthy: Sequence[str] = (),
-    fold: int = 0,
-    overrides: dict[str, Any] | None = None,
-    progress: bool = True,
-) -> CaseDataset:
+def test_dataset(protocol: str | Path = "quick", **options: Unpack[FoldOptions]) -> CaseDataset:
     """The simulated cases on which models are scored under a protocol.
 
     Args:
         protocol: A protocol's name, or a TOML file.
-        cohort: As for `uadbench.run`; by default the protocol's.
-        healthy: Diagnoses of healthy people; by default the protocol's.
-        fold: The fold of the split.
-        overrides: Changes to the protocol.
-        progress: Show a bar while scans are read.
+        **options: As for `train_dataset`.
 
     Returns:
         A torch dataset of dictionaries, see `CaseItem`; all cases of a participant follow one another.
@@ -152,18 +147,19 @@ def test_dataset(
     Raises:
         InputError: If something is unknown, or a scan cannot be used.
     """
-    return CaseDataset(fold_data_of(protocol, cohort, healthy, fold, overrides, progress).cases)
+    return CaseDataset(fold_data_of(protocol, **options).cases)
 
 
 def fold_data_of(
     protocol: str | Path,
-    cohort: str | Path | OpenedCohort | None,
-    healthy: Sequence[str],
-    fold: int,
-    overrides: dict[str, Any] | None,
-    progress: bool,
+    *,
+    cohort: str | Path | OpenedCohort | None = None,
+    healthy: Sequence[str] = (),
+    fold: int = 0,
+    overrides: dict[str, Any] | None = None,
+    progress: bool = True,
 ) -> FoldData:
-    """Who trains and tests in one fold.
+    """Who trains and tests in one fold; the arguments are those of `FoldOptions`.
 
     Raises:
         InputError: If something is unknown.

@@ -83,7 +83,9 @@ def evaluate(
     if kind not in ("reconstruction", "map"):
         raise InputError(f"kind={kind!r}: give 'reconstruction' or 'map'")
     where = choose_device(device)
-    fold_data = fold_data_of(protocol, cohort, healthy, fold, overrides, progress)
+    fold_data = fold_data_of(
+        protocol, cohort=cohort, healthy=healthy, fold=fold, overrides=overrides, progress=progress
+    )
     if fit is not None:
         fit(module, *(ScanDataset(fold_data.protocol, fold_data.scans(part)) for part in ("train", "validation")))
     label = name or _called(module)

@@ -110,52 +110,45 @@ def run(
         InputError: If something is unknown or does not fit; nothing was computed then.
         Unfinished: If no run could be finished.
     """
-    from uadbench.cohorts.splits.listed import read_split
     from uadbench.launch.local import choose_device, run_here
-    from uadbench.launch.options import checked_options, require_fit
     from uadbench.launch.plan import Request
+    from uadbench.launch.preparing import fold_count, prepare
     from uadbench.launch.ready import require_models
-    from uadbench.models.weights_file import find_weights
-    from uadbench.runtime.files import require_folder, require_writable
+    from uadbench.runtime.files import require_writable
     from uadbench.runtime.threads import torch_threads
-    from uadbench.tracking import Tracker, chosen_uri, title_of
+    from uadbench.tracking import chosen_uri
 
     several = isinstance(model, list | tuple)
     names = [name_of(each) for each in (model if isinstance(model, list | tuple) else [model])]
     single = not several and folds is None and seeds is None
     chosen, where, target = protocol_of(protocol, overrides), choose_device(device), Path(output)
-    there = chosen.split.folds if split is None else len(read_split(Path(split)).folds)
-    numbers = [_numbers("folds", folds, chosen.runs.folds, there), _numbers("seeds", seeds, chosen.runs.seeds)]
+    count = fold_count(chosen, None if split is None else Path(split))
+    numbers = [_numbers("folds", folds, chosen.runs.folds, count), _numbers("seeds", seeds, chosen.runs.seeds)]
     if single or (checkpoint is not None and folds is None and seeds is None):
         numbers = [each[:1] for each in numbers]
-    weights = None if checkpoint is None else find_weights(Path(checkpoint))
-    if weights is not None and (len(names) > 1 or len(numbers[0]) > 1 or len(numbers[1]) > 1):
+    if checkpoint is not None and (len(names) > 1 or len(numbers[0]) > 1 or len(numbers[1]) > 1):
         raise InputError("checkpoint: weights are of one model, one fold and one seed; ask for one of each")
-    given = dict(options or {}) if several else {names[0]: dict(options or {})}
     log = LoggedProgress(bars=progress)
-    require_folder(target)
-    uri = None if tracking is None else chosen_uri(tracking, target)
-    tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), target)
     request = Request(
         models=tuple(names),
         protocol=chosen,
         cohort=reference_of(cohort) or chosen.cohort,
         folds=numbers[0],
         seeds=numbers[1],
-        options=checked_options(names, given, {} if weights is None else weights.options),
         healthy=tuple(healthy) or _healthy_of(cohort),
         patients=tuple(patients) or _patients_of(cohort),
         split=None if split is None else Path(split),
         test_cohort=reference_of(test_cohort),
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
-    runs = request.runs(log)
-    if weights is not None:
-        require_fit(runs[0], weights)
+    given = dict(options or {}) if several else {names[0]: dict(options or {})}
+    uri = None if tracking is None else chosen_uri(tracking, target)
+    prepared = prepare(request, given, target, uri, log)
+    runs = prepared.runs
     require_models(runs, target)
     require_writable(target)
     with torch_threads(threads):
-        sweep = run_here(runs, target, where, tracker, log, fresh=fresh)
+        sweep = run_here(runs, target, where, prepared.tracker, log, fresh=fresh)
     by_folder = {each.folder(target): each for each in runs}
     done = tuple(CompletedRun(each.result, each.folder, by_folder[each.folder]) for each in sweep.outcomes)
     if not done:

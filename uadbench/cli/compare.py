@@ -38,7 +38,7 @@ def compare(
     import json
 
     from uadbench.cli.runs import require_run
-    from uadbench.leaderboard.tolerance import incomparable
+    from uadbench.leaderboard.tolerance import require_comparable
     from uadbench.results.compare import compare as compare_models
     from uadbench.results.compare import contenders
     from uadbench.results.schema import read_result
@@ -51,9 +51,7 @@ def compare(
     for run in runs:
         require_run(run, "uadbench", "compare")
     results = [read_result(run) for run in runs]
-    for run, result in zip(runs[1:], results[1:], strict=True):
-        if reason := incomparable(results[0], result):
-            raise InputError(f"{runs[0]} and {run} cannot be compared: {reason}")
+    require_comparable(runs, results)
     tables = [_cases(run, result) for run, result in zip(runs, results, strict=True)]
     pairs = compare_models(contenders(results, tables))
     if pictures is not None:

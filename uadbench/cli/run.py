@@ -145,43 +145,39 @@ def run(
     Finished runs are not repeated; interrupted runs continue where they stopped.
     """
     with phase("start"):
-        from uadbench.cli.display import announce
-        from uadbench.cli.words import words
-        from uadbench.cohorts.splits.listed import read_split
-        from uadbench.launch.local import choose_device
-        from uadbench.launch.options import checked_options, require_fit
-        from uadbench.launch.plan import Request
-        from uadbench.launch.ready import require_models
-        from uadbench.models.weights_file import find_weights
-        from uadbench.protocols.schema import load_protocol
-        from uadbench.runtime.files import require_folder, require_writable
         from uadbench.runtime.terminal import TerminalProgress
-        from uadbench.runtime.timeouts import seconds_of
-        from uadbench.tracking import Tracker, chosen_uri, title_of
 
         progress = TerminalProgress()
-        limit_s = seconds_of("--time-limit", time_limit)
-        backend = _backend(launcher, workers, threads, scheduler, slurm, device)
-        names = list(dict.fromkeys(n for m in model for n in (_all_models(progress) if m == "all" else [m])))
-        overrides, options = _parse_settings(settings or [])
-        chosen = load_protocol(protocol, overrides)
-        fold_count = chosen.split.folds if split is None else len(read_split(split).folds)
-        asked = (("--fold", fold, chosen.runs.folds), ("--seed", seed, chosen.runs.seeds))
-        folds, seeds = (_numbers(*each, fold_count) for each in asked)
-        weights = None if checkpoint is None else find_weights(checkpoint)
-        if weights is not None:
-            folds, seeds = _only_one(names, fold, folds, seed, seeds)
-        choose_device(device if backend is None else "cpu")  # refuse a missing device before scans are read
-        require_folder(output)
-        uri = chosen_uri(tracking_uri, output)
-        tracker = None if uri is None else Tracker(uri, title_of(names, chosen.name), output)
+        with progress.waiting("loading PyTorch and the models"):
+            from uadbench.cli.display import announce
+            from uadbench.cli.words import words
+            from uadbench.launch.local import choose_device
+            from uadbench.launch.plan import Request
+            from uadbench.launch.preparing import fold_count, prepare
+            from uadbench.launch.ready import require_models
+            from uadbench.protocols.schema import load_protocol
+            from uadbench.runtime.files import require_writable
+            from uadbench.runtime.timeouts import seconds_of
+            from uadbench.tracking import chosen_uri
+
+            limit_s = seconds_of("--time-limit", time_limit)
+            backend = _backend(launcher, workers, threads, scheduler, slurm, device)
+            names = list(dict.fromkeys(n for m in model for n in (_all_models(progress) if m == "all" else [m])))
+            overrides, options = _parse_settings(settings or [])
+            chosen = load_protocol(protocol, overrides)
+            count = fold_count(chosen, split)
+            asked = (("--fold", fold, chosen.runs.folds), ("--seed", seed, chosen.runs.seeds))
+            folds, seeds = (_numbers(*each, count) for each in asked)
+            if checkpoint is not None:
+                folds, seeds = _only_one(names, fold, folds, seed, seeds)
+            choose_device(device if backend is None else "cpu")  # refuse a missing device before scans are read
+            uri = chosen_uri(tracking_uri, output)
         request = Request(
             models=tuple(names),
             protocol=chosen,
             cohort=cohort or chosen.cohort,
             folds=tuple(folds),
             seeds=tuple(seeds),
-            options=checked_options(names, options, {} if weights is None else weights.options),
             healthy=words("--healthy", healthy),
             patients=words("--patients", patients),
             split=split,
@@ -189,9 +185,8 @@ def run(
             simulated=simulated,
             checkpoint=checkpoint,
         )
-        runs = request.runs(progress)
-        if weights is not None:  # report weights that do not fit before any scan is read
-            require_fit(runs[0], weights)
+        prepared = prepare(request, options, output, uri, progress)
+        runs = prepared.runs
     if dry_run:
         from uadbench.cli.plan import print_plan
 
@@ -200,8 +195,8 @@ def run(
     require_models(runs, output)
     require_writable(output)
     announce(progress, uri, tracking_uri)
-    launch = _launcher(request, runs, output, backend, device, threads, retries)
-    sweep = _swept(partial(launch, tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
+    launch = _launcher(prepared.request, runs, output, backend, device, threads, retries)
+    sweep = _swept(partial(launch, prepared.tracker, progress, fresh=fresh, limit_s=limit_s), progress, fresh)
     with phase("tables"):
         _print(sweep, uri, as_json, details, clock.seconds if profile else None)
     if sweep.failures:

@@ -158,6 +158,21 @@ def incomparable(one: Result, other: Result) -> str:
     return ""
 
 
+def require_comparable(labels: Sequence[object], results: Sequence[Result]) -> None:
+    """Check that results can be compared with the first one.
+
+    Args:
+        labels: What error messages call each result.
+        results: The results.
+
+    Raises:
+        InputError: If a result has another protocol, cohort or test sets than the first.
+    """
+    for label, result in zip(labels, results, strict=True):
+        if reason := incomparable(results[0], result):
+            raise InputError(f"{labels[0]} and {label} cannot be compared: {reason}")
+
+
 SKETCH = 1e-3
 """Relative tolerance of a test set's sketch; between machines it differs by about 1e-4."""
 
