@@ -29,6 +29,8 @@ METHODS = {"extractall", "read_pickle", "to_pickle", "exec_module", "create_subp
 
 ALLOWED = {
     ("uadbench/registry.py", "exec_module"): "a plugin in a file, which the user names: plugins are code, and trusted",
+    ("tests/metrics/test_compiling.py", "exec_module"): "a module that the test writes, loaded as by another process",
+    ("tests/runtime/test_shipped.py", "exec_module"): "a copy of a module of uadbench, as in an installation",
     ("tests/models/test_weights_file.py", "exec"): "the line that users are told to convert a pickle with",
     ("tests/runs/test_identity.py", "exec"): "the runs of a notebook, as a kernel runs them",
     ("tests/runs/test_identity.py", "compile"): "the same",
