@@ -137,9 +137,7 @@ WRITERS = {
     "simulate": Writer(
         ("simulate", "{scan}", "--anomaly", "ad", "--severity", "0.3", "--output", "out"), read=_read_simulated
     ),
-    "apply": Writer(
-        ("apply", "{run}", "{scan}", "--output", "out"), read=_read_applied, varying=frozenset({"scan_viewer.html"})
-    ),
+    "apply": Writer(("apply", "{run}", "{scan}", "--output", "out"), read=_read_applied),
     "testset export": Writer(
         ("testset", "export", "export", *SMALL), read=_read_export, begun=frozenset({"manifest.json"})
     ),

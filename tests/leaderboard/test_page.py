@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from tests.browser import Visit, chromium, needs_browser, watched
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, Row
 from uadbench.leaderboard.entries import Entry
 from uadbench.results.schema import Result
 from uadbench.stats.bootstrap import Interval
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome, on the path or as $CHROMIUM")
+pytestmark = needs_browser
 
 DEMENTIAS = ("ad", "bvftd", "lvppa")
 SEVERITIES = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -178,38 +174,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--headless", "--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
-        yield browser.new_context()
-        browser.close()
-
-
-Visit = Callable[..., Any]
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def visit(context: Any, site: Path) -> Iterator[Visit]:
-    """Opens pages of the site; afterwards none of them may have complained, or asked for any other file."""
-    pages, complaints, asked = [], [], []
-
-    def opened(path: str = "index.html", width: int = 1280, scheme: str = "light") -> Any:
-        page = context.new_page()
-        pages.append(page)
-        page.set_default_timeout(60_000)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("request", lambda request: asked.append((request.url, request.is_navigation_request())))
-        page.goto((site / path).as_uri())
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert [text for text in complaints if text.startswith(("error", "warning"))] == []
-    assert [url for url, navigation in asked if not (navigation and url.startswith(site.as_uri()))] == []
+    with watched(context, site) as opened:
+        yield opened
 
 
 def names(page: Any) -> list[str]:

@@ -14,6 +14,7 @@ from uadbench.application.regions import region_table
 from uadbench.application.trained import ModelOutput, TrainedModel
 from uadbench.cohorts.io.header import read_header
 from uadbench.cohorts.io.nifti import write_volume
+from uadbench.report.viewer import ViewedScan, viewer, viewer_page
 from uadbench.runtime.files import atomic_path, write_json, write_text
 from uadbench.space import atlas
 from uadbench.types import Volume
@@ -61,14 +62,14 @@ class Applied:
         }
 
 
-def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewer: bool = True) -> Applied:
+def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewed: bool = True) -> Applied:
     """Apply a model to a scan and write the results.
 
     Args:
         trained: The model.
         wanted: The scan.
         output: An existing folder.
-        viewer: Also write an interactive page.
+        viewed: Also write an interactive page.
 
     Raises:
         ScanError: If the scan cannot be used.
@@ -83,10 +84,10 @@ def apply_to(trained: TrainedModel, wanted: Wanted, output: Path, viewer: bool =
     write_text(files["regions"], regions.to_csv(sep="\t", index=False, float_format="%.6g"))
     with atomic_path(files["picture"]) as partial:
         planes(answer, trained, wanted.label).savefig(partial, dpi=130, format="png")
-    if viewer:
-        write_text(files["viewer"], view(answer, trained, trained.threshold, wanted.label))
+    if viewed:
+        write_text(files["viewer"], view(answer, trained, wanted.label))
     low, high = answer.percentile.low, answer.percentile.high
-    left_out = {*([] if viewer else ["viewer"]), *([] if answer.reconstruction is not None else ["reconstruction"])}
+    left_out = {*([] if viewed else ["viewer"]), *([] if answer.reconstruction is not None else ["reconstruction"])}
     applied = Applied(
         label=wanted.label,
         score=answer.score,
@@ -161,22 +162,11 @@ def planes(answer: ModelOutput, trained: TrainedModel, title: str) -> Any:
     return figure
 
 
-def view(answer: ModelOutput, trained: TrainedModel, threshold: float, title: str) -> str:
-    """A self-contained interactive page: the scan with the standard map over it, above the threshold."""
-    from nilearn import plotting
-
-    affine = trained.protocol.lattice.affine
-    page = plotting.view_img(
-        _nifti(answer.standard_map, affine),
-        bg_img=_nifti(answer.scan, affine),
-        threshold=threshold,
-        cmap="RdBu_r",
-        symmetric_cmap=True,
-        black_bg=True,
-        title=f"{title}, standard map [SD]",
-    )
-    text = str(page.get_standalone())
-    return text.replace("</body>", f"<p>{RESEARCH}</p></body>", 1)
+def view(answer: ModelOutput, trained: TrainedModel, title: str) -> str:
+    """A self-contained interactive page: scan, reconstruction, and the standard map over the scan."""
+    scan = ViewedScan(title, answer.scan, answer.reconstruction, answer.standard_map)
+    inner = viewer([scan], trained.protocol.lattice.affine, "SUVR", trained.threshold)
+    return viewer_page(title, inner, f"Model {trained.result.model.name}. {RESEARCH}")
 
 
 def _nifti(volume: Volume, affine: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One exhibit of a report: a caption with a table, a figure, or both."""
+"""One exhibit of a report: a caption with a table, a figure, or an interactive part."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 
@@ -24,6 +25,7 @@ class Exhibit:
         table: Formatted numbers, or None.
         draw: Draws the figure, or None.
         raster: Whether the figure consists mostly of pixels.
+        view: Makes an interactive part, or None.
     """
 
     name: str
@@ -33,3 +35,4 @@ class Exhibit:
     table: pd.DataFrame | None = None
     draw: Callable[[], Figure] | None = None
     raster: bool = False
+    view: Callable[[], Markup] | None = None

@@ -11,6 +11,7 @@ from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
+from uadbench.report.viewer import case_viewer
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results.examples import Examples
 from uadbench.results.schema import Result
@@ -33,6 +34,7 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield replica.table_2(result)
     if examples is not None:
         yield replica.figure_2(result, examples)
+        yield _viewer(result, examples)
     yield _precision(result, scores)
     yield _findings(result)
     if reconstructs:
@@ -67,6 +69,23 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
             draw=lambda: brains.worst_figure(examples),
             raster=True,
         )
+
+
+def _viewer(result: Result, examples: Examples) -> Exhibit:
+    thresholds = result.detection.voxel_thresholds
+    highest = max(thresholds, key=lambda each: each.false_positive_rate, default=None)
+    mark = ""
+    if highest is not None:
+        rate = f"{highest.false_positive_rate:.0%}"
+        mark = f" The mark on the slider is the threshold that {rate} of healthy validation voxels exceed."
+    return Exhibit(
+        "viewer",
+        f"Viewer: {examples.titles['case']}",
+        f"One test scan with and without the simulated lesion. Images are on the intensity scale of the model; the map "
+        f"is the standard map, in SD of healthy scans.{mark}",
+        of_paper=False,
+        view=lambda: case_viewer(examples, None if highest is None else highest.value),
+    )
 
 
 def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:

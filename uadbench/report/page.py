@@ -16,17 +16,19 @@ from uadbench.report import paper
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.exhibits import exhibits
 from uadbench.report.people import about
+from uadbench.report.template import environment, rendered
+from uadbench.report.viewer import page_parts
 from uadbench.report.words import number
 from uadbench.results.examples import EXAMPLES, has_examples, read_examples
 from uadbench.results.schema import Result
 from uadbench.runtime.files import atomic_path, write_text
 from uadbench.runtime.progress import Progress
-from uadbench.runtime.text import in_csv, on_page
+from uadbench.runtime.text import in_csv
 from uadbench.stats.bootstrap import RESAMPLES
 from uadbench.types import UNSEEN
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from markupsafe import Markup
 
 PAGE = "report.html"
 DPI = 130
@@ -42,9 +44,10 @@ class Report:
 
 @dataclass(frozen=True)
 class _Shown:
-    """An exhibit for the template: rows of its table, picture and CSV as data URIs, and the files written."""
+    """An exhibit for the template: its interactive part, table, picture and CSV as data URIs, and the files written."""
 
     exhibit: Exhibit
+    view: Markup | None
     columns: list[str]
     rows: list[list[str]]
     picture: str
@@ -78,37 +81,21 @@ def write_report(result: Result, scores: pd.DataFrame, run: Path, folder: Path, 
 
 def methods(result: Result) -> str:
     """A methods paragraph for an article, which describes how the numbers were obtained."""
-    text = (
-        _environment()
-        .get_template("methods.txt")
-        .render(
-            result=result,
-            cohort=result.cohort,
-            protocol=paper.protocol_of(result),
-            percent=lambda severities: ", ".join(f"{100 * s:g}" for s in severities),
-            resamples=f"{RESAMPLES:,}",
-        )
+    text = rendered(
+        "methods.txt",
+        result=result,
+        cohort=result.cohort,
+        protocol=paper.protocol_of(result),
+        percent=lambda severities: ", ".join(f"{100 * s:g}" for s in severities),
+        resamples=f"{RESAMPLES:,}",
     )
-    return " ".join(text.split()).replace(" ,", ",")
+    return " ".join(str(text).split()).replace(" ,", ",")
 
 
 def bibtex(result: Result) -> str:
     """References for that paragraph as BibTeX; since BibTeX uses braces, the template has other delimiters."""
-    environment = _environment().overlay(variable_start_string="<<", variable_end_string=">>")
-    return environment.get_template("references.bib").render(result=result)
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    return Environment(
-        loader=PackageLoader("uadbench.report", "templates"),
-        finalize=on_page,
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    braced = environment().overlay(variable_start_string="<<", variable_end_string=">>")
+    return braced.get_template("references.bib").render(result=result)
 
 
 def _show(exhibit: Exhibit, folder: Path) -> _Shown:
@@ -132,7 +119,8 @@ def _show(exhibit: Exhibit, folder: Path) -> _Shown:
         # pictures of brains are pixels, and would only be larger as SVG
         kind, media = ("png", "image/png") if exhibit.raster else ("svg", "image/svg+xml")
         picture = _uri(media, files[kind])
-    return _Shown(exhibit, columns, rows, picture, csv, tuple(written))
+    view = exhibit.view() if exhibit.view is not None else None
+    return _Shown(exhibit, view, columns, rows, picture, csv, tuple(written))
 
 
 def _drawn(figure: Any, kind: str, name: str) -> bytes:
@@ -163,19 +151,17 @@ def _page(result: Result, shown: list[_Shown]) -> str:
     tiles = [(heading_of(f"headline.{name}"), value, note) for name, value, note in numbers]
     cost = f"{_parameters(result)}; {result.provenance.device}"
     tiles.append((metric_of("cost.inference_seconds_per_scan").label, _milliseconds(result), cost))
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            result=result,
-            tiles=tiles,
-            shown=shown,
-            about=about(result.cohort),
-            differences=paper.differences(result),
-            methods=methods(result),
-            bibtex=bibtex(result),
-            options=", ".join(f"{name} = {value}" for name, value in result.model.options.items()) or "none",
-        )
+    return rendered(
+        "report.html",
+        result=result,
+        parts=page_parts(),
+        tiles=tiles,
+        shown=shown,
+        about=about(result.cohort),
+        differences=paper.differences(result),
+        methods=methods(result),
+        bibtex=bibtex(result),
+        options=", ".join(f"{name} = {value}" for name, value in result.model.options.items()) or "none",
     )
 
 
