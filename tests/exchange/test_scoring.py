@@ -160,6 +160,16 @@ def test_the_board_ranks_it_with_a_mark_and_nobody_can_run_it_again(both: Outcom
         rerun(entry, [entry], root, tmp_path, CPU, Silent())
 
 
+def test_a_tool_cannot_be_applied(both: Outcome, tmp_path: Path, capsys) -> None:
+    """Its answers to other images say nothing about a new scan."""
+    (tmp_path / "scan.nii.gz").write_bytes(b"never read")
+    with pytest.raises(SystemExit) as stopped:
+        main(["apply", str(both.folder), str(tmp_path / "scan.nii.gz"), "--output", str(tmp_path / "out")])
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and str(both.folder) in error and both.result.model.name in error
+    assert len(error.splitlines()) == 1 and "answered in files" in error and not (tmp_path / "out").exists()
+
+
 def test_its_report_says_that_it_ran_elsewhere(both: Outcome) -> None:
     text = _page(both.result, [])
     assert both.result.model.answers and f"hash {both.result.model.answers[:12]}" in " ".join(text.split())

@@ -70,7 +70,8 @@ class TrainedModel:
             name: PATH.py:Class, needed if the model is defined in a file: files named in a result are never executed.
 
         Raises:
-            InputError: If the folder holds no result, weights or calibration, or the model's code is not known.
+            InputError: If the folder holds no result, weights or calibration, the model's code is not known, or the run
+                is of an external tool that answered in files.
         """
         result = read_result(folder)
         model, protocol = load_model(folder, result, name)
@@ -121,8 +122,13 @@ def load_model(folder: Path, result: Result, name: str | None = None) -> tuple[M
         name: The model, if not as in the result; see `TrainedModel.read`.
 
     Raises:
-        InputError: If the folder holds no weights, or the model's code is not known.
+        InputError: If the folder holds no weights, the model's code is not known, or a tool answered in files.
     """
+    if result.model.answers:
+        raise InputError(
+            f"{folder}: {result.model.name} is an external tool that answered in files, so there is no model to run; "
+            "run the tool itself"
+        )
     if name is None and names_code(result.model.name):
         raise InputError(f"{folder}: the model is defined in a file; name it as PATH.py:Class")
     if not (folder / WEIGHTS).is_file():
