@@ -2,9 +2,17 @@
 
     import uadbench as ub
 
-    run = ub.run("vae3d", protocol="smoke")
-    print(run.result.headline.ap_standard)
-    run.plot.severity()
+    run = ub.run("vae3d", protocol="smoke")        # train and score a model; ub.list_models() names them
+    print(run.result.headline.ap_standard)         # the result, typed
+    run.scores                                     # DataFrame, one row per case; ub.columns(run.scores) explains it
+    run.plot.severity()                            # average precision against severity
+    run.report("report.html")                      # one self-contained page
+    ub.compare([run, ub.run("zscore", protocol="smoke")])          # paired tests over participants
+    ub.evaluate(my_module, protocol="smoke")       # score a torch module or a function
+    ub.simulate("scan.nii.gz", "ad", severity=0.3)                 # or a nibabel image, or (array, affine)
+    ub.train_dataset("quick"), ub.test_dataset("quick")            # torch datasets, for a training loop of your own
+    ub.read("runs/phantom/smoke/vae3d/fold0-...")  # an earlier run
+    ub.apply(run, "scan.nii.gz", "folder")         # the trained model on a scan
 
 `help(ub.run)` describes a function; `uadbench --help` lists the commands, which use the same run folders and results.
 """

@@ -1,6 +1,7 @@
-"""The generated parts of the reference, written as Markdown before each build.
+"""The generated parts of pages, written as Markdown before each build.
 
-The pages in `docs/reference/` include what is written to `docs/reference/_generated/`.
+The pages in `docs/reference/`, and `docs/get-started/notebook.md`, include what is written to
+`docs/reference/_generated/`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from notebook_text import notebook_page
 from reference_columns import columns_page
 from reference_commands import commands_page
 from reference_contract import contract_page
@@ -22,6 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "contract.md": contract_page,
     "score-columns.md": columns_page,
     "result-schema.md": schema_page,
+    "notebook.md": notebook_page,
 }
 """File in `docs/reference/_generated/` -> what writes its text."""
 

@@ -38,6 +38,9 @@ def test_models_and_columns_are_listed() -> None:
     models = ub.list_models()
     assert models.loc["vae3d", "summary"] and models.loc["dae3d", "extra"] == "networks"
     columns = ub.columns()
+    assert list(ub.columns("ap.standard").index) == ["ap.standard"] and not ub.columns(["participant_id"]).size
+    with pytest.raises(ub.InputError, match=r"ap\.mean"):
+        ub.columns("ap.mean")
     assert columns.loc["headline.ap_standard", "better"] == "higher" and columns["meaning"].all()
 
 

@@ -12,6 +12,7 @@ from nbclient.exceptions import CellExecutionError
 
 pytestmark = pytest.mark.slow
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "first_notebook.ipynb"
 MODEL = """
 import torch
 import uadbench as ub
@@ -71,3 +72,15 @@ def test_an_error_is_one_line(tmp_path: Path) -> None:
         executed(tmp_path, "import uadbench as ub\nub.run('zscorre', protocol='smoke')")
     shown = failed.value.traceback.rpartition("------------------\n")[2].split("\n")
     assert len([line for line in shown if line.strip()]) == 1 and "did you mean 'zscore'" in "".join(shown)
+
+
+@pytest.mark.slow
+def test_the_example_notebook_runs(tmp_path: Path) -> None:
+    notebook = nbformat.read(EXAMPLE, as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    shown = dict(zip(cells, executed(tmp_path, *cells), strict=True))
+    figures = [cell for cell, outputs in shown.items() if any("image/png" in o.get("data", {}) for o in outputs)]
+    assert len(figures) == sum("plot" in cell for cell in cells)
+    for cell in ("run.scores.groupby", "ub.compare"):
+        assert any("text/html" in o.data for code, outputs in shown.items() if code.startswith(cell) for o in outputs)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without outputs"

@@ -40,7 +40,9 @@ class CompletedRun:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """The score of every case: one row per scan, anomaly and severity; `uadbench.columns()` describes the columns.
+        """The score of every case: one row per scan, anomaly and severity.
+
+        `uadbench.columns(run.scores)` describes the columns.
 
         Raises:
             InputError: If the file is missing, damaged, or of another result.

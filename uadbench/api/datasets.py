@@ -125,7 +125,7 @@ def train_dataset(
         **options: `cohort`, `healthy`, `fold`, `overrides` and `progress`, as in `FoldOptions`.
 
     Returns:
-        A torch dataset of tensors (1, X, Y, Z) float32.
+        A torch dataset of tensors (1, X, Y, Z) float32; its `affine` leads from voxels to MNI millimetres.
 
     Raises:
         InputError: If something is unknown, or a scan cannot be used.

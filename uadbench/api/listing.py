@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from uadbench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from uadbench import registry
+    from uadbench.metrics.metric import Metric
 
 
 def list_models() -> pd.DataFrame:
@@ -69,20 +73,29 @@ def _of_session(name: str) -> registry.Origin:
     return registry.Origin(name, "this session", lines[0] if lines else "", plugin.__module__, extra, family)
 
 
-def columns() -> pd.DataFrame:
-    """Describe every column of scores and every number of results.
+def columns(names: str | Iterable[str] | None = None) -> pd.DataFrame:
+    """Describe columns of scores and numbers of results.
+
+    Args:
+        names: A name such as "ap.standard" or "headline.ap_standard", or several: `columns(run.scores)` describes the
+            columns of a table, without those that are no measurement. By default everything, one row per family of
+            columns: "ap.<map>".
 
     Returns:
         One row per metric: `name`, `label`, `unit`, `better` ("higher", "lower" or "neither"), `low` and `high` (its
         range) and `meaning`.
+
+    Raises:
+        InputError: If a single name is unknown.
     """
     import pandas as pd
 
     from uadbench.metrics.catalogue import METRICS
 
+    chosen = dict(_described(names)) if names is not None else {metric.name: metric for metric in METRICS}
     rows = [
         {
-            "name": metric.name,
+            "name": name,
             "label": metric.label,
             "unit": metric.unit,
             "better": metric.better,
@@ -90,6 +103,18 @@ def columns() -> pd.DataFrame:
             "high": metric.high,
             "meaning": metric.help,
         }
-        for metric in METRICS
+        for name, metric in chosen.items()
     ]
-    return pd.DataFrame(rows).set_index("name")
+    return pd.DataFrame(rows, columns=["name", "label", "unit", "better", "low", "high", "meaning"]).set_index("name")
+
+
+def _described(names: str | Iterable[str]) -> Iterator[tuple[str, Metric]]:
+    """Each name that the catalogue knows, and its metric."""
+    from uadbench.metrics.catalogue import metric_of
+
+    for name in [names] if isinstance(names, str) else names:
+        try:
+            yield name, metric_of(name)
+        except KeyError:
+            if isinstance(names, str):
+                raise InputError(f"{name}: no such column; uadbench.columns() lists them all") from None

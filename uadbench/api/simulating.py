@@ -43,7 +43,8 @@ def simulate(
     """Simulate the hypometabolism of a dementia in a scan in MNI space (Hassanaly et al. 2023, section 2.2).
 
     Args:
-        image: A nibabel image, a NIfTI file, or (array (X, Y, Z), affine (4, 4) to MNI millimetres).
+        image: A nibabel image, a NIfTI file, or (array (X, Y, Z), affine (4, 4) to MNI millimetres), for example of a
+            scan of a protocol: `scans = uadbench.train_dataset("quick")`, then `(scans[0][0].numpy(), scans.affine)`.
         anomaly: "ad", "bvftd", "lvppa", "svppa", "nfvppa" or "pca".
         severity: Share of the uptake that is removed in the mask: 0.3 for 30 %.
         sigma_mm: Standard deviation of the Gaussian that smooths the mask, in mm; by default that of the protocols.
