@@ -109,7 +109,7 @@ class UnseenSection(_Section):
 
     Attributes:
         volume_cm3: The range of the volume, whose logarithm is uniformly distributed.
-        most_overlap: The largest share of a blob that may lie in the mask of any dementia.
+        most_overlap: The largest share of a blob that may lie in the truth of any dementia.
     """
 
     volume_cm3: Range
@@ -157,7 +157,9 @@ class TestSetSection(_Section):
         anomalies: The dementias to simulate.
         severities: The reductions of uptake before smoothing, 0 to 1, in ascending order.
         sigma_mm: The SD of the smoothing of the reduction map, in mm.
-        positive: The value of the smoothed mask (0 to 1) above which a voxel belongs to the ground truth.
+        least_weight: The smallest weight of a dementia's region that belongs to its support.
+        positive: The value of the smoothed support (0 to 1) above which a voxel belongs to the ground truth. The
+            support is 1 in all its regions; that of `unseen`, `varied` and `hyper` is their mask.
         ignored: The value of the smoothed mask above which other voxels are ignored.
     """
 
@@ -169,6 +171,7 @@ class TestSetSection(_Section):
     anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     sigma_mm: Annotated[float, Field(gt=0)]
+    least_weight: Fraction
     positive: Fraction
     ignored: Fraction
 

@@ -61,8 +61,8 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield Exhibit(
             "worst",
             "The five worst cases",
-            "Lowest average precision of the standard map near 30 %, at most one per participant. Blue outline: half "
-            "of the largest reduction, about the ground truth. Colour: the standard map, in SD of healthy scans.",
+            "Lowest average precision of the standard map near 30 %, at most one per participant. Blue outline: the "
+            "truth. Colour: the standard map, in SD of healthy scans.",
             of_paper=False,
             draw=lambda: brains.worst_figure(examples),
             raster=True,
