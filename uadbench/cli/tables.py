@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -11,7 +11,7 @@ from rich.text import Text
 from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
-from uadbench.report.words import near, number, signed
+from uadbench.report.words import effective_share, near, number, share, signed
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.profiling import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
@@ -29,6 +29,7 @@ RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinic
 """Numbers in the `detection` section of a result that the detection table shows."""
 BOUNDS = ("prevalence", "ap.ceiling")
 """Bounds of average precision: chance, and the true reduction after the same smoothing."""
+NORMALISED, EFFECTIVE = "normalised_ap", "effective_reduction"
 
 
 def models_table(results: Sequence[Result]) -> Group:
@@ -66,7 +67,8 @@ def models_table(results: Sequence[Result]) -> Group:
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
         f"chance level {number(first.headline.prevalence)}, ceiling (the true reduction as the map) "
-        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias.",
+        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias, "
+        f"whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
     ]
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
@@ -131,7 +133,8 @@ def restoration_table(results: Sequence[Result]) -> Group:
     """A table of restoration metrics at the severity nearest 30 %; empty if no model reconstructs."""
     if not any(result.model.reconstructs for result in results):
         return Group()
-    at = near(results[0], 0.3)
+    first = results[0]
+    at = near(first, 0.3)
     similar = ("restoration.whole.mse", "consistency.whole.ssim")
     table = Fitted(
         MODEL_NAME,
@@ -149,7 +152,8 @@ def restoration_table(results: Sequence[Result]) -> Group:
     note = (
         f"x: healthy scan, x': altered scan, x̂ and x̂': their reconstructions. {explained(*RESTORED, HEALTHINESS[-1])}"
     )
-    return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
+    heading = f"restoration at {at:.0%} (effective {share(over_dementias(first, at, EFFECTIVE))}), mean over dementias"
+    return Group("", heading, table, Text(note, style="dim"))
 
 
 def detection_table(results: Sequence[Result]) -> Group:
@@ -194,15 +198,31 @@ def detection_table(results: Sequence[Result]) -> Group:
 
 
 def severity_table(result: Result) -> Group:
-    """A table of the average precision of one result, by test set (rows) and severity (columns)."""
+    """Tables of one result by test set (rows) and nominal severity (columns).
+
+    They show the average precision of the standard map, the normalised average precision, and the effective reduction.
+    """
     severities = result.severities
-    bounds = (Column(heading_of(name), style="dim") for name in BOUNDS)
-    table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
-    for anomaly in [*result.dementias, UNSEEN]:
-        scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
-        table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
-    heading = f"{result.model.name}: average precision of the standard map by severity"
-    return Group("", Text(heading), table, Text(explained(*BOUNDS), style="dim"))
+    names = [*result.dementias, UNSEEN]
+
+    def table(column: str, bounds: Sequence[str] = (), shown: Callable[[float | None], str] = number) -> Fitted:
+        headings = (Column(heading_of(name), style="dim") for name in bounds)
+        rows = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *headings)
+        for name in names:
+            scores = (shown(result.metric(name, severity, column)) for severity in severities)
+            rows.add_row(name, *scores, *(number(result.metric(name, severities[0], bound)) for bound in bounds))
+        return rows
+
+    return Group(
+        "",
+        Text(f"{result.model.name}: average precision of the standard map by severity"),
+        table("ap.standard", BOUNDS),
+        Text("the same above chance, to compare test sets"),
+        table(NORMALISED),
+        Text("effective reduction by severity"),
+        table(EFFECTIVE, shown=share),
+        Text(explained(*BOUNDS, NORMALISED, EFFECTIVE), style="dim"),
+    )
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:

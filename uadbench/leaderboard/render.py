@@ -25,6 +25,7 @@ from uadbench.leaderboard.boards import (
     patients,
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
+from uadbench.report.words import effective_share, share
 from uadbench.results.schema import Result
 from uadbench.runtime.text import escaped, in_csv, in_markdown, on_page
 from uadbench.stats.bootstrap import Interval
@@ -90,7 +91,8 @@ def _described(board: Board) -> Fields:
     ranking = ", ".join(f"{severity:.0%}" for severity in result.headline.severities)
     about = (
         f"Ranking AP averages severities {ranking}; chance level {_short(result.headline.prevalence)}, ceiling (the "
-        f"true reduction as the map) {_short(result.headline.ceiling)}. {cohort.test} healthy test participants, "
+        f"true reduction as the map) {_short(result.headline.ceiling)}; the effective reduction in the dementias is "
+        f"{share(effective_share(result, result.dementias))} of the severity. {cohort.test} healthy test participants, "
         f"{cohort.patients} patients, grid and scale of protocol {board.protocol} version {result.protocol.version}. "
         "Intervals are 95 % intervals over participants and, if there are several, seeds."
     )
@@ -110,6 +112,7 @@ def _described(board: Board) -> Fields:
         "apart": board.apart,
         "about": about,
         "severities": severities,
+        "effective": {name: _rounded(effective_share(result, [name])) for name in testsets},
         "lowest": lowest_ranked(result),
         "testsets": testsets,
         "chance": _rounded(result.headline.prevalence),

@@ -126,6 +126,11 @@ class SimulatedCases:
             for anomaly, smoothed in self.smoothed_masks.items()
         }
 
+    @property
+    def effective_shares(self) -> dict[str, float]:
+        """The effective reduction of every dementia as a share of the severity: the mean of G(m) in the truth."""
+        return {name: _sketched(mask, self.truths[name])[1] for name, mask in self.smoothed_masks.items()}
+
     def intensity(self, scan: Scan) -> Intensity:
         """The intensity scale of a healthy scan, which its altered versions share."""
         return self.protocol.intensity_of(scan.extent)
