@@ -84,11 +84,12 @@ def models_table(results: Sequence[Result]) -> Group:
 
 def compact_table(results: Sequence[Result]) -> Group:
     """A table for 80 columns with one row for each result, in the given order."""
+    groups = _groups(results)
     table = Fitted(
         MODEL_NAME,
         Column(heading_of("headline.ap_standard"), style="bold"),
         *(heading_of(f"headline.{name}") for name in ("ap_interval", "ap_dementias", "ap_unseen")),
-        f"{heading_of('detection.testsets.auroc')} {PATIENTS}",
+        *(f"{heading_of('detection.testsets.auroc')} {group}" for group in groups or [PATIENTS]),
         heading_of(f"detection.{RESPONSES[0]}"),
         heading_of("cost.train_seconds"),
     )
@@ -100,7 +101,7 @@ def compact_table(results: Sequence[Result]) -> Group:
             number(head.ap_standard),
             "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
             *(number(value) for value in (head.ap_dementias, head.ap_unseen)),
-            auroc(result, PATIENTS),
+            *([_auroc_of(result, group) for group in groups] or [auroc(result, PATIENTS)]),
             _detectable(detection, graded),
             "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
         )
@@ -163,7 +164,8 @@ def detection_table(results: Sequence[Result]) -> Group:
     rates = [threshold.false_positive_rate for threshold in first.detection.voxel_thresholds]
     names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
     names.append("correlation.standard")
-    testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS)
+    groups = _groups(results)
+    testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS, *groups)
     table = Fitted(
         MODEL_NAME,
         *(heading_of(name) for name in names),
@@ -180,6 +182,7 @@ def detection_table(results: Sequence[Result]) -> Group:
             auroc(result, UNSEEN, low),
             auroc(result, HYPER),
             auroc(result, PATIENTS),
+            *(_auroc_of(result, group) for group in groups),
             _detectable(detection, graded),
             number(_mean([response.monotonicity.value for response in graded])),
             number(detection.clinical.value),
@@ -240,6 +243,17 @@ def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
         if testset.anomaly == anomaly and severity in (None, testset.severity):
             return number(testset.auroc.value)
     return "n/a"
+
+
+def _groups(results: Sequence[Result]) -> list[str]:
+    """The diagnoses of patients, if there are several."""
+    groups = list(dict.fromkeys(each.group for result in results for each in result.detection.patients))
+    return groups if len(groups) > 1 else []
+
+
+def _auroc_of(result: Result, group: str) -> str:
+    """Format the AUROC of the patients with one diagnosis; "n/a" if there are none."""
+    return number(next((each.auroc.value for each in result.detection.patients if each.group == group), None))
 
 
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:

@@ -47,6 +47,8 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
             draw=lambda: charts.response_chart(result, scores),
         )
     yield _detection(result, scores)
+    if result.detection.patients:
+        yield _patients(result)
     yield _detectable(result)
     yield from people_exhibits(result)
     if result.training:
@@ -189,6 +191,27 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.detection_chart(result, scores),
+    )
+
+
+def _patients(result: Result) -> Exhibit:
+    rows = [
+        {
+            "": group.group,
+            "patients": str(group.patients),
+            f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(group.auroc),
+            f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(group.sensitivity),
+            f"{metric_of('detection.clinical').label} [95 %]": bounded(group.clinical),
+            "with MMSE": str(group.clinical_patients),
+        }
+        for group in result.detection.patients
+    ]
+    return Exhibit(
+        "patients",
+        "Patients by diagnosis",
+        f"Scan scores of patients against those of healthy test scans. {explained('detection.clinical')}",
+        of_paper=False,
+        table=pd.DataFrame(rows),
     )
 
 

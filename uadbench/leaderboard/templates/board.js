@@ -20,6 +20,10 @@
   const number = (value, digits = 3) => (value === null || value === undefined ? NA : Number(value.toPrecision(digits)).toString());
   const fixed = (value) => (value === null || value === undefined ? NA : value.toFixed(3));
   const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
+  const patients = (row) => { // by diagnosis, if there are several
+    const groups = Object.entries(row.patientGroups);
+    return groups.length > 1 ? groups.map(([name, value]) => `${name} ${number(value)}`).join(", ") : number(row.patients);
+  };
   const size = (value) => value === null ? NA : value >= 1e6 ? `${number(value / 1e6)} M` : value >= 1e3 ? `${number(value / 1e3)} k` : `${value}`;
   const style = (index) => ({ colour: COLOURS[index % COLOURS.length], dash: DASHES[Math.floor(index / COLOURS.length) % DASHES.length] });
 
@@ -51,7 +55,7 @@
     { key: "healthiness", text: (row) => number(row.healthiness), sort: (row) => (row.healthiness === null ? null : Math.abs(row.healthiness - 1)), up: true },
     { key: "identified", text: (row) => number(row.identified), sort: (row) => row.identified },
     { key: "auroc", text: (row) => number(row.auroc), sort: (row) => row.auroc },
-    { key: "patients", text: (row) => number(row.patients), sort: (row) => row.patients },
+    { key: "patients", text: (row) => patients(row), sort: (row) => row.patients },
     { key: "parameters", text: (row) => size(row.parameters), sort: (row) => row.parameters },
     { key: "cpuMinutes", text: (row) => number(row.cpuMinutes), sort: (row) => row.cpuMinutes },
     { key: "inference", text: (row) => number(row.inference), sort: (row) => row.inference },
