@@ -22,7 +22,7 @@ from uadbench.models.maxcheck import MaxCheck
 from uadbench.models.vae3d import VAE3D
 from uadbench.protocols.schema import load_protocol
 from uadbench.results import aggregate
-from uadbench.simulation.hypometabolism import mask, smoothed_mask
+from uadbench.simulation.hypometabolism import mask, smoothed_mask, smoothed_support
 from uadbench.simulation.regions import DEMENTIAS
 from uadbench.simulation.testset import SimulatedCases
 from uadbench.stats.paired import compare_paired
@@ -37,7 +37,8 @@ def test_every_dementia_is_altered_and_scored_in_its_own_mask(fold_data) -> None
     for case in cases.cases(cases.scans[0]):
         if case.anomaly in DEMENTIAS:
             own = smoothed_mask(case.anomaly, grid.affine, grid.shape)
-            assert np.array_equal(case.truth == 1, (own > 0.5) & cases.brain)
+            support = smoothed_support(case.anomaly, grid.affine, grid.shape)
+            assert np.array_equal(case.truth == 1, (support > 0.5) & cases.brain)
             np.testing.assert_allclose(case.reduction, case.severity * own, atol=1e-6)
     assert len({mask(name)[0].tobytes() for name in DEMENTIAS}) == len(DEMENTIAS)
 

@@ -16,11 +16,13 @@ from reference_columns import columns_page
 from reference_commands import commands_page
 from reference_contract import contract_page
 from reference_models import models_page
+from reference_regions import regions_page
 from reference_schema import schema_page
 
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "models.md": models_page,
+    "dementia-masks.md": regions_page,
     "contract.md": contract_page,
     "score-columns.md": columns_page,
     "result-schema.md": schema_page,

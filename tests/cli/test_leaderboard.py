@@ -24,9 +24,12 @@ from uadbench.cli.main import main
 from uadbench.leaderboard import render
 from uadbench.leaderboard.entries import RESULTS
 from uadbench.leaderboard.tolerance import metrics_of, tolerance
+from uadbench.protocols.schema import load_protocol
 from uadbench.results.schema import RESULT, Result, read_result, write_result
 from uadbench.results.scores import SCORES
 from uadbench.runtime.commands import command
+
+SMOKE = load_protocol("smoke").hash[:8]
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -293,7 +296,7 @@ def mistakes(folder: Path, mean_run: Path, zscore_run: Path) -> Iterable[tuple[P
     for name, changes, reason in (
         ("cohort", {"cohort__name": "phantom:seed=7"}, "different cohorts: phantom (version 2) and phantom:seed=7"),
         ("version", {"cohort__version": "1"}, "different cohorts: phantom (version 2) and phantom (version 1)"),
-        ("protocol", {"protocol__hash": "f" * 64}, "different protocols: smoke (c60989ed) and smoke (ffffffff)"),
+        ("protocol", {"protocol__hash": "f" * 64}, f"different protocols: smoke ({SMOKE}) and smoke (ffffffff)"),
         ("testset", {"testset__recipe": "f" * 64}, "different test sets"),
         ("fold", {"fold": 1}, "no result of mean, fold 0"),
     ):

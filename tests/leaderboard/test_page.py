@@ -338,14 +338,16 @@ def test_row_opens_its_heat_map_and_closes_it(visit: Visit, way: str) -> None:
         assert row(page, "ddpm").get_attribute("aria-expanded") == ("true" if shown else "false")
         assert focused(page).get_attribute("data-row") == "ddpm"
         assert page.locator(".heat").count() == shown
-        assert page.locator(".heat td").count() == shown * (len(DEMENTIAS) + 1) * len(SEVERITIES)
+        assert page.locator(".heat td").count() == shown * (len(DEMENTIAS) + 1) * (len(SEVERITIES) + 1)  # and effective
 
 
 def test_heat_map_shows_unknown_values(visit: Visit) -> None:
     page = visit()
     row(page, "patchcore").click()
-    assert page.locator(".heat tr", has_text="unseen").locator("td").all_text_contents() == ["n/a"] * len(SEVERITIES)
-    assert page.locator(".heat thead th").all_text_contents()[1:] == ["5 %", "10 %", "20 %", "30 %", "50 %"]
+    unseen = page.locator(".heat tr", has_text="unseen").locator("td").all_text_contents()
+    assert unseen == ["n/a"] * (len(SEVERITIES) + 1)
+    head = page.locator(".heat thead th").all_text_contents()
+    assert head[1:] == ["5 %", "10 %", "20 %", "30 %", "50 %", "effective"]
 
 
 def test_arrows_go_from_row_to_row(visit: Visit) -> None:
@@ -449,7 +451,7 @@ def test_link_leads_to_the_page_of_the_model(visit: Visit) -> None:
     row(page, MODELS[1].name).click()
     page.locator("tr.detail a").click()
     assert page.locator("h1").inner_text() == MODELS[1].name
-    assert page.locator(".heat td").count() == (len(DEMENTIAS) + 1) * len(SEVERITIES)
+    assert page.locator(".heat td").count() == (len(DEMENTIAS) + 1) * (len(SEVERITIES) + 1)
     assert page.locator("#severity path.line").count() == 1
     assert page.locator("pre").inner_text().startswith("uadbench run --model vae3d --protocol paper --cohort phantom")
     assert "--set vae3d.latent=128" in page.locator("pre").inner_text()

@@ -336,3 +336,22 @@ def test_rows_begin_with_nan_where_a_score_that_counts_is_nan(case, data, bits) 
     compiled, plain = both_rows(scores, ignored, levels)
     np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=0)
     assert math.isnan(compiled[0]) == (not (ignored == 1).any())
+
+
+@given(st.floats(0, 1), st.floats(0, 0.99))
+def test_normalised_precision_is_0_at_chance_and_1_at_best(precision: float, chance: float) -> None:
+    scores = torch.tensor([precision, chance, 1.0], dtype=torch.float64)
+    normalised = localisation.above_chance(scores, torch.full((3,), chance, dtype=torch.float64))
+    expected = [(precision - chance) / (1 - chance), 0.0, 1.0]
+    np.testing.assert_allclose(normalised.numpy(), expected, atol=1e-12)
+    assert localisation.above_chance(scores, torch.ones(3, dtype=torch.float64)).isnan().all()
+
+
+def test_chance_is_the_precision_of_noise_for_any_size_of_the_truth() -> None:
+    rng = np.random.default_rng(3)
+    noise = torch.tensor(rng.normal(size=(40, 4000)).astype(np.float32))
+    for share in (0.02, 0.2, 0.6):
+        truth = torch.tensor((np.arange(4000) < share * 4000).astype(np.int8))
+        ranking = localisation.rank(noise, truth)
+        normalised = localisation.above_chance(ranking.average_precision, ranking.prevalence)
+        assert abs(float(normalised.mean())) < 0.01 < float(ranking.average_precision.mean())

@@ -43,6 +43,14 @@ def test_an_override_changes_the_hash_and_the_rank() -> None:
     assert not is_shipped(changed)
 
 
+def test_patients_may_be_one_diagnosis_or_several() -> None:
+    one = load_protocol("smoke", {"split.patients": "'FTD'"})
+    assert one.split.patients == ("FTD",) and one.hash == load_protocol("smoke", {"split.patients": "['FTD']"}).hash
+    for bad in ("[]", "['AD', 'ad']"):
+        with pytest.raises(InputError, match=r"patients"):
+            load_protocol("smoke", {"split.patients": bad})
+
+
 def test_a_protocol_that_calls_its_runs_cells_is_read(tmp_path: Path) -> None:
     """As earlier versions stored it."""
     smoke = load_protocol("smoke")

@@ -282,6 +282,26 @@ def test_patients_are_as_many_as_they_are(patients: int) -> None:
         assert found.clinical.low < found.clinical.value < found.clinical.high
 
 
+def test_patients_are_reported_by_diagnosis() -> None:
+    table = made_up(patients=40)
+    ill = table["anomaly"].eq("patients")
+    table.loc[ill, "group"] = ["AD", "MCI", "mci", "AD"] * 10
+    table.loc[ill & table["group"].eq("AD"), "subject.score"] += 2.0
+    found = detection(table, PROTOCOL, {})
+    together = detection(table.drop(columns="group"), PROTOCOL, {})
+    assert together.patients == [] and together.clinical == found.clinical and together.testsets == found.testsets
+    assert [(each.group.lower(), each.patients) for each in found.patients] == [("ad", 20), ("mci", 20)]
+    healthy = scores_of(table, "healthy")
+    for each in found.patients:
+        rows = table[ill & table["group"].str.lower().eq(each.group.lower())]
+        own = detection(table[~ill | table.index.isin(rows.index)].drop(columns="group"), PROTOCOL, {})
+        auroc = roc_auc_score([0] * PEOPLE + [1] * len(rows), [*healthy, *rows["subject.score"]])
+        assert each.auroc.value == pytest.approx(auroc, rel=1e-5)
+        assert (each.auroc, each.sensitivity) == (own.testsets[-1].auroc, own.testsets[-1].sensitivity)
+        assert (each.clinical, each.clinical_patients) == (own.clinical, own.clinical_patients)
+    assert found.patients[0].auroc.value > found.patients[1].auroc.value
+
+
 def test_a_cohort_without_patients() -> None:
     found = detection(made_up(patients=0), PROTOCOL, {})
     assert found.clinical == NOTHING and found.clinical_patients == 0

@@ -340,3 +340,18 @@ def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
     assert warning.startswith("1 test scans are") and "uadbench cohort check" in warning
     clean = run_here([Run("mean", plain, 0)], tmp_path, torch.device("cpu"), None, quiet := Heard())
     assert clean.outcomes[0].result.cohort.shared_images == 0 and not quiet.warnings
+
+
+def test_patients_are_limited_by_diagnosis() -> None:
+    cohort = Phantom(participants=20, patients=12)
+    table = cohort.participants
+    milder = [f"sub-Q{number:04d}" for number in range(1, 8)]
+    table.loc[table["participant_id"].isin(milder), "group"] = "MCI"
+    few = load_protocol("smoke", {"split.most_patients": "4"})
+    assert few.split.patients == ("AD", "MCI")
+    rows = plan_fold(cohort, few, 0).rows["patients"]
+    assert rows["group"].value_counts().to_dict() == {"AD": 4, "MCI": 4}
+    alone = plan_fold(cohort, few, 0, selection=Selection(patients=("mci",))).rows["patients"]
+    assert list(alone["participant_id"]) == list(rows.loc[rows["group"] == "MCI", "participant_id"])
+    others = plan_fold(cohort, few, 0, selection=Selection(healthy=("CN", "MCI")))
+    assert others.roles.patients == ("AD",) and set(others.rows["patients"]["group"]) == {"AD"}

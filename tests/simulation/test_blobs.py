@@ -16,7 +16,7 @@ from uadbench.errors import Unfinished
 from uadbench.simulation import blobs
 from uadbench.simulation.blobs import Blob, blob_mask, draw_blob
 from uadbench.simulation.fields import CANVAS, connected_to, onto, smooth_field, soften
-from uadbench.simulation.hypometabolism import smoothed_mask
+from uadbench.simulation.hypometabolism import smoothed_support
 from uadbench.simulation.regions import DEMENTIAS
 from uadbench.space import atlas
 from uadbench.types import Grid, Mask
@@ -83,8 +83,8 @@ def test_a_stored_draw_gives_the_same_mask(seed: int) -> None:
     assert before.min() == 0 and 0.5 < before.max() <= 1
 
 
-def test_no_dementia_holds_a_blob(drawn: list[Blob]) -> None:
-    masks = [smoothed_mask(name, CANVAS.affine, CANVAS.shape) > 0.5 for name in DEMENTIAS]
+def test_no_dementias_truth_holds_a_blob(drawn: list[Blob]) -> None:
+    masks = [smoothed_support(name, CANVAS.affine, CANVAS.shape) > 0.5 for name in DEMENTIAS]
     shares = [(as_drawn(blob) & mask).sum() / as_drawn(blob).sum() for mask in masks for blob in drawn]
     assert max(shares) <= 0.5
     assert max(shares) > 0.2, "dementias are not avoided, only not repeated"
@@ -144,7 +144,7 @@ def test_a_blob_is_one_anomaly_whatever_the_grid(drawn: list[Blob]) -> None:
 
 def test_what_cannot_be_drawn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "ATTEMPTS", 3)
-    with pytest.raises(Unfinished, match=r"blob of .* with at most 1% in a dementia's mask"):
+    with pytest.raises(Unfinished, match=r"blob of .* with at most 1% in a dementia's truth"):
         draw_blob(np.random.default_rng(0), (1000.0, 1000.0), 0.01, DEMENTIAS)
     with pytest.raises(Unfinished):
         draw_blob(np.random.default_rng(0), (1.0, 5.0), 1.0, DEMENTIAS)

@@ -113,10 +113,71 @@ def test_severity_0_changes_nothing(scan: np.ndarray, weights: np.ndarray) -> No
 def test_on_the_papers_grid(name: str, brain: np.ndarray) -> None:
     weights = smoothed(name)
     assert weights.min() >= 0 and weights.max() <= 1
-    truth = hypometabolism.truth(weights, brain)
+    truth = truth_of(name, brain)
     share = (truth == 1).sum() / brain.sum()
-    assert 0.02 < share < 0.2
-    assert 0.6 < weights[truth == 1].mean() < 0.8  # effective / nominal: smoothing has taken the rest
+    assert 0.04 < share < 0.22
+    assert 0.45 < weights[truth == 1].mean() < 0.8  # effective / nominal: smoothing and lower weights take the rest
+
+
+def truth_of(name: str, brain: np.ndarray) -> np.ndarray:
+    support = hypometabolism.smoothed_support(name, PAPER.affine, PAPER.shape)
+    return hypometabolism.truth(smoothed(name), brain, support=support)
+
+
+@pytest.mark.parametrize("name", DEMENTIAS)
+def test_the_support_is_the_smoothed_indicator_of_the_regions_that_count(name: str) -> None:
+    labels, affine = atlas.aal3()
+    listed = [atlas.region_ids()[label] for label, weight in dementia(name).weights.items() if weight >= 0.4]
+    expected = ndimage.gaussian_filter(np.isin(labels, listed).astype(np.float64), 5, mode="constant")
+    support = hypometabolism.smoothed_support(name, affine, labels.shape)
+    np.testing.assert_allclose(support, expected, atol=2e-6)
+    assert (support >= hypometabolism.smoothed_mask(name, affine, labels.shape) - 0.25).all(), "lesser weights are .25"
+
+
+@pytest.mark.parametrize(("name", "share"), [("lvppa", 0.9), ("svppa", 0.9), ("nfvppa", 0.1)])
+def test_the_weaker_side_belongs_to_the_truth(name: str, share: float, brain: np.ndarray) -> None:
+    """lvPPA and svPPA affect the same regions on the right, nfvPPA only the supplementary motor area."""
+    positive = truth_of(name, brain) == 1
+    left = positive[:40].sum()  # x < 0
+    right = positive[40:].sum()
+    assert share * left < right < left * 1.1
+    core = hypometabolism.truth(smoothed(name), brain) == 1
+    assert not (core & ~positive).any() and core[40:].sum() < 0.5 * right
+
+
+def test_without_lesser_weights_the_support_is_the_mask() -> None:
+    assert set(dementia("ad").weights.values()) == {1.0}
+    support = hypometabolism.smoothed_support("ad", PAPER.affine, PAPER.shape)
+    np.testing.assert_array_equal(support, smoothed("ad"))
+    assert not hypometabolism.smoothed_support("ad", PAPER.affine, PAPER.shape, 5.0, 1.5).any()
+
+
+@given(st.sampled_from(DEMENTIAS), st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.05, 0.95), st.floats(0.05, 0.95))
+@settings(max_examples=25, deadline=None)
+def test_truths_are_nested(name: str, weight_a: float, weight_b: float, level_a: float, level_b: float) -> None:
+    """A larger least weight or a higher level never adds a positive voxel; altered voxels are never negative."""
+    grid = Grid((40, 48, 40), 4.0, (-79.0, -110.0, -69.0))
+    mask, brain = hypometabolism.smoothed_mask(name, grid.affine, grid.shape), atlas.brain_mask(grid)
+
+    def labels(weight: float, level: float) -> np.ndarray:
+        support = hypometabolism.smoothed_support(name, grid.affine, grid.shape, least_weight=weight)
+        return hypometabolism.truth(mask, brain, level, 0.05, support)
+
+    wide = labels(min(weight_a, weight_b), min(level_a, level_b))
+    narrow = labels(max(weight_a, weight_b), max(level_a, level_b))
+    assert not ((narrow == 1) & (wide != 1)).any()
+    for truth in (wide, narrow):
+        assert ((truth == 1) <= brain).all() and (truth[~brain] == -1).all()
+        assert not ((truth == 0) & (mask > 0.05)).any()
+        # uptake outside the truth and its rim is intact but for 5 % of the severity
+        assert hypometabolism.reduction(mask, 0.3)[truth == 0].max() <= 0.3 * 0.05 + 1e-6
+
+
+@pytest.mark.parametrize("name", DEMENTIAS)
+def test_at_severity_0_the_truth_is_healthy(name: str, brain: np.ndarray) -> None:
+    scan = np.random.default_rng(2).uniform(0, 2, PAPER.shape).astype(np.float32)
+    inside = truth_of(name, brain) == 1
+    assert inside.any() and np.array_equal(hypometabolism.alter(scan, smoothed(name), 0.0), scan)
 
 
 def test_a_case_and_alter_agree_to_the_bit(brain: np.ndarray) -> None:

@@ -56,7 +56,7 @@ class OpenedCohort:
         from uadbench.cohorts.checks.cohort import check_cohort
         from uadbench.cohorts.splits.roles import Roles
 
-        roles = Roles(self.healthy or ("CN",), self.patients or ("AD",))
+        roles = Roles(self.healthy or ("CN",), self.patients or ("AD", "MCI"))
         return check_cohort(self.reference, roles, LoggedProgress(progress), None if split is None else Path(split))
 
     def summary(self, participants: int | None = None, progress: bool = True) -> Card:

@@ -110,6 +110,7 @@ class CompletedRun:
             "ap_native": headline.ap_native,
             "healthy_mse": headline.healthy_mse,
             "auroc_patients": patients.auroc.value if patients is not None else None,
+            **{f"auroc_{group.group}": group.auroc.value for group in result.detection.patients},
             "train_seconds": result.cost.train_seconds,
             "ranked": result.protocol.ranked,
             "folder": str(self.folder),

@@ -24,7 +24,7 @@ class Simulated:
         image: The altered scan x' = x (1 - s G(m)), in the unit of the scan.
         mask: The smoothed mask G(m), 0 to 1.
         reduction: The reduction r = s G(m), 0 to s.
-        effective_reduction: The mean of r in the truth (G(m) > 0.5 in the brain), which smoothing makes less than s.
+        effective_reduction: The mean of r in the truth, which smoothing and weights below 1 make less than s.
     """
 
     image: Nifti1Image
@@ -66,7 +66,8 @@ def simulate(
     data, affine, header = _opened(image)
     sigma = hypometabolism.SIGMA_MM if sigma_mm is None else sigma_mm
     mask = hypometabolism.smoothed_mask(name, affine, data.shape, sigma)
-    inside = hypometabolism.truth(mask, brain_on(affine, data.shape)) == 1
+    support = hypometabolism.smoothed_support(name, affine, data.shape, sigma)
+    inside = hypometabolism.truth(mask, brain_on(affine, data.shape), support=support) == 1
     if not inside.any():
         raise InputError(f"no voxel of the '{name}' mask lies in the image; is its affine in MNI millimetres?")
     altered = hypometabolism.alter(data, mask, severity)

@@ -80,7 +80,7 @@ def info(
 def check(
     cohort: Annotated[str, typer.Argument(help="CAPS folder, or .tsv or .csv table of scans.")],
     healthy: Annotated[str, typer.Option(help="Diagnoses of healthy people, for example CN or CN,SMC.")] = "CN",
-    patients: Annotated[str, typer.Option(help="Diagnoses of patients, for example AD or AD,MCI.")] = "AD",
+    patients: Annotated[str, typer.Option(help="Diagnoses of patients, for example AD or AD,MCI.")] = "AD,MCI",
     split: Annotated[
         Path | None, typer.Option(help="Split to check as well: a ClinicaDL split folder or a .json file.")
     ] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -11,7 +11,7 @@ from rich.text import Text
 from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
-from uadbench.report.words import near, number, signed
+from uadbench.report.words import effective_share, near, number, share, signed
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.profiling import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
@@ -29,6 +29,7 @@ RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinic
 """Numbers in the `detection` section of a result that the detection table shows."""
 BOUNDS = ("prevalence", "ap.ceiling")
 """Bounds of average precision: chance, and the true reduction after the same smoothing."""
+NORMALISED, EFFECTIVE = "normalised_ap", "effective_reduction"
 
 
 def models_table(results: Sequence[Result]) -> Group:
@@ -66,7 +67,8 @@ def models_table(results: Sequence[Result]) -> Group:
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
         f"chance level {number(first.headline.prevalence)}, ceiling (the true reduction as the map) "
-        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias.",
+        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias, "
+        f"whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
     ]
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
@@ -82,11 +84,12 @@ def models_table(results: Sequence[Result]) -> Group:
 
 def compact_table(results: Sequence[Result]) -> Group:
     """A table for 80 columns with one row for each result, in the given order."""
+    groups = _groups(results)
     table = Fitted(
         MODEL_NAME,
         Column(heading_of("headline.ap_standard"), style="bold"),
         *(heading_of(f"headline.{name}") for name in ("ap_interval", "ap_dementias", "ap_unseen")),
-        f"{heading_of('detection.testsets.auroc')} {PATIENTS}",
+        *(f"{heading_of('detection.testsets.auroc')} {group}" for group in groups or [PATIENTS]),
         heading_of(f"detection.{RESPONSES[0]}"),
         heading_of("cost.train_seconds"),
     )
@@ -98,7 +101,7 @@ def compact_table(results: Sequence[Result]) -> Group:
             number(head.ap_standard),
             "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
             *(number(value) for value in (head.ap_dementias, head.ap_unseen)),
-            auroc(result, PATIENTS),
+            *([_auroc_of(result, group) for group in groups] or [auroc(result, PATIENTS)]),
             _detectable(detection, graded),
             "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
         )
@@ -131,7 +134,8 @@ def restoration_table(results: Sequence[Result]) -> Group:
     """A table of restoration metrics at the severity nearest 30 %; empty if no model reconstructs."""
     if not any(result.model.reconstructs for result in results):
         return Group()
-    at = near(results[0], 0.3)
+    first = results[0]
+    at = near(first, 0.3)
     similar = ("restoration.whole.mse", "consistency.whole.ssim")
     table = Fitted(
         MODEL_NAME,
@@ -149,7 +153,8 @@ def restoration_table(results: Sequence[Result]) -> Group:
     note = (
         f"x: healthy scan, x': altered scan, x̂ and x̂': their reconstructions. {explained(*RESTORED, HEALTHINESS[-1])}"
     )
-    return Group("", f"restoration at {at:.0%}, mean over dementias", table, Text(note, style="dim"))
+    heading = f"restoration at {at:.0%} (effective {share(over_dementias(first, at, EFFECTIVE))}), mean over dementias"
+    return Group("", heading, table, Text(note, style="dim"))
 
 
 def detection_table(results: Sequence[Result]) -> Group:
@@ -159,7 +164,8 @@ def detection_table(results: Sequence[Result]) -> Group:
     rates = [threshold.false_positive_rate for threshold in first.detection.voxel_thresholds]
     names = [*(f"recall.fpr{rate:g}" for rate in rates), f"dice.fpr{rates[-1]:g}", "dice.oracle"]
     names.append("correlation.standard")
-    testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS)
+    groups = _groups(results)
+    testsets = (f"{dementia} {low:.0%}", f"{UNSEEN} {low:.0%}", HYPER, PATIENTS, *groups)
     table = Fitted(
         MODEL_NAME,
         *(heading_of(name) for name in names),
@@ -176,6 +182,7 @@ def detection_table(results: Sequence[Result]) -> Group:
             auroc(result, UNSEEN, low),
             auroc(result, HYPER),
             auroc(result, PATIENTS),
+            *(_auroc_of(result, group) for group in groups),
             _detectable(detection, graded),
             number(_mean([response.monotonicity.value for response in graded])),
             number(detection.clinical.value),
@@ -194,15 +201,31 @@ def detection_table(results: Sequence[Result]) -> Group:
 
 
 def severity_table(result: Result) -> Group:
-    """A table of the average precision of one result, by test set (rows) and severity (columns)."""
+    """Tables of one result by test set (rows) and nominal severity (columns).
+
+    They show the average precision of the standard map, the normalised average precision, and the effective reduction.
+    """
     severities = result.severities
-    bounds = (Column(heading_of(name), style="dim") for name in BOUNDS)
-    table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
-    for anomaly in [*result.dementias, UNSEEN]:
-        scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
-        table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
-    heading = f"{result.model.name}: average precision of the standard map by severity"
-    return Group("", Text(heading), table, Text(explained(*BOUNDS), style="dim"))
+    names = [*result.dementias, UNSEEN]
+
+    def table(column: str, bounds: Sequence[str] = (), shown: Callable[[float | None], str] = number) -> Fitted:
+        headings = (Column(heading_of(name), style="dim") for name in bounds)
+        rows = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *headings)
+        for name in names:
+            scores = (shown(result.metric(name, severity, column)) for severity in severities)
+            rows.add_row(name, *scores, *(number(result.metric(name, severities[0], bound)) for bound in bounds))
+        return rows
+
+    return Group(
+        "",
+        Text(f"{result.model.name}: average precision of the standard map by severity"),
+        table("ap.standard", BOUNDS),
+        Text("the same above chance, to compare test sets"),
+        table(NORMALISED),
+        Text("effective reduction by severity"),
+        table(EFFECTIVE, shown=share),
+        Text(explained(*BOUNDS, NORMALISED, EFFECTIVE), style="dim"),
+    )
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
@@ -220,6 +243,17 @@ def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:
         if testset.anomaly == anomaly and severity in (None, testset.severity):
             return number(testset.auroc.value)
     return "n/a"
+
+
+def _groups(results: Sequence[Result]) -> list[str]:
+    """The diagnoses of patients, if there are several."""
+    groups = list(dict.fromkeys(each.group for result in results for each in result.detection.patients))
+    return groups if len(groups) > 1 else []
+
+
+def _auroc_of(result: Result, group: str) -> str:
+    """Format the AUROC of the patients with one diagnosis; "n/a" if there are none."""
+    return number(next((each.auroc.value for each in result.detection.patients if each.group == group), None))
 
 
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:

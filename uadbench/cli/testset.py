@@ -87,6 +87,8 @@ def export(
         f"{count['train']} training, {count['validation']} validation and {count['test']} test images of "
         f"{chosen.lattice}: at most {export_size(fold_data) / 1e9:.2g} GB"
     )
+    shares = ", ".join(f"{name} {part:.0%}" for name, part in fold_data.cases.effective_shares.items())
+    print(f"effective reduction in the truth, as a share of the severity: {shares}")
     if dry_run:
         return
     manifest = manifest_of(fold_data, reference, ".nii" if uncompressed else ".nii.gz")

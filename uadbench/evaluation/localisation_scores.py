@@ -45,9 +45,9 @@ class LocalisationScorer:
 
         Returns:
             One column per score: for the native and the standard map `ap`, `auroc`, and `correlation` with the true
-            reduction; for the standard map Dice and recall at each threshold, the best Dice, and the score of the whole
-            scan; for the case the prevalence, the mean reduction in the ground truth, and the ceiling of the average
-            precision.
+            reduction; for the standard map the normalised average precision, Dice and recall at each threshold, the
+            best Dice, and the score of the whole scan; for the case the prevalence, the mean reduction in the ground
+            truth, and the ceiling of the average precision.
         """
         truth = self.calibration.truth_in_brain(cases[0].truth)
         reduction = self.calibration.arrays_in_brain([case.reduction for case in cases])  # (N, V)
@@ -61,6 +61,7 @@ class LocalisationScorer:
             columns[f"auroc.{label}"] = _array(ranking.auroc)
             columns["prevalence"] = _array(ranking.prevalence)
             columns[f"correlation.{label}"] = _array(localisation.correlation(scores, reduction))
+        columns["normalised_ap"] = _array(localisation.above_chance(ranking.average_precision, ranking.prevalence))
         columns["dice.oracle"] = _array(ranking.oracle_dice)
         for index, rate in enumerate(thresholds):
             columns[f"recall.fpr{rate:g}"] = _array(ranking.recall[:, index])

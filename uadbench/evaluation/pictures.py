@@ -20,8 +20,9 @@ def case_volumes(evaluator: Evaluator, case: Case) -> dict[str, Volume]:
 
     Returns:
         Name -> (X, Y, Z) float32: images and reconstructions in normalised units; `reduction` as a fraction of the
-        uptake; `native_map` in the model's unit; standard maps in SD of healthy scans. Maps are 0 outside the brain.
-        `from_healthy` and `from_altered` are present if the model reconstructs.
+        uptake; `truth`, 1 in positive voxels and 0 elsewhere; `native_map` in the model's unit; standard maps in SD of
+        healthy scans. Maps are 0 outside the brain. `from_healthy` and `from_altered` are present if the model
+        reconstructs.
     """
     healthy = observe(evaluator.model, evaluator.batch([case.scan.data], case.scan))
     altered = observe(evaluator.model, evaluator.batch([case.altered], case.scan))
@@ -29,6 +30,7 @@ def case_volumes(evaluator: Evaluator, case: Case) -> dict[str, Volume]:
         "healthy": healthy.images[0],
         "altered": altered.images[0],
         "reduction": torch.from_numpy(case.reduction),
+        "truth": torch.from_numpy(case.truth == 1),
         "native_map": altered.anomaly_map[0] * evaluator.calibration.brain,
         "standard_map": _standard_volume(evaluator, altered.anomaly_map),
         "healthy_standard_map": _standard_volume(evaluator, healthy.anomaly_map),

@@ -33,7 +33,7 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
         the model reconstructs, the similarity of reconstruction and scan.
     """
     row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
-    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse}
+    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "group": scan.group}
     row |= {trait: getattr(scan, trait) for trait in STRATA}
     standard_map = calibration.standard_map(seen.anomaly_map)  # (1, V)
     row["subject.score"] = float(scan_score.top_mean(standard_map, calibration.top)[0])

@@ -283,6 +283,17 @@ def lowest_ranked(result: Result) -> float:
     return min(result.headline.severities)
 
 
+def patient_groups(row: Row) -> dict[str, float | None]:
+    """The AUROC of the patients with each diagnosis against healthy test scans, averaged over runs."""
+    by_run = [{each.group: each.auroc.value for each in entry.result.detection.patients} for entry in row.entries]
+    names = [name for name in by_run[0] if all(name in groups for groups in by_run)]
+    return {name: over_runs(row, lambda result, name=name: _auroc_of(result, name)) for name in names}
+
+
+def _auroc_of(result: Result, group: str) -> float | None:
+    return next(each.auroc.value for each in result.detection.patients if each.group == group)
+
+
 def patients(result: Result) -> float | None:
     """The AUROC of patients against healthy test scans; None without patients."""
     return auroc(result, PATIENTS, 0.0)

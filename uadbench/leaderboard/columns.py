@@ -55,7 +55,7 @@ BOARD = {
     "identified": Shown(metric_of("identified"), note=HIGHEST),
     "auroc": Shown(AUROC, "dementias", f"{LOWEST}, mean over dementias."),
     "aurocUnseen": Shown(AUROC, UNSEEN, f"{LOWEST}."),
-    "patients": Shown(AUROC, PATIENTS),
+    "patients": Shown(AUROC, PATIENTS, "By diagnosis, if there are several; sorted by that of all patients."),
     "healthyMse": Shown(metric_of("headline.healthy_mse")),
     "parameters": Shown(metric_of("cost.parameters")),
     "train": Shown(metric_of("cost.train_seconds")),

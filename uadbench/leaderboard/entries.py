@@ -29,7 +29,7 @@ RESULTS = "results"
 
 KEPT = (
     *("ap.standard", "ap.native", "ap.ceiling", "prevalence", "auroc.standard", "correlation.standard"),
-    *("effective_reduction", "dice.oracle", "subject.score", "recovered", "damage", "identified"),
+    *("normalised_ap", "effective_reduction", "dice.oracle", "subject.score", "recovered", "damage", "identified"),
     *(f"healthiness.{image}" for image in ("healthy", "altered", "from_healthy", "from_altered")),
     *(f"{pair}.whole.{metric}" for pair in ("residual", "restoration") for metric in ("mse", "mae", "psnr", "ssim")),
     "consistency.whole.ssim",
@@ -40,8 +40,8 @@ KEPT_BEGINNINGS = ("recall.", "dice.fpr", "exceeding.")
 """Metrics whose names begin like this are kept as well."""
 
 MEANS = (
-    *("ap.standard", "prevalence", "recovered", "damage", "identified", "healthiness.healthy"),
-    *("healthiness.from_altered", "residual.whole.mse", "restoration.whole.mse"),
+    *("ap.standard", "normalised_ap", "prevalence", "effective_reduction", "recovered", "damage", "identified"),
+    *("healthiness.healthy", "healthiness.from_altered", "residual.whole.mse", "restoration.whole.mse"),
 )
 """Metrics whose means over test sets are read by the boards and by the metric gate (`tolerance.metrics_of`)."""
 

@@ -22,9 +22,11 @@ from uadbench.leaderboard.boards import (
     detectable,
     lowest_ranked,
     over_runs,
+    patient_groups,
     patients,
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
+from uadbench.report.words import effective_share, share
 from uadbench.results.schema import Result
 from uadbench.runtime.text import escaped, in_csv, in_markdown, on_page
 from uadbench.stats.bootstrap import Interval
@@ -90,7 +92,8 @@ def _described(board: Board) -> Fields:
     ranking = ", ".join(f"{severity:.0%}" for severity in result.headline.severities)
     about = (
         f"Ranking AP averages severities {ranking}; chance level {_short(result.headline.prevalence)}, ceiling (the "
-        f"true reduction as the map) {_short(result.headline.ceiling)}. {cohort.test} healthy test participants, "
+        f"true reduction as the map) {_short(result.headline.ceiling)}; the effective reduction in the dementias is "
+        f"{share(effective_share(result, result.dementias))} of the severity. {cohort.test} healthy test participants, "
         f"{cohort.patients} patients, grid and scale of protocol {board.protocol} version {result.protocol.version}. "
         "Intervals are 95 % intervals over participants and, if there are several, seeds."
     )
@@ -110,6 +113,7 @@ def _described(board: Board) -> Fields:
         "apart": board.apart,
         "about": about,
         "severities": severities,
+        "effective": {name: _rounded(effective_share(result, [name])) for name in testsets},
         "lowest": lowest_ranked(result),
         "testsets": testsets,
         "chance": _rounded(result.headline.prevalence),
@@ -144,6 +148,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "auroc": _rounded(over_runs(row, lambda r: _mean_or_none([auroc(r, name, lowest) for name in r.dementias]))),
         "aurocUnseen": _rounded(over_runs(row, lambda r: auroc(r, UNSEEN, lowest))),
         "patients": _rounded(over_runs(row, patients)),
+        "patientGroups": {name: _rounded(value) for name, value in patient_groups(row).items()},
         "healthyMse": _rounded(over_runs(row, lambda r: r.headline.healthy_mse)),
         "parameters": result.cost.parameters,
         "train": _rounded(over_runs(row, lambda r: r.cost.train_seconds)),
@@ -248,13 +253,21 @@ def _cells(row: Fields) -> dict[str, str]:
         "ap": f"{_fixed(mean)}{interval}",
         **{key: _fixed(row[key][0]) for key in ("dementias", "unseen", "native")},
         "detectable": row["detectable"],
-        **{key: _short(row[key]) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")},
+        **{key: _short(row[key]) for key in ("healthyMse", "recovered", "damage", "auroc")},
+        "patients": _patients(row),
         "parameters": _whole(row["parameters"]),
         **{key: _short(row[key]) for key in ("cpuMinutes", "inference")},
         "device": in_markdown(row["device"]),
         "verified": ("reproduced" if row["reproduced"] else "self-reported")
         + (", over budget" if row["overBudget"] else ""),
     }
+
+
+def _patients(row: Fields) -> str:
+    """The AUROC of patients by diagnosis; of all patients if there is only one diagnosis."""
+    groups = row["patientGroups"]
+    texts = [f"{in_markdown(name)} {_short(value)}" for name, value in groups.items()]
+    return ", ".join(texts) if len(groups) > 1 else _short(row["patients"])
 
 
 def _fixed(value: float | None) -> str:
@@ -373,7 +386,7 @@ def _details(result: Result, content: Fields, values: Fields) -> list[tuple[str,
         ("output", outputs),
         (heading("ap"), f"{_fixed(mean)}{interval}"),
         (AUROC.heading, f"dementias {_short(values['auroc'])}, unseen {_short(values['aurocUnseen'])} at the lowest "
-         f"ranking severity; patients {_short(values['patients'])}"),
+         f"ranking severity; patients {_patients(values)}"),
         (heading("parameters"), _whole(result.cost.parameters)),
         ("cost", f"training {_short(values['train'])} s, inference {_short(values['inference'])} ms per scan, on "
          f"{made.device} with {made.threads} threads, peak memory {result.cost.peak_memory_mib:.0f} MiB"),

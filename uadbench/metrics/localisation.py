@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-REVISION = 3
+REVISION = 4
 """Increase this number whenever the results for the same maps change."""
 
 
@@ -90,6 +90,23 @@ def correlation(scores: Tensor, reduction: Tensor) -> Tensor:
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
     scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     return ((a * b).sum(dim=1) / scale).where(scale > 0, math.nan).clamp(-1, 1)
+
+
+def above_chance(average_precision: Tensor, prevalence: Tensor) -> Tensor:
+    """Average precision normalised by chance, (AP - chance) / (1 - chance).
+
+    It is 0 for an uninformative map and 1 for a perfect one, whatever the size of the anomaly, and can therefore be
+    compared between anomalies of different sizes.
+
+    Args:
+        average_precision: (N,), the average precision.
+        prevalence: (N,), the average precision of an uninformative map.
+
+    Returns:
+        (N,); negative below chance, NaN if every voxel is positive.
+    """
+    room = 1 - prevalence
+    return ((average_precision - prevalence) / room).where(room > 0, math.nan)
 
 
 def mean_inside(values: Tensor, where: Tensor) -> Tensor:

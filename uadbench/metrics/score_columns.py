@@ -38,6 +38,17 @@ LOCALISATION = (
         high=1,
     ),
     Metric(
+        "normalised_ap",
+        "normalised AP",
+        "average precision of the standard map above chance, as a share of the largest possible: (AP - chance) / (1 - "
+        "chance); 0 is chance, and anomalies of different sizes can be compared",
+        f"{_LOCALISATION}:above_chance",
+        better="higher",
+        low=-inf,
+        high=1,
+        interval="own",
+    ),
+    Metric(
         "auroc.<map>",
         "voxel AUROC <map>",
         "area under the ROC curve of the voxels of <map> in each case",
@@ -93,7 +104,8 @@ LOCALISATION = (
     Metric(
         "effective_reduction",
         "effective reduction",
-        "share of the uptake inside the truth that the anomaly removes; smoothing makes it smaller than the severity",
+        "share of the uptake inside the truth that the anomaly removes; smoothing and the weights of regions make it "
+        "smaller than the severity",
         f"{_LOCALISATION}:mean_inside",
         low=-inf,
         high=1,

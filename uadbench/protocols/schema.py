@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
@@ -63,13 +63,19 @@ class IntensitySection(_Section):
     scale: Annotated[float, Field(gt=0)] = 1.0
 
 
+def _listed(diagnoses: Any) -> Any:
+    """A list of diagnoses; stored protocols of earlier versions have a single one."""
+    return [diagnoses] if isinstance(diagnoses, str) else diagnoses
+
+
 class SplitSection(_Section):
     """The division of participants into training, validation and test sets.
 
     Attributes:
         healthy: The diagnosis of healthy participants.
-        patients: The diagnosis of patients, whose first scans form the test set `patients`; a cohort may have none.
-        most_patients: The largest number of patients to use.
+        patients: The diagnoses of patients, whose first scans form the test set `patients`, which is also reported by
+            diagnosis; a cohort may have none.
+        most_patients: The largest number of patients of each diagnosis to use.
         train: The number of training participants.
         validation: The number of validation participants.
         test: The number of test participants.
@@ -79,7 +85,7 @@ class SplitSection(_Section):
     """
 
     healthy: str
-    patients: str
+    patients: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
     most_patients: Count
     train: Count
     validation: Annotated[int, Field(ge=4)]
@@ -109,7 +115,7 @@ class UnseenSection(_Section):
 
     Attributes:
         volume_cm3: The range of the volume, whose logarithm is uniformly distributed.
-        most_overlap: The largest share of a blob that may lie in the mask of any dementia.
+        most_overlap: The largest share of a blob that may lie in the truth of any dementia.
     """
 
     volume_cm3: Range
@@ -157,7 +163,9 @@ class TestSetSection(_Section):
         anomalies: The dementias to simulate.
         severities: The reductions of uptake before smoothing, 0 to 1, in ascending order.
         sigma_mm: The SD of the smoothing of the reduction map, in mm.
-        positive: The value of the smoothed mask (0 to 1) above which a voxel belongs to the ground truth.
+        least_weight: The smallest weight of a dementia's region that belongs to its support.
+        positive: The value of the smoothed support (0 to 1) above which a voxel belongs to the ground truth. The
+            support is 1 in all its regions; that of `unseen`, `varied` and `hyper` is their mask.
         ignored: The value of the smoothed mask above which other voxels are ignored.
     """
 
@@ -169,6 +177,7 @@ class TestSetSection(_Section):
     anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     sigma_mm: Annotated[float, Field(gt=0)]
+    least_weight: Fraction
     positive: Fraction
     ignored: Fraction
 
@@ -300,6 +309,8 @@ class Protocol(_Section):
     def _consistent(self) -> Protocol:
         if not set(self.ranking.severities) <= set(self.testsets.severities):
             raise ValueError("ranking.severities must be among testsets.severities")
+        if len({name.lower() for name in self.split.patients}) < len(self.split.patients):
+            raise ValueError("split.patients must be unique")
         if not all(fold < self.split.folds for fold in self.runs.folds):
             raise ValueError("runs.folds must be below split.folds")
         return self

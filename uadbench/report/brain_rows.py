@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uadbench.report.brains import deepest
+from uadbench.report.brains import deepest, outlined
 from uadbench.report.figures import new_figure
 from uadbench.results.examples import Examples
 from uadbench.types import Volume
@@ -60,6 +60,7 @@ class BrainRows:
     def __init__(self, examples: Examples, rows: int, headings: int) -> None:
         self.brain = examples.brain
         self.reduction = examples.volumes["case"]["reduction"]
+        self.outlined = outlined(examples.volumes["case"])
         self.affine = examples.affine
         position = np.array([*deepest(self.reduction, self.affine), 1.0])
         self.voxel = np.rint(np.linalg.solve(self.affine, position)[:3]).astype(int)
@@ -96,7 +97,7 @@ class BrainRows:
         self._text(0.04, middle - 0.02, "\n".join(notes), va="top", fontsize=5.5)
 
     def volume(self, column: int, volume: Volume, scale: Scale, annotated: bool = False) -> None:
-        """Draw three slices of a volume; on maps, with the outline of the reduction."""
+        """Draw three slices of a volume; on maps, with the outline of the truth."""
         shown = np.where(self.brain, volume, np.nan) if scale.of_map else volume
         if not scale.of_map:
             self._axes(self._left(column), self.top + GAP / 4, self.block, self.height - GAP / 2).set(
@@ -113,8 +114,7 @@ class BrainRows:
                 vmax=scale.high,
             )
             if scale.of_map:
-                relative = self._slice(self.reduction, axis) / self.reduction.max()
-                axes.contour(relative, levels=[0.5], colors="black", linewidths=0.4)
+                axes.contour(self._slice(self.outlined, axis), levels=[0.5], colors="black", linewidths=0.4)
             if annotated:
                 self._annotate(axes, axis)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def planes_figure(examples: Examples) -> Figure:
 
 
 def worst_figure(examples: Examples) -> Figure:
-    """Draw the worst cases, one per row: the altered scan with the outline of the reduction, and the standard map."""
+    """Draw the worst cases, one per row: the altered scan with the outline of the truth, and the standard map."""
     labels = sorted(label for label in examples.volumes if label.startswith("worst"))
     figure = new_figure(11, 2.6 * len(labels), layout=None)
     limit = max(float(np.percentile(np.abs(examples.volumes[k]["standard_map"][examples.brain]), 99.5)) for k in labels)
@@ -66,11 +67,18 @@ def worst_figure(examples: Examples) -> Figure:
         bottom = 1 - (row + 1) * height
         title = examples.titles[label]
         shown = _image(figure, (0.0, bottom, 0.47, height), examples, case["altered"], point, top, title)
-        outline = case["reduction"] / max(float(case["reduction"].max()), 1e-6)
-        shown.add_contours(_nifti(outline, examples.affine), levels=[0.5], colors=["#56B4E9"], linewidths=1.2)
+        shown.add_contours(_nifti(outlined(case), examples.affine), levels=[0.5], colors=["#56B4E9"], linewidths=1.2)
         frame = (0.47, bottom, 0.53, height)
         _overlay(figure, frame, examples, case["altered"], case["standard_map"], point, top, limit, "standard map [SD]")
     return figure
+
+
+def outlined(case: Mapping[str, Volume]) -> Volume:
+    """A volume that is above 0.5 in the truth of a case.
+
+    Files of earlier versions lack the truth, which was then where the reduction exceeded half of its largest value.
+    """
+    return case["truth"] if "truth" in case else case["reduction"] / max(float(case["reduction"].max()), 1e-6)
 
 
 def deepest(reduction: Volume, affine: Affine) -> Point:

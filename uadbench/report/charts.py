@@ -10,6 +10,7 @@ import pandas as pd
 
 from uadbench.report import paper
 from uadbench.report.figures import new_figure
+from uadbench.report.words import effective_share, share
 from uadbench.results.schema import Result
 from uadbench.stats.bootstrap import mean_intervals
 from uadbench.types import HEALTHY, UNSEEN, Values
@@ -41,8 +42,10 @@ def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure
         marks = (("*", test.p_unpaired), ("†", test.p_paired))
         stars = "".join(mark for mark, p in marks if paper.is_significant(test, p, len(result.severities)))
         axes.annotate(stars, (position, top), xytext=(0, 4), textcoords="offset points", ha="center")
-    axes.set_xticks(range(1, len(boxes) + 1), ["healthy", *(f"{severity:.0%}" for severity in result.severities)])
-    axes.set(xlabel=f"severity ({anomaly})", ylabel="MSE(x̂', x') / mean MSE(x̂, x)")
+    effective = [share(result.metric(anomaly, severity, "effective_reduction")) for severity in result.severities]
+    names = [f"{severity:.0%}\n({reduction})" for severity, reduction in zip(result.severities, effective, strict=True)]
+    axes.set_xticks(range(1, len(boxes) + 1), ["healthy", *names])
+    axes.set(xlabel=f"severity ({anomaly}); in brackets: effective reduction", ylabel="MSE(x̂', x') / mean MSE(x̂, x)")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.08 * (high - low))  # room for the marks
     return figure
@@ -58,6 +61,7 @@ def precision_chart(result: Result, scores: pd.DataFrame) -> Figure:
         for metric_of_bound, style, label in (("prevalence", ":", "chance"), ("ap.ceiling", "--", "ceiling")):
             bound = np.mean([result.metric(a, result.severities[0], metric_of_bound) or 0.0 for a in result.dementias])
             axes.axhline(float(bound), color="0.5", linestyle=style, linewidth=1, label=f"{label}, mean of dementias")
+        _effective_axis(axes, result)
     left.set_ylabel("average precision")
     left.legend(fontsize=7)
     return figure
@@ -89,6 +93,7 @@ def response_chart(result: Result, scores: pd.DataFrame) -> Figure:
     right.axhline(1, color="0.5", linestyle="--", linewidth=1)
     right.set(xlabel="severity [%]", ylabel="healthiness, relative to the healthy scan")
     right.set_title("solid: reconstruction x̂', dotted: altered scan x'", fontsize=9)
+    _effective_axis(right, result)
     return figure
 
 
@@ -114,6 +119,8 @@ def detection_chart(result: Result, scores: pd.DataFrame) -> Figure:
     right.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
     left.set(xlabel="severity [%]", ylabel="AUROC against others' healthy scans")
     right.set(xlabel="severity [%]", ylabel="sensitivity", ylim=(-0.02, 1.02))
+    for axes in (left, right):
+        _effective_axis(axes, result)
     if result.detection.threshold is None:
         right.text(
             0.5,
@@ -124,6 +131,16 @@ def detection_chart(result: Result, scores: pd.DataFrame) -> Figure:
         )
     left.legend(fontsize=7)
     return figure
+
+
+def _effective_axis(axes: Any, result: Result) -> None:
+    """Add the effective reduction as a second axis at the top: it is proportional to the severity."""
+    scale = effective_share(result, result.dementias)
+    if scale is None:  # a result of a version that did not store it
+        return
+    top = axes.secondary_xaxis("top", functions=(lambda percent: scale * percent, lambda percent: percent / scale))
+    top.set_xlabel("effective reduction, mean of dementias [%]", fontsize=8)
+    top.tick_params(labelsize=7)
 
 
 def _lines(

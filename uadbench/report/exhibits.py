@@ -12,7 +12,7 @@ from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
 from uadbench.report.viewer import case_viewer
-from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
+from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent, share
 from uadbench.results.examples import Examples
 from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
@@ -49,6 +49,8 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
             draw=lambda: charts.response_chart(result, scores),
         )
     yield _detection(result, scores)
+    if result.detection.patients:
+        yield _patients(result)
     yield _detectable(result)
     yield from people_exhibits(result)
     if result.training:
@@ -63,8 +65,8 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         yield Exhibit(
             "worst",
             "The five worst cases",
-            "Lowest average precision of the standard map near 30 %, at most one per participant. Blue outline: half "
-            "of the largest reduction, about the ground truth. Colour: the standard map, in SD of healthy scans.",
+            "Lowest average precision of the standard map near 30 %, at most one per participant. Blue outline: the "
+            "truth. Colour: the standard map, in SD of healthy scans.",
             of_paper=False,
             draw=lambda: brains.worst_figure(examples),
             raster=True,
@@ -89,14 +91,16 @@ def _viewer(result: Result, examples: Examples) -> Exhibit:
 
 
 def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
-    rows = []
-    for name in [*result.dementias, UNSEEN]:
-        row = {"": name}
-        row |= {percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
-        row |= {
-            heading_of(m): number(result.metric(name, result.severities[0], m)) for m in ("prevalence", "ap.ceiling")
-        }
-        rows.append(row)
+    names, rows = [*result.dementias, UNSEEN], []
+    for metric in ("ap.standard", "normalised_ap", "effective_reduction"):
+        shown = share if metric == "effective_reduction" else number
+        for name in names:
+            row = {"": name, "severity": heading_of(metric)}
+            row |= {percent(s): shown(result.metric(name, s, metric)) for s in result.severities}
+            for bound in ("prevalence", "ap.ceiling"):
+                value = number(result.metric(name, result.severities[0], bound))
+                row[heading_of(bound)] = value if metric == "ap.standard" else ""
+            rows.append(row)
     head = result.headline
     bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
     others = []
@@ -114,12 +118,19 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
         f"Ranking AP {number(head.ap_standard)}{bounds}: the mean of dementias ({number(head.ap_dementias)}) and "
         f"unseen blobs ({number(head.ap_unseen)}) at "
         f"{', '.join(f'{s:.0%}' for s in head.severities)}. Native map {number(head.ap_native)}, chance "
-        f"{number(head.prevalence)}, true reduction as map {number(head.ceiling)}. Table: standard map. Other test "
-        f"sets: {', '.join(others)}. In hyper uptake is increased, and a one-sided map should score below chance.",
+        f"{number(head.prevalence)}, true reduction as map {number(head.ceiling)}. Table: standard map. "
+        f"{explained('normalised_ap', 'effective_reduction')} Other test sets: {', '.join(others)}. In "
+        "hyper uptake is increased, and a one-sided map should score below chance.",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.precision_chart(result, scores),
     )
+
+
+def _effective(result: Result, name: str, severity: float | None) -> dict[str, str]:
+    """The effective reduction of a test set, as a cell beside the severity; empty where nothing is reduced."""
+    value = result.metric(name, severity, "effective_reduction")
+    return {heading_of("effective_reduction"): "" if value is None else share(value)}
 
 
 def _findings(result: Result) -> Exhibit:
@@ -129,7 +140,7 @@ def _findings(result: Result) -> Exhibit:
     metrics += ["dice.oracle", "auroc.standard", "correlation.standard"]
     rows = []
     for name, severity in [*((d, at) for d in result.dementias), (UNSEEN, at), (VARIED, None)]:
-        row = {"": name, "severity": percent(severity)}
+        row = {"": name, "severity": percent(severity), **_effective(result, name, severity)}
         rows.append(row | {heading_of(m): number(result.metric(name, severity, m)) for m in metrics})
     thresholds = "; ".join(
         f"{t.false_positive_rate:g}: above {t.value:.2f} SD [{t.low:.2f}, {t.high:.2f}], on healthy test scans "
@@ -150,7 +161,11 @@ def _restoration(result: Result) -> Exhibit:
     at = near(result, 0.3)
     rows = []
     for name in [*result.dementias, UNSEEN]:
-        rows.append({"": name} | {heading_of(metric): number(result.metric(name, at, metric)) for metric in RESTORED})
+        rows.append(
+            {"": name}
+            | _effective(result, name, at)
+            | {heading_of(metric): number(result.metric(name, at, metric)) for metric in RESTORED}
+        )
     return Exhibit(
         "restoration",
         f"Recovery, damage, identity, healthiness, {at:.0%}",
@@ -165,6 +180,7 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
         {
             "": testset.anomaly,
             "severity": percent(testset.severity) if testset.anomaly != PATIENTS else "",
+            **_effective(result, testset.anomaly, testset.severity),
             f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(testset.auroc),
             f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(testset.sensitivity),
         }
@@ -197,6 +213,27 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
     )
 
 
+def _patients(result: Result) -> Exhibit:
+    rows = [
+        {
+            "": group.group,
+            "patients": str(group.patients),
+            f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(group.auroc),
+            f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(group.sensitivity),
+            f"{metric_of('detection.clinical').label} [95 %]": bounded(group.clinical),
+            "with MMSE": str(group.clinical_patients),
+        }
+        for group in result.detection.patients
+    ]
+    return Exhibit(
+        "patients",
+        "Patients by diagnosis",
+        f"Scan scores of patients against those of healthy test scans. {explained('detection.clinical')}",
+        of_paper=False,
+        table=pd.DataFrame(rows),
+    )
+
+
 def _detectable(result: Result) -> Exhibit:
     never = NOT_AVAILABLE if result.detection.threshold is None else "none of those tested"
     rows = [
@@ -205,6 +242,7 @@ def _detectable(result: Result) -> Exhibit:
             metric_of("detection.severities.minimum_detectable").label: never
             if response.minimum_detectable is None
             else percent(response.minimum_detectable),
+            **_effective(result, response.anomaly, response.minimum_detectable),
             metric_of("detection.severities.monotonicity").label: bounded(response.monotonicity),
         }
         for response in result.detection.severities

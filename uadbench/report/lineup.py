@@ -87,7 +87,7 @@ def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
     """Draw reconstruction, difference and standard map of each entry, in three planes through the largest reduction.
 
     The rows above show what a perfect model would give, and the altered scan. Red is missing uptake; the outline is
-    half of the largest reduction.
+    that of the truth.
 
     Args:
         shown: The entries on this page.
@@ -127,7 +127,7 @@ def lineup(shown: Sequence[ShownRun], scaled_on: Sequence[ShownRun]) -> Figure:
         page.volume(2, own["standard_map"], standard)
     page.foot(
         f"Protocol {result.protocol.name}, cohort {result.cohort.tested_on or result.cohort.name}; slices at MNI mm. "
-        "AP: average precision of the standard map, this case. Outline: half of the largest reduction. "
+        "AP: average precision of the standard map, this case. Outline: the truth. "
         "Red: missing uptake."
     )
     return page.figure

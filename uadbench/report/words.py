@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,27 @@ def signed(value: float) -> str:
 def percent(severity: float | None) -> str:
     """A severity in percent; None, if it varies between the cases of a test set."""
     return "its own" if severity is None else f"{severity:.0%}"
+
+
+def share(value: float | None) -> str:
+    """A fraction in percent, with one decimal; n/a if it is undefined."""
+    return NOT_AVAILABLE if value is None else f"{value:.1%}"
+
+
+def effective_share(result: Result, names: Sequence[str]) -> float | None:
+    """The effective reduction of test sets as a share of the severity, on average; the same at every severity.
+
+    Args:
+        result: A result.
+        names: Dementias, or `unseen`.
+
+    Returns:
+        The share; None if the result does not contain it.
+    """
+    at = result.severities[0]
+    reductions = [result.metric(name, at, "effective_reduction") for name in names]
+    present = [each for each in reductions if each is not None]
+    return sum(present) / len(present) / at if present and len(present) == len(reductions) else None
 
 
 def near(result: Result, severity: float) -> float:

@@ -18,6 +18,7 @@ from uadbench.results.schema import (
     Detection,
     Headline,
     PaperTest,
+    PatientGroup,
     SeverityResponse,
     Stratum,
     TestSetScores,
@@ -31,7 +32,7 @@ from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, Values, is_dem
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
-REVISION = 1
+REVISION = 2
 """Increase it whenever the same scores would lead to other aggregates."""
 
 DETECTED = 0.5
@@ -122,7 +123,8 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         for (anomaly, severity), rows in by_testset(table)
         if anomaly not in (HEALTHY, VALIDATION)
     ]
-    clinical = _values(table.loc[table["anomaly"] == PATIENTS, CLINICAL])
+    ill = table[table["anomaly"] == PATIENTS]
+    clinical, clinical_patients = _clinical(ill)
     graded = [name for name in dict.fromkeys(table["anomaly"]) if is_dementia(name) or name == UNSEEN]
     return Detection(
         voxel_thresholds=[
@@ -137,9 +139,35 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         ),
         testsets=testsets,
         severities=[_response(name, table, healthy, testsets) for name in graded],
-        clinical=_bounded(rank_correlation(_scores(table, PATIENTS), clinical)),
-        clinical_patients=int(np.isfinite(clinical).sum()),
+        clinical=clinical,
+        clinical_patients=clinical_patients,
+        patients=_patient_groups(ill, healthy, above),
     )
+
+
+def _patient_groups(ill: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None) -> list[PatientGroup]:
+    """The patients of each diagnosis; none if the table does not contain the diagnoses."""
+    groups = []
+    for _, rows in ill.groupby(ill["group"].str.lower()) if len(ill) and "group" in ill else ():
+        detected = _detected(PATIENTS, 0.0, rows, healthy, limit)
+        clinical, clinical_patients = _clinical(rows)
+        groups.append(
+            PatientGroup(
+                group=str(rows["group"].mode()[0]),  # a cohort may spell a diagnosis in several ways
+                patients=len(rows),
+                auroc=detected.auroc,
+                sensitivity=detected.sensitivity,
+                clinical=clinical,
+                clinical_patients=clinical_patients,
+            )
+        )
+    return groups
+
+
+def _clinical(ill: pd.DataFrame) -> tuple[Bounded, int]:
+    """The correlation of patients' scan scores with the clinical score, and the number of patients who have one."""
+    clinical = _values(ill[CLINICAL])
+    return _bounded(rank_correlation(_values(ill[SCORE]), clinical)), int(np.isfinite(clinical).sum())
 
 
 def strata(table: pd.DataFrame, protocol: Protocol) -> list[Stratum]:

@@ -119,8 +119,11 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
     detection = content["detection"]
     detection["testsets"] = [each for each in detection["testsets"] if each["anomaly"] not in few]
     detection["threshold"] = None  # the score of a single validation scan
-    if detection["clinical_patients"] < LEAST_PEOPLE:
-        detection["clinical"] = dict.fromkeys(detection["clinical"])
+    for part in (detection, *detection["patients"]):
+        if part["clinical_patients"] < LEAST_PEOPLE:
+            part["clinical"] = dict.fromkeys(part["clinical"])
+    if any(each["patients"] < LEAST_PEOPLE for each in detection["patients"]):
+        detection["patients"] = []  # the numbers of a small group would follow from those of all and of the others
     if digits is not None:
         content = _coarse(content, digits)
     require_writable(output)

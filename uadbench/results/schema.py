@@ -242,11 +242,32 @@ class SeverityResponse(_Section):
     paper: list[PaperTest]
 
 
+class PatientGroup(_Section):
+    """How well the scan scores of the patients with one diagnosis separate them from healthy test scans.
+
+    `group`: the diagnosis, as the cohort spells it. `clinical` is computed over `clinical_patients`.
+    """
+
+    model_config = _described(
+        "detection",
+        auroc="detection.testsets.auroc",
+        sensitivity="detection.testsets.sensitivity",
+    )
+
+    group: str
+    patients: int
+    auroc: Bounded
+    sensitivity: Bounded
+    clinical: Bounded
+    clinical_patients: int
+
+
 class Detection(_Section):
     """Detection of scans and voxels at thresholds set on healthy validation scans.
 
     `threshold` is n/a if there were fewer `validation_scans` than the protocol requires. `clinical` is computed over
-    `clinical_patients`.
+    `clinical_patients`, the patients of all diagnoses; `patients` has them by diagnosis (empty in results of earlier
+    versions).
     """
 
     model_config = _described("detection")
@@ -260,6 +281,7 @@ class Detection(_Section):
     severities: list[SeverityResponse]
     clinical: Bounded
     clinical_patients: int
+    patients: list[PatientGroup] = []
 
 
 class Stratum(_Section):
@@ -482,6 +504,7 @@ def names_of(result: Result) -> Iterator[tuple[str, str]]:
         yield "the test cohort", result.cohort.tested_on
     yield from ((f"option {name!r:.40} of the model", name) for name in result.model.options)
     yield from (("a test set", scores.anomaly) for scores in result.scores)
+    yield from (("a diagnosis", group.group) for group in result.detection.patients)
     yield from (("a metric", name) for scores in result.scores for name in scores.metrics)
 
 

@@ -75,7 +75,8 @@ def example_pictures(run: Run, evaluator: Evaluator, table: pd.DataFrame) -> Exa
     volumes, titles = {}, {}
     for label, (participant, anomaly, note) in chosen.items():
         case = next(c for c in cases.cases(scans[participant]) if (c.anomaly, c.severity) == (anomaly, severity))
-        volumes[label], titles[label] = case_volumes(evaluator, case), f"{anomaly}, severity {severity:.0%}{note}"
+        volumes[label] = case_volumes(evaluator, case)
+        titles[label] = f"{anomaly}, severity {severity:.0%} (effective {case.effective_reduction:.0%}){note}"
     for scan in run.fold_data.scans("patients")[:1]:
         volumes["patient"], titles["patient"] = scan_volumes(evaluator, scan), f"patient ({scan.group})"
     return Examples(volumes, titles, evaluator.protocol.lattice.affine, cases.brain)

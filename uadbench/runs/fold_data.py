@@ -247,7 +247,7 @@ def plan_fold(
     for anomaly in protocol.testsets.anomalies:
         dementia(anomaly)
     section = protocol.split
-    roles = Roles(chosen.healthy or (section.healthy,), chosen.patients or (section.patients,))
+    roles = _roles(chosen, section)
     healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
     secret = secret_of(cohort)
     origin: Origin = "given"
@@ -364,6 +364,13 @@ def _tested_elsewhere(
     return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
 
 
+def _roles(chosen: Selection, section: SplitSection) -> Roles:
+    """The user's diagnoses, or those of the protocol, of which patients lack any that the user calls healthy."""
+    healthy = chosen.healthy or (section.healthy,)
+    others = tuple(name for name in section.patients if name.lower() not in {each.lower() for each in healthy})
+    return Roles(healthy, chosen.patients or others or section.patients)
+
+
 def _check_draws(protocol: Protocol, key: Key) -> None:
     """Draw for one scan, so that a modified protocol fails before anything is trained."""
     try:
@@ -373,9 +380,10 @@ def _check_draws(protocol: Protocol, key: Key) -> None:
 
 
 def _patients(rows: pd.DataFrame, section: SplitSection, secret: Secret) -> pd.DataFrame:
-    """The first scans of patients; if there are too many, a random choice by a hash of (seed, name)."""
+    """The first scans of patients; of each diagnosis with too many, a random choice by a hash of (seed, name)."""
     first = baseline(rows)
-    drawn = sorted(
-        first["participant_id"], key=lambda person: keyed_seed("patient", section.seed, secret.participant(person))
-    )
-    return first[first["participant_id"].isin(drawn[: section.most_patients])]
+    drawn: list[str] = []
+    for _, people in first.groupby(first["group"].str.lower())["participant_id"]:
+        order = sorted(people, key=lambda person: keyed_seed("patient", section.seed, secret.participant(person)))
+        drawn += order[: section.most_patients]
+    return first[first["participant_id"].isin(drawn)]

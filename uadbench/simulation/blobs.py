@@ -1,4 +1,4 @@
-"""Smooth random blobs outside the dementia masks, to test models on anomalies of unknown location and shape."""
+"""Smooth random blobs away from the dementias, to test models on anomalies of unknown location and shape."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from uadbench.errors import Unfinished
 from uadbench.simulation.fields import CANVAS, VOXEL_CM3, connected_to, forebrain, onto, smooth_field, soften
-from uadbench.simulation.hypometabolism import smoothed_mask
+from uadbench.simulation.hypometabolism import POSITIVE, smoothed_support
 from uadbench.space import atlas
 from uadbench.types import Grid, Mask, Volume
 
-REVISION: Final = 2
+REVISION: Final = 3
 """Increased by hand whenever the same draw would give another mask, or the same seed another draw."""
 
 FIELD_MM: Final = 12.0
@@ -53,9 +53,9 @@ def draw_blob(
     Args:
         rng: Source of the random numbers.
         volume_cm3: Smallest and largest volume in cm3; its logarithm is uniform.
-        most_overlap: Largest fraction of the blob, before smoothing, that may lie in the mask of any one dementia (G(m)
-            > 0.5, smoothed by 5 mm).
-        dementias: Names of the dementias whose masks the blob must avoid.
+        most_overlap: Largest fraction of the blob, before smoothing, that may lie in the truth of any one dementia
+            (smoothed support > 0.5, by default values of `hypometabolism`).
+        dementias: Names of the dementias whose truths the blob must avoid.
 
     Raises:
         Unfinished: If a thousand draws are not enough, for example because `most_overlap` is close to 0.
@@ -76,7 +76,7 @@ def draw_blob(
         inside = max(float((mask & _dementia(name)).sum()) for name in dementias)
         if size * VOXEL_CM3 >= LEAST_CM3 and inside <= most_overlap * size:
             return blob
-    raise Unfinished(f"found no blob of {volume_cm3} cm3 with at most {most_overlap:.0%} in a dementia's mask")
+    raise Unfinished(f"found no blob of {volume_cm3} cm3 with at most {most_overlap:.0%} in a dementia's truth")
 
 
 def blob_mask(blob: Blob, grid: Grid, sigma_mm: float) -> Volume:
@@ -110,4 +110,4 @@ def _grey() -> Mask:
 
 @cache
 def _dementia(name: str) -> Mask:
-    return np.asarray(smoothed_mask(name, CANVAS.affine, CANVAS.shape) > 0.5)
+    return np.asarray(smoothed_support(name, CANVAS.affine, CANVAS.shape) > POSITIVE)

@@ -230,4 +230,5 @@ def in_file_order(image: nifti.Image) -> Volume:
 def _inside(name: str, affine: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
     placed = np.frombuffer(affine).reshape(4, 4)
     smoothed = hypometabolism.smoothed_mask(name, placed, shape)
-    return np.asarray(hypometabolism.truth(smoothed, atlas.brain_on(placed, shape)) == 1)
+    support = hypometabolism.smoothed_support(name, placed, shape)
+    return np.asarray(hypometabolism.truth(smoothed, atlas.brain_on(placed, shape), support=support) == 1)

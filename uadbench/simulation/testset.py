@@ -115,7 +115,21 @@ class SimulatedCases:
     @cached_property
     def truths(self) -> dict[str, Truth]:
         """The ground truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
-        return {anomaly: self._truth(smoothed) for anomaly, smoothed in self.smoothed_masks.items()}
+        grid, section = self.protocol.lattice, self.protocol.testsets
+        return {
+            anomaly: self._truth(
+                smoothed,
+                hypometabolism.smoothed_support(
+                    anomaly, grid.affine, grid.shape, section.sigma_mm, section.least_weight
+                ),
+            )
+            for anomaly, smoothed in self.smoothed_masks.items()
+        }
+
+    @property
+    def effective_shares(self) -> dict[str, float]:
+        """The effective reduction of every dementia as a share of the severity: the mean of G(m) in the truth."""
+        return {name: _sketched(mask, self.truths[name])[1] for name, mask in self.smoothed_masks.items()}
 
     def intensity(self, scan: Scan) -> Intensity:
         """The intensity scale of a healthy scan, which its altered versions share."""
@@ -149,6 +163,7 @@ class SimulatedCases:
         for variation, mask in zip(drawn.variations, parts, strict=True):
             yield self._case(scan, VARIED, variation.severity, mask, self._truth(mask))
         yield self._case(scan, HYPER, section.hyper.severity, blob, truth)
+        # another tool's files hold no weights, so that only the reduction itself can define their truth
         for name, severity, reduction in self.altered.reductions(scan) if self.altered else ():
             truth = self._truth(np.asarray(reduction / np.float32(severity)))
             yield Case(scan, reduction, truth, name, severity, self.intensity(scan))
@@ -196,9 +211,9 @@ class SimulatedCases:
             numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
 
-    def _truth(self, smoothed: Volume) -> Truth:
+    def _truth(self, smoothed: Volume, support: Volume | None = None) -> Truth:
         section = self.protocol.testsets
-        return hypometabolism.truth(smoothed, self.brain, section.positive, section.ignored)
+        return hypometabolism.truth(smoothed, self.brain, section.positive, section.ignored, support)
 
     def _case(self, scan: Scan, anomaly: str, severity: float, smoothed: Volume, truth: Truth) -> Case:
         reduction = hypometabolism.reduction(smoothed, severity)

@@ -20,6 +20,10 @@
   const number = (value, digits = 3) => (value === null || value === undefined ? NA : Number(value.toPrecision(digits)).toString());
   const fixed = (value) => (value === null || value === undefined ? NA : value.toFixed(3));
   const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
+  const patients = (row) => { // by diagnosis, if there are several
+    const groups = Object.entries(row.patientGroups);
+    return groups.length > 1 ? groups.map(([name, value]) => `${name} ${number(value)}`).join(", ") : number(row.patients);
+  };
   const size = (value) => value === null ? NA : value >= 1e6 ? `${number(value / 1e6)} M` : value >= 1e3 ? `${number(value / 1e3)} k` : `${value}`;
   const style = (index) => ({ colour: COLOURS[index % COLOURS.length], dash: DASHES[Math.floor(index / COLOURS.length) % DASHES.length] });
 
@@ -51,7 +55,7 @@
     { key: "healthiness", text: (row) => number(row.healthiness), sort: (row) => (row.healthiness === null ? null : Math.abs(row.healthiness - 1)), up: true },
     { key: "identified", text: (row) => number(row.identified), sort: (row) => row.identified },
     { key: "auroc", text: (row) => number(row.auroc), sort: (row) => row.auroc },
-    { key: "patients", text: (row) => number(row.patients), sort: (row) => row.patients },
+    { key: "patients", text: (row) => patients(row), sort: (row) => row.patients },
     { key: "parameters", text: (row) => size(row.parameters), sort: (row) => row.parameters },
     { key: "cpuMinutes", text: (row) => number(row.cpuMinutes), sort: (row) => row.cpuMinutes },
     { key: "inference", text: (row) => number(row.inference), sort: (row) => row.inference },
@@ -66,12 +70,13 @@
   }
 
   function heatMap(row, board) {
-    const head = el("tr", {}, el("th", { scope: "col" }, "AP, standard map"), board.severities.map((s) => el("th", { scope: "col" }, percent(s))));
+    const head = el("tr", {}, el("th", { scope: "col" }, "AP, standard map"), board.severities.map((s) => el("th", { scope: "col" }, percent(s))),
+      el("th", { scope: "col", title: "effective reduction in the truth, as a share of the severity" }, "effective"));
     const body = board.testsets.map((name) => el("tr", {}, el("th", { scope: "row" }, name),
       (row.curves[name] || []).map(([mean, low, high]) => el("td", {
         style: `background: rgba(var(--hot), ${mean === null ? 0 : (0.75 * mean).toFixed(3)})`,
         title: mean === null ? NA : `${fixed(mean)} [${fixed(low)}, ${fixed(high)}]`,
-      }, mean === null ? NA : mean.toFixed(2)))));
+      }, mean === null ? NA : mean.toFixed(2))), el("td", {}, board.effective[name] === null ? NA : percent(board.effective[name]))));
     return el("div", { class: "scroll" }, el("table", { class: "heat" }, el("thead", {}, head), el("tbody", {}, body)));
   }
 
@@ -175,6 +180,12 @@
     }));
   }
 
+  function effectiveNote(board) {
+    const names = state.testset === "dementias" ? board.testsets.filter((name) => name !== "unseen") : [state.testset];
+    const shares = names.map((name) => board.effective[name]);
+    return shares.some((each) => each === null) ? "" : ` (effective: ${percent(shares.reduce((a, b) => a + b, 0) / shares.length)} of it)`;
+  }
+
   function severityPlot(board, rows) {
     const top = Math.max(...board.severities);
     const x = (s) => LEFT + (W - LEFT - RIGHT) * (s / top), y = (v) => H - BOTTOM - (H - BOTTOM - TOP) * v;
@@ -193,7 +204,7 @@
     });
     figure.append(el("figcaption", {}, "Average precision against severity, ", chosen),
       el("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "average precision against severity, one line per model" },
-        axes(board.severities.filter((s) => s === 0.05 || s >= 0.1).map((s) => [s, `${Math.round(100 * s)}`]), [0, 0.25, 0.5, 0.75, 1], x, y, "severity, %", "average precision"), lines),
+        axes(board.severities.filter((s) => s === 0.05 || s >= 0.1).map((s) => [s, `${Math.round(100 * s)}`]), [0, 0.25, 0.5, 0.75, 1], x, y, `severity, %${effectiveNote(board)}`, "average precision"), lines),
       legend(rows, figure));
     return figure;
   }
