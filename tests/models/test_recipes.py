@@ -11,7 +11,7 @@ import pytest
 from uadbench import registry
 
 TABLE = pd.read_csv(Path(__file__).parents[2] / "benchmarks" / "recipes" / "quick.csv", keep_default_na=False)
-NOTHING_TO_CHOOSE = {"identity", "maxcheck", "mean"}
+NOTHING_TO_CHOOSE = {"identity", "maxcheck", "mean", "wiener"}
 
 
 def test_every_family_had_the_same_number_of_trials() -> None:
