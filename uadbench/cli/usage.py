@@ -34,6 +34,7 @@ EXAMPLES = {
     "leaderboard add": "uadbench leaderboard add runs/phantom/quick/vae3d/fold0-seed0-*",
     "leaderboard verify": "uadbench leaderboard verify --rerun vae3d",
     "testset export": "uadbench testset export mytest --protocol smoke",
+    "testset overlap": "uadbench testset overlap --protocol smoke",
 }
 """A correct example for every command."""
 
