@@ -12,6 +12,7 @@ from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import near, number, signed
+from uadbench.results.near_ideal import near_ideal
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.profiling import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
@@ -27,8 +28,6 @@ HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_a
 MODEL_NAME = Column("model", "name")
 RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinical")
 """Numbers in the `detection` section of a result that the detection table shows."""
-BOUNDS = ("prevalence", "ap.ceiling")
-"""Bounds of average precision: chance, and the true reduction after the same smoothing."""
 
 
 def models_table(results: Sequence[Result]) -> Group:
@@ -65,9 +64,11 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
-        f"chance level {number(first.headline.prevalence)}, ceiling (the true reduction as the map) "
-        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias.",
+        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean "
+        "over dementias.",
     ]
+    if reference := near_ideal(first, results):
+        notes.append(f"{reference.meaning} Ranking AP: {number(reference.ap)}.")
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
         f"{_name(r, results)} ({r.cost.cpu_minutes:.3g} of {r.cost.budget_minutes:g})"
@@ -196,13 +197,18 @@ def detection_table(results: Sequence[Result]) -> Group:
 def severity_table(result: Result) -> Group:
     """A table of the average precision of one result, by test set (rows) and severity (columns)."""
     severities = result.severities
-    bounds = (Column(heading_of(name), style="dim") for name in BOUNDS)
-    table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *bounds)
+    chance = Column(heading_of("prevalence"), style="dim")
+    table = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), chance)
+    reference = near_ideal(result)
     for anomaly in [*result.dementias, UNSEEN]:
         scores = (number(result.metric(anomaly, severity, "ap.standard")) for severity in severities)
-        table.add_row(anomaly, *scores, *(number(result.metric(anomaly, severities[0], bound)) for bound in BOUNDS))
+        table.add_row(anomaly, *scores, number(result.metric(anomaly, severities[0], "prevalence")))
+        if reference:
+            bounds = (number(reference.at(anomaly, severity)) for severity in severities)
+            table.add_row(f"  {reference.label}", *bounds, "")
     heading = f"{result.model.name}: average precision of the standard map by severity"
-    return Group("", Text(heading), table, Text(explained(*BOUNDS), style="dim"))
+    notes = [explained("prevalence"), *([reference.meaning] if reference else [])]
+    return Group("", Text(heading), table, *(Text(note, style="dim") for note in notes))
 
 
 def auroc(result: Result, anomaly: str, severity: float | None = None) -> str:

@@ -13,6 +13,7 @@ from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results.examples import Examples
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
 
@@ -70,14 +71,18 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
 
 
 def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
-    rows = []
+    rows, reference = [], near_ideal(result)
     for name in [*result.dementias, UNSEEN]:
         row = {"": name}
         row |= {percent(s): number(result.metric(name, s, "ap.standard")) for s in result.severities}
-        row |= {
-            heading_of(m): number(result.metric(name, result.severities[0], m)) for m in ("prevalence", "ap.ceiling")
-        }
+        row[heading_of("prevalence")] = number(result.metric(name, result.severities[0], "prevalence"))
         rows.append(row)
+        if reference:
+            rows.append(
+                {"": f"{name}, {reference.label}"}
+                | {percent(s): number(reference.at(name, s)) for s in result.severities}
+                | {heading_of("prevalence"): ""}
+            )
     head = result.headline
     bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
     others = []
@@ -86,8 +91,7 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
             if scored.anomaly == name:
                 others.append(
                     f"{name} {number(result.metric(name, scored.severity, 'ap.standard'))} "
-                    f"(chance {number(result.metric(name, scored.severity, 'prevalence'))}, "
-                    f"ceiling {number(result.metric(name, scored.severity, 'ap.ceiling'))})"
+                    f"(chance {number(result.metric(name, scored.severity, 'prevalence'))})"
                 )
     return Exhibit(
         "precision",
@@ -95,8 +99,9 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
         f"Ranking AP {number(head.ap_standard)}{bounds}: the mean of dementias ({number(head.ap_dementias)}) and "
         f"unseen blobs ({number(head.ap_unseen)}) at "
         f"{', '.join(f'{s:.0%}' for s in head.severities)}. Native map {number(head.ap_native)}, chance "
-        f"{number(head.prevalence)}, true reduction as map {number(head.ceiling)}. Table: standard map. Other test "
-        f"sets: {', '.join(others)}. In hyper uptake is increased, and a one-sided map should score below chance.",
+        f"{number(head.prevalence)}{f', {reference}' if reference else ''}. Table: standard map. Other test sets: "
+        f"{', '.join(others)}. In hyper uptake is increased, and a one-sided map should score below chance."
+        f"{f' {reference.meaning}' if reference else ''}",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.precision_chart(result, scores),
