@@ -28,7 +28,10 @@ HEALTHY, VALIDATION, PATIENTS = "healthy", "validation", "patients"
 UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
 """Test sets with a different anomaly for each participant: random blobs, varied dementias, increased uptake."""
 
-NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER)
+TUNING = "tuning"
+"""Lesions on healthy validation scans, on which settings are chosen; no test set."""
+
+NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER, TUNING)
 
 GIVEN = "given-"
 """Prefix of the names of test sets that consist of altered scans from another tool."""

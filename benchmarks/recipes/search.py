@@ -1,11 +1,11 @@
-"""Choose the recipe of every family on healthy *validation* scans under `varied`; killed, it continues.
+"""Choose the recipe of every family on tuning lesions on healthy *validation* scans; killed, it continues.
 
     python benchmarks/recipes/search.py runs/recipes                      # all of trials.toml, one after the other
     python benchmarks/recipes/search.py runs/recipes --model vae3d       # one family; several may run side by side
     python benchmarks/recipes/search.py runs/recipes --table             # writes quick.csv, and nothing is trained
 
 A trial trains under the protocol with a seed that no result uses. Its score is the mean average precision of the
-standard map over the `varied` cases of the validation scans, of which one half is standardised with the healthy scans
+standard map over the tuning lesions of the validation scans, of which one half is standardised with the healthy scans
 of the other. No dementia, no `unseen` blob, no test scan and no patient is looked at.
 """
 
@@ -39,8 +39,8 @@ from uadbench.runtime.files import content_hash, keyed_seed, write_json, write_t
 from uadbench.runtime.memory import keep_freed_memory
 from uadbench.runtime.terminal import TerminalProgress
 from uadbench.simulation.testset import SimulatedCases
+from uadbench.simulation.tuning import LesionTruths, tuning_cases
 from uadbench.training.loop import train
-from uadbench.types import VARIED
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -87,8 +87,9 @@ def fitted(name: str, options: dict[str, Any], fold_data: FoldData, progress: Te
 
 
 def scores(model: Model, fold_data: FoldData) -> list[float]:
-    """Average precision of every `varied` case of the validation scans, each half standardised with the other."""
+    """Average precision of every tuning lesion of the validation scans, each half standardised with the other."""
     whole = fold_data.batches("validation", SEED, CPU)
+    truths = LesionTruths.of(fold_data.protocol, fold_data.names("test"))
     found = []
     for half in (0, 1):
         scans, others = whole.scans[half::2], whole.scans[1 - half :: 2]
@@ -96,10 +97,10 @@ def scores(model: Model, fold_data: FoldData) -> list[float]:
         apart = Batches(others, whole.intensities[1 - half :: 2], whole.batch_size, SEED)
         evaluator = Evaluator.calibrated(model, cases, apart, CPU)
         for scan in scans:
-            varied = [case for case in cases.cases(scan) if case.anomaly == VARIED]
-            batch = evaluator.batch([case.altered for case in varied], scan)
+            tuning = list(tuning_cases(fold_data.protocol, [scan], truths))
+            batch = evaluator.batch([case.altered for case in tuning], scan)
             maps = evaluator.calibration.standard_map(observe(model, batch).anomaly_map)
-            for found_map, case in zip(maps, varied, strict=True):
+            for found_map, case in zip(maps, tuning, strict=True):
                 truth = evaluator.calibration.truth_in_brain(case.truth)
                 found.append(float(localisation.rank(found_map[None], truth).average_precision[0]))
     return found
@@ -107,16 +108,14 @@ def scores(model: Model, fold_data: FoldData) -> list[float]:
 
 def write_table(table: pd.DataFrame, protocol: str) -> None:
     """Every trial as CSV, and as the table of README.md, where the chosen ones are bold."""
-    best = table.groupby("model")["ap_varied"].transform("max")
+    best = table.groupby("model")["ap"].transform("max")
     told = table.assign(options=[json.dumps(options) for options in table["options"]])
     write_text(HERE / f"{protocol}.csv", told.to_csv(index=False))
-    lines = ["| model | options | AP, varied, validation | train, s |", "|---|---|---|---|"]
+    lines = ["| model | options | AP, validation | train, s |", "|---|---|---|---|"]
     for row, top in zip(table.itertuples(), best, strict=True):
         options = ", ".join(f"{name} {value}" for name, value in row.options.items())  # type: ignore[union-attr]
-        score = f"{row.ap_varied:.3f}" if not row.failure else str(row.failure)
-        lines.append(
-            f"| {row.model} | {options} | {f'**{score}**' if row.ap_varied == top else score} | {row.train_s} |"
-        )
+        score = f"{row.ap:.3f}" if not row.failure else str(row.failure)
+        lines.append(f"| {row.model} | {options} | {f'**{score}**' if row.ap == top else score} | {row.train_s} |")
     begin, end = "<!-- trials: begin -->", "<!-- trials: end -->"
     readme = (HERE / "README.md").read_text(encoding="utf-8")
     head, tail = readme.partition(begin)[0], readme.partition(end)[2]
@@ -145,9 +144,9 @@ def main() -> None:
             try:
                 model, seconds = fitted(name, options, fold_data, progress)
                 found = scores(model, fold_data)
-                row = {"ap_varied": round(float(np.mean(found)), 4), "train_s": round(seconds, 1), "failure": ""}
+                row = {"ap": round(float(np.mean(found)), 4), "train_s": round(seconds, 1), "failure": ""}
             except Exception as error:  # what one trial does must not stop the others, and is told in the table
-                row = {"ap_varied": None, "train_s": None, "failure": " ".join(str(error).split())}
+                row = {"ap": None, "train_s": None, "failure": " ".join(str(error).split())}
             write_json(file, {"model": name, "options": options, **row})
         if file.is_file():
             rows.append(json.loads(file.read_text(encoding="utf-8")))

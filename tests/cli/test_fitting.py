@@ -87,7 +87,7 @@ def test_a_single_result_is_complete_at_any_width(output: Path, monkeypatch: pyt
     for width in WIDTHS:
         narrow = at(width, monkeypatch, capsys, *commands(output)["one result"])
         assert "left out" not in narrow and "vae3d" in narrow
-        for heading in ("native", "damage", "monotonicity", "MMSE", "ceiling"):
+        for heading in ("native", "damage", "monotonicity", "MMSE", "chance"):
             assert heading in narrow
 
 

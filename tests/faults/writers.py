@@ -14,6 +14,7 @@ from tests.faults.conftest import Call, require_whole
 from tests.faults.given import Given
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import RESULTS, read_entries
+from uadbench.results.near_ideal import read_reference
 from uadbench.results.schema import read_result
 from uadbench.results.scores import SCORES, read_scores_of
 
@@ -74,6 +75,11 @@ def _read_board(home: Path, given: Given, call: Call) -> None:
             assert read_scores_of(entry.result, entry.scores_file) is not None
         code, out, _ = call("leaderboard", "build", "--check", "--root", root)
         assert code in (0, 1) and ".part-" not in out
+
+
+def _read_reference(home: Path, given: Given, call: Call) -> None:
+    for file in (home / "references").glob("*.json"):
+        assert read_reference(file).scans == 8
 
 
 def _read_shared(home: Path, given: Given, call: Call) -> None:
@@ -163,6 +169,13 @@ WRITERS = {
     "leaderboard add": Writer(("leaderboard", "add", "{run}"), read=_read_board),
     "leaderboard add, again": Writer(("leaderboard", "add", "{run}"), prepare=_older_entry, read=_read_board),
     "leaderboard build": Writer(("leaderboard", "build"), prepare=_older_pages, read=_read_board),
+    "leaderboard reference": Writer(
+        (
+            *("leaderboard", "reference", "--protocol", "smoke", "--scans", "8", "--device", "cpu"),
+            *("--output", "references", "--work", "work"),
+        ),
+        read=_read_reference,
+    ),
     "cohort export": Writer(
         ("cohort", "export", "tree", "--participants", "2", "--baseline"), read=_read_tree, before=COARSE
     ),

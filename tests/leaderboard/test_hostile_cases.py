@@ -98,7 +98,7 @@ def test_a_column_that_tells_which_case(root, mean, table, column: str) -> None:
 @pytest.mark.parametrize(
     "column",
     [
-        *("ap.standard", "ap.native", "ap.ceiling", "prevalence"),
+        *("ap.standard", "ap.native", "prevalence"),
         *("effective_reduction", "subject.score", "mmse"),
         *("residual.whole.mse", "recovered", "site"),
     ],
@@ -429,7 +429,6 @@ def test_claims_that_anybody_can_check(root, mean, table, computed_once, changes
         ("ap.standard", lambda t: -1.0),
         ("ap.native", lambda t: 1.01),
         ("prevalence", lambda t: 0.9),
-        ("ap.ceiling", lambda t: 0.2),
         ("effective_reduction", lambda t: t["effective_reduction"].where(t["anomaly"] != "unseen", 0.9)),
         ("severity", lambda t: t["severity"].where(t["anomaly"] != "varied", 0.4 + 1e-4 * np.arange(len(t)))),
     ],

@@ -43,7 +43,7 @@ def made_up(
             [(a, s) for a in ("ad", "pca", "unseen") for s in SEVERITIES] + drawn + [("hyper", 0.3)]
         ):
             lift = LIFT.get(severity, 8 * severity)
-            found = {f"ap.{label}": rng.uniform(0.2, 0.9) for label in ("standard", "native", "ceiling")}
+            found = {f"ap.{label}": rng.uniform(0.2, 0.9) for label in ("standard", "native")}
             more = {**found, "prevalence": rng.uniform(0.01, 0.1)}
             if anomaly in ("ad", "pca"):
                 more["residual.whole.mse"] = rng.uniform(0.9, 1.1) * (1 + severity)
@@ -343,7 +343,7 @@ def test_the_headline_is_half_dementias_half_unseen() -> None:
     student = stats.t.interval(0.95, PEOPLE - 1, both.mean(), stats.sem(both))
     assert low < shown.ap_standard < high
     assert (low, high) == (pytest.approx(student[0], abs=0.003), pytest.approx(student[1], abs=0.003))
-    for name, column in (("ap_native", "ap.native"), ("ceiling", "ap.ceiling"), ("prevalence", "prevalence")):
+    for name, column in (("ap_native", "ap.native"), ("prevalence", "prevalence")):
         halves = by_hand(table, column)
         expected = 0.5 * halves["dementias"].mean() + 0.5 * halves["unseen"].mean()
         assert getattr(shown, name) == pytest.approx(expected, rel=1e-5)
@@ -359,7 +359,7 @@ def test_what_is_not_ranked_does_not_move_the_headline() -> None:
     table = made_up()
     before = headline(table, PROTOCOL, None)
     aside = ~(table["anomaly"].isin(["ad", "pca", "unseen"]) & table["severity"].isin([0.1, 0.3]))
-    table.loc[aside, ["ap.standard", "ap.native", "ap.ceiling", "prevalence"]] = 0.0
+    table.loc[aside, ["ap.standard", "ap.native", "prevalence"]] = 0.0
     assert headline(table, PROTOCOL, None) == before
     assert headline(table.sample(frac=1, random_state=3), PROTOCOL, None).ap_standard == before.ap_standard
 
@@ -373,7 +373,7 @@ def test_a_case_without_a_score_leaves_its_own_numbers_unavailable(anomaly: str,
     shown = headline(table, PROTOCOL, None)
     assert getattr(shown, missing) is None and shown.ap_standard is None
     other = "ap_unseen" if missing == "ap_dementias" else "ap_dementias"
-    for name in (other, "ap_native", "ceiling", "prevalence", "healthy_mse"):
+    for name in (other, "ap_native", "prevalence", "healthy_mse"):
         assert getattr(shown, name) == getattr(before, name) is not None
     table = made_up()
     table.loc[table.index[(table["anomaly"] == anomaly) & (table["severity"] == 0.5)], "ap.standard"] = np.nan

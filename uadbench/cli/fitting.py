@@ -34,7 +34,7 @@ LEAST_WANTED = (
     # localisation
     *(f"{AP} 50%", f"{AP} 10%", f"{AP} 20%", heading_of("headline.healthy_mse"), f"{AP} 30%"),
     *(heading_of(f"headline.{name}") for name in ("ap_native", "ap_unseen", "ap_dementias")),
-    *("specificity*", heading_of("prevalence"), heading_of("ap.ceiling"), "severity"),
+    *("specificity*", heading_of("prevalence"), "severity"),
     # prose
     *("tolerance", "note", "type", "missing"),
 )

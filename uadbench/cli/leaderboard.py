@@ -171,3 +171,51 @@ def verify(
             print_rerun(each)
     if faults or not all(each.holds for each in done):
         raise typer.Exit(1)
+
+
+@app.command("reference")
+def reference(
+    protocol: Annotated[str, typer.Option(help="Protocol: a name or a TOML file.")] = "quick",
+    cohort: Annotated[str | None, typer.Option(help="A phantom, for example phantom:seed=7. Default: phantom.")] = None,
+    scans: Annotated[int, typer.Option(help="Number of healthy scans to fit the filter on.")] = 3000,
+    device: Annotated[str, typer.Option(help="'auto' (GPU if there is one), 'cpu' or 'cuda'.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the reference. Default: the one that ships with uadbench.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for unfinished work; the same command continues it.")] = Path(
+        "runs/reference"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reference as JSON.")] = False,
+) -> None:
+    """Compute the near-ideal reference of a protocol: a lower bound on what can be found.
+
+    The model wiener, a linear filter, is fitted on thousands of healthy scans
+    of participants that are not in the cohort, and scored on the test sets.
+    Runs, reports and boards with the same test sets then show its score.
+    """
+    from uadbench.cohorts.opening import open_cohort
+    from uadbench.launch.local import choose_device
+    from uadbench.leaderboard.reference import ReferenceFit
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.report.words import bounded
+    from uadbench.results.near_ideal import FOLDER
+    from uadbench.runs.fold_data import plan_fold
+    from uadbench.runtime.files import require_folder, write_text
+    from uadbench.runtime.terminal import TerminalProgress
+
+    progress, chosen, folder = TerminalProgress(), load_protocol(protocol), output or FOLDER
+    for each in (folder, work):
+        require_folder(each)
+    fold_data = plan_fold(open_cohort(cohort or chosen.cohort), chosen, 0, progress)
+    done = ReferenceFit(fold_data, scans, work, choose_device(device), progress).compute()
+    text = done.model_dump_json(indent=1) + "\n"
+    write_text(folder / done.file, text)
+    if as_json:
+        print(text, end="")
+        return
+    first, second = done.halves
+    print(
+        f"near-ideal {bounded(done.ap)} with {done.scans} scans; with one half of them {first:.3f}, with the other "
+        f"{second:.3f}"
+    )
+    print(f"written to {folder / done.file}")

@@ -20,6 +20,7 @@ from uadbench.cli.tables import (
 )
 from uadbench.cli.verdicts import places_line, summaries, verdict_line
 from uadbench.report.words import number
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.scores import read_scores
 from uadbench.results.verdicts import BASELINE, Verdict, ranked_models, ranking_of, verdicts
 from uadbench.runtime.commands import command
@@ -88,7 +89,8 @@ def verdict_lines(sweep: Sweep, results: Sequence[Result], models: Sequence[Mode
     best = results[0]
     low, high = best.headline.ap_interval or (None, None)
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    bounds = f"chance {number(best.headline.prevalence)}, ceiling {number(best.headline.ceiling)}"
+    reference = near_ideal(best, results)
+    bounds = f"chance {number(best.headline.prevalence)}" + (f", {reference}" if reference else "")
     first = "" if len(results) == 1 else "best run: "
     yield f"{first}{best.model.name}, ranking AP {number(best.headline.ap_standard)}{interval} ({bounds})"
     yield _against_baseline(verdicts(models), models)

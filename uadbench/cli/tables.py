@@ -12,6 +12,7 @@ from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.words import effective_share, near, number, share, signed
+from uadbench.results.near_ideal import near_ideal
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.profiling import MODEL, share_in_model
 from uadbench.types import HYPER, PATIENTS, UNSEEN
@@ -27,8 +28,6 @@ HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_a
 MODEL_NAME = Column("model", "name")
 RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinical")
 """Numbers in the `detection` section of a result that the detection table shows."""
-BOUNDS = ("prevalence", "ap.ceiling")
-"""Bounds of average precision: chance, and the true reduction after the same smoothing."""
 NORMALISED, EFFECTIVE = "normalised_ap", "effective_reduction"
 
 
@@ -66,10 +65,11 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
-        f"chance level {number(first.headline.prevalence)}, ceiling (the true reduction as the map) "
-        f"{number(first.headline.ceiling)}. 95 %: bootstrap over participants. AP by severity: mean over dementias, "
-        f"whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
+        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean "
+        f"over dementias, whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
     ]
+    if reference := near_ideal(first, results):
+        notes.append(f"{reference.meaning} Ranking AP: {number(reference.ap)}.")
     notes += [f"Unranked: {why}." for why in dict.fromkeys(result.unranked for result in results) if why]
     over = [
         f"{_name(r, results)} ({r.cost.cpu_minutes:.3g} of {r.cost.budget_minutes:g})"
@@ -206,25 +206,29 @@ def severity_table(result: Result) -> Group:
     They show the average precision of the standard map, the normalised average precision, and the effective reduction.
     """
     severities = result.severities
-    names = [*result.dementias, UNSEEN]
+    names, reference = [*result.dementias, UNSEEN], near_ideal(result)
 
-    def table(column: str, bounds: Sequence[str] = (), shown: Callable[[float | None], str] = number) -> Fitted:
-        headings = (Column(heading_of(name), style="dim") for name in bounds)
+    def table(column: str, chance: bool = False, shown: Callable[[float | None], str] = number) -> Fitted:
+        headings = [Column(heading_of("prevalence"), style="dim")] if chance else []
         rows = Fitted(Column("test set", "name"), *(f"{severity:.0%}" for severity in severities), *headings)
         for name in names:
             scores = (shown(result.metric(name, severity, column)) for severity in severities)
-            rows.add_row(name, *scores, *(number(result.metric(name, severities[0], bound)) for bound in bounds))
+            rows.add_row(name, *scores, *([number(result.metric(name, severities[0], "prevalence"))] if chance else []))
+            if chance and reference:
+                bounds = (number(reference.at(name, severity)) for severity in severities)
+                rows.add_row(f"  {reference.label}", *bounds, "")
         return rows
 
+    notes = [explained("prevalence", NORMALISED, EFFECTIVE), *([reference.meaning] if reference else [])]
     return Group(
         "",
         Text(f"{result.model.name}: average precision of the standard map by severity"),
-        table("ap.standard", BOUNDS),
+        table("ap.standard", chance=True),
         Text("the same above chance, to compare test sets"),
         table(NORMALISED),
         Text("effective reduction by severity"),
         table(EFFECTIVE, shown=share),
-        Text(explained(*BOUNDS, NORMALISED, EFFECTIVE), style="dim"),
+        *(Text(note, style="dim") for note in notes),
     )
 
 

@@ -1,7 +1,8 @@
-"""`uadbench testset`: export of the test set as NIfTI files, for tools in any language."""
+"""`uadbench testset`: export of the test set as NIfTI files, and its overlap with the tuning lesions."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,14 @@ import typer
 from uadbench.errors import InputError, Unfinished
 from uadbench.runtime.commands import command
 
-app = typer.Typer(help="Export the test set as NIfTI files for tools in any language.", no_args_is_help=True)
+app = typer.Typer(
+    help="Export the test set for tools in any language; compare it with tuning lesions.", no_args_is_help=True
+)
 
 
 @app.callback()
 def testset() -> None:
-    """Export the test set as NIfTI files for tools in any language."""
+    """Export the test set; compare it with the tuning lesions."""
 
 
 @app.command("export")
@@ -99,6 +102,44 @@ def export(
     source = None if manifest.cohort.reference else reference
     score = command("uadbench", "score", folder, name="mytool", cohort=source)
     print(f"export complete; read {folder / 'README.md'}, run your tool, and score it with: {score}")
+
+
+@app.command("overlap")
+def overlap(
+    protocol: Annotated[str, typer.Option(help="Protocol: a name or a TOML file.")] = "quick",
+    cohort: Annotated[str | None, typer.Option(help="Cohort. Default: that of the protocol.")] = None,
+    fold: Annotated[int, typer.Option(min=0, help="Fold, which sets the validation participants.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Print how much tuning lesions overlap with the lesions of the test sets.
+
+    Settings are chosen on tuning lesions, on healthy validation scans. They
+    must not resemble a test lesion: the protocol limits the Dice of their
+    ground truths.
+    """
+    from uadbench.cli.fitting import Column, Fitted, terminal
+    from uadbench.cohorts.opening import open_and_warn
+    from uadbench.protocols.schema import load_protocol
+    from uadbench.runs.fold_data import plan_fold
+    from uadbench.runtime.terminal import TerminalProgress
+    from uadbench.runtime.threads import numpy_on_one_thread
+    from uadbench.simulation.tuning import LesionTruths, overlaps
+
+    progress, chosen = TerminalProgress(), load_protocol(protocol)
+    fold_data = plan_fold(open_and_warn(cohort or chosen.cohort, progress), chosen, fold, progress)
+    validation, test = (fold_data.names(part) for part in ("validation", "test"))
+    with numpy_on_one_thread():
+        found = overlaps(chosen, validation, LesionTruths.of(chosen, test))
+    lesions, limit = len(validation) * chosen.tuning.cases, chosen.tuning.most_dice
+    if as_json:
+        sets = {name: dice._asdict() for name, dice in found.items()}
+        print(json.dumps({"lesions": lesions, "most_dice": limit, "dice": sets}, indent=2))
+        return
+    table = Fitted(Column("test set", "name"), "mean Dice", "largest Dice")
+    for name, dice in found.items():
+        table.add_row(name, f"{dice.mean:.3f}", f"{dice.largest:.3f}")
+    print(f"{lesions} tuning lesions on {len(validation)} validation scans; limit of the Dice {limit:g}")
+    terminal().print(table)
 
 
 def _restricted(protocol: str, severities: str | None, anomalies: str | None) -> dict[str, str]:

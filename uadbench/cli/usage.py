@@ -33,7 +33,9 @@ EXAMPLES = {
     "leaderboard build": "uadbench leaderboard build",
     "leaderboard add": "uadbench leaderboard add runs/phantom/quick/vae3d/fold0-seed0-*",
     "leaderboard verify": "uadbench leaderboard verify --rerun vae3d",
+    "leaderboard reference": "uadbench leaderboard reference --protocol smoke --scans 40 --output references",
     "testset export": "uadbench testset export mytest --protocol smoke",
+    "testset overlap": "uadbench testset overlap --protocol smoke",
 }
 """A correct example for every command."""
 

@@ -99,7 +99,7 @@ class Evaluator:
         model.eval()
         brain = torch.from_numpy(cases.brain).to(device)
         calibration = calibrate_model(model, validation, brain, cases.protocol)
-        localisation = LocalisationScorer.with_ceilings(calibration, cases)
+        localisation = LocalisationScorer(calibration)
         restoration = RestorationScorer(cases, calibration)
         return cls(model, cases, validation, device, calibration, localisation, restoration)
 

@@ -28,7 +28,7 @@ from uadbench.types import GIVEN
 RESULTS = "results"
 
 KEPT = (
-    *("ap.standard", "ap.native", "ap.ceiling", "prevalence", "auroc.standard", "correlation.standard"),
+    *("ap.standard", "ap.native", "prevalence", "auroc.standard", "correlation.standard"),
     *("normalised_ap", "effective_reduction", "dice.oracle", "subject.score", "recovered", "damage", "identified"),
     *(f"healthiness.{image}" for image in ("healthy", "altered", "from_healthy", "from_altered")),
     *(f"{pair}.whole.{metric}" for pair in ("residual", "restoration") for metric in ("mse", "mae", "psnr", "ssim")),
@@ -51,7 +51,7 @@ LARGEST_JSON, LARGEST_TABLE = 4 << 20, 64 << 20
 LARGEST_NUMBER = 1e15
 LONGEST_MESSAGE = 400
 
-NEEDED = ("ap.standard", "ap.native", "ap.ceiling", "prevalence", "effective_reduction", "subject.score", "mmse")
+NEEDED = ("ap.standard", "ap.native", "prevalence", "effective_reduction", "subject.score", "mmse")
 """Columns that every table of cases has."""
 
 SHARES = ("ap.", "auroc.", "dice.", "recall.", "exceeding.", "prevalence", "identified", "severity")

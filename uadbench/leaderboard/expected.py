@@ -1,4 +1,4 @@
-"""Expected values that do not depend on the model: prevalence, reduction and AP ceiling of every simulated case."""
+"""Expected values that do not depend on the model: prevalence and reduction of every simulated case."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pandas as pd
 
 from uadbench.protocols.schema import Protocol
 from uadbench.results.scores import KEYS
-from uadbench.types import Case, Scan
+from uadbench.types import Scan
 
-EXPECTED = ("prevalence", "effective_reduction", "ap.ceiling")
+EXPECTED = ("prevalence", "effective_reduction")
 """Columns of a table of cases that follow from the protocol and the participants."""
 
 Key = tuple[str, str]
@@ -34,32 +34,16 @@ def expected_values(protocol: Protocol, keys: tuple[Key, ...]) -> pd.DataFrame:
 
 @lru_cache(maxsize=8)
 def _expected_values(stored: str, keys: tuple[Key, ...]) -> pd.DataFrame:
-    import torch
-
-    from uadbench.metrics import localisation
-    from uadbench.metrics.postprocessing import BrainSmoothing
     from uadbench.simulation.testset import SimulatedCases
 
     protocol = Protocol.model_validate_json(stored)
     empty = np.zeros(protocol.lattice.shape, dtype=np.float32)
     scans = [Scan(*key, empty, protocol.lattice.affine, (0.0, 1.0)) for key in keys]
     cases = SimulatedCases(protocol, scans)
-    brain = torch.from_numpy(cases.brain)
-    smooth = BrainSmoothing(brain, protocol.standard_map.fwhm_mm, protocol.grid.voxel_mm)
-
-    def ceiling(case: Case) -> float:
-        oracle = smooth(torch.from_numpy(np.abs(case.reduction))[None])
-        truth = smooth.voxels(torch.from_numpy(case.truth))[0]
-        return float(localisation.rank(oracle, truth).average_precision[0])
-
-    rows, by_mask = [], dict[int, tuple[float, float]]()
-    kept = []  # keeps the masks alive, so that their id() stays unique
+    rows = []
     for scan in scans:
         for case in cases.cases(scan):
-            if id(case.truth) not in by_mask:
-                inside, outside = int((case.truth == 1).sum()), int((case.truth == 0).sum())
-                by_mask[id(case.truth)] = inside / max(1, inside + outside), ceiling(case)
-                kept.append(case.truth)
-            prevalence, best = by_mask[id(case.truth)]
-            rows.append((*scan.key, case.anomaly, case.severity, prevalence, case.effective_reduction, best))
+            inside, outside = int((case.truth == 1).sum()), int((case.truth == 0).sum())
+            prevalence = inside / max(1, inside + outside)
+            rows.append((*scan.key, case.anomaly, case.severity, prevalence, case.effective_reduction))
     return pd.DataFrame(rows, columns=[*KEYS, *EXPECTED])

@@ -27,6 +27,7 @@ from uadbench.leaderboard.boards import (
 )
 from uadbench.leaderboard.columns import AUROC, BOARD, heading
 from uadbench.report.words import effective_share, share
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.schema import Result
 from uadbench.runtime.text import escaped, in_csv, in_markdown, on_page
 from uadbench.stats.bootstrap import Interval
@@ -90,13 +91,16 @@ def _described(board: Board) -> Fields:
     testsets = [*result.dementias, UNSEEN]
     cohort = result.cohort
     ranking = ", ".join(f"{severity:.0%}" for severity in result.headline.severities)
+    reference = near_ideal(result, [row.result for row in board.rows])
     about = (
-        f"Ranking AP averages severities {ranking}; chance level {_short(result.headline.prevalence)}, ceiling (the "
-        f"true reduction as the map) {_short(result.headline.ceiling)}; the effective reduction in the dementias is "
+        f"Ranking AP averages severities {ranking}; chance level {_short(result.headline.prevalence)}"
+        f"{f', {reference}' if reference else ''}; the effective reduction in the dementias is "
         f"{share(effective_share(result, result.dementias))} of the severity. {cohort.test} healthy test participants, "
         f"{cohort.patients} patients, grid and scale of protocol {board.protocol} version {result.protocol.version}. "
         "Intervals are 95 % intervals over participants and, if there are several, seeds."
     )
+    if reference:
+        about += f" {reference.meaning}"
     if few := too_few(cohort.test, len(board.rows) * (len(board.rows) - 1) // 2):
         about += f" Groups are of little use here: {few}."
     version = f" · version {result.protocol.version}, {result.testset.recipe[:8]}" if board.apart else ""
@@ -117,7 +121,7 @@ def _described(board: Board) -> Fields:
         "lowest": lowest_ranked(result),
         "testsets": testsets,
         "chance": _rounded(result.headline.prevalence),
-        "ceiling": _rounded(result.headline.ceiling),
+        "nearIdeal": _rounded(reference.ap if reference else None),
     }
     return {**fields, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
 

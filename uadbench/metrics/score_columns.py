@@ -24,13 +24,6 @@ LOCALISATION = (
         interval="own",
     ),
     Metric(
-        "ap.ceiling",
-        "ceiling",
-        "average precision of the true reduction itself, after the smoothing of the standard map",
-        f"{_LOCALISATION}:rank",
-        high=1,
-    ),
-    Metric(
         "prevalence",
         "chance",
         "share of the truth among all voxels that are not ignored: the average precision of an uninformative map",

@@ -192,6 +192,32 @@ class TestSetSection(_Section):
         return self
 
 
+class TuningSection(_Section):
+    """Lesions on healthy validation scans, on which settings are chosen; no test set contains them.
+
+    See `uadbench.simulation.tuning`.
+
+    Attributes:
+        cases: The number of lesions per validation scan.
+        depth: The range of the largest relative reduction of a lesion, whose logarithm is uniformly distributed.
+        volume_cm3: The range of the volume before smoothing, whose logarithm is uniformly distributed.
+        sigma_mm: The range of the SD of the smoothing, in mm, which is uniformly distributed.
+        most_dice: The largest Dice of a lesion's truth with that of any dementia, and with a blob of `unseen`.
+    """
+
+    cases: Count
+    depth: Range
+    volume_cm3: Range
+    sigma_mm: Range
+    most_dice: Fraction
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> TuningSection:
+        if self.depth.high > 1:
+            raise ValueError("depth must not be above 1")
+        return self
+
+
 class StandardMapSection(_Section):
     """The post-processing of the maps of all models before they are ranked (see `uadbench.metrics.postprocessing`).
 
@@ -276,6 +302,7 @@ class Protocol(_Section):
         intensity: The intensity scale.
         split: The division of participants.
         testsets: The test sets.
+        tuning: The lesions on validation scans.
         standard_map: The post-processing of anomaly maps.
         ranking: The ranking of models.
         detection: The detection of anomalous voxels and scans.
@@ -291,6 +318,7 @@ class Protocol(_Section):
     intensity: IntensitySection
     split: SplitSection
     testsets: TestSetSection
+    tuning: TuningSection
     standard_map: StandardMapSection
     ranking: RankingSection
     detection: DetectionSection

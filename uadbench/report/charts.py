@@ -11,6 +11,7 @@ import pandas as pd
 from uadbench.report import paper
 from uadbench.report.figures import new_figure
 from uadbench.report.words import effective_share, share
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.schema import Result
 from uadbench.stats.bootstrap import mean_intervals
 from uadbench.types import HEALTHY, UNSEEN, Values
@@ -52,15 +53,20 @@ def residual_chart(result: Result, scores: pd.DataFrame, anomaly: str) -> Figure
 
 
 def precision_chart(result: Result, scores: pd.DataFrame) -> Figure:
-    """Draw average precision by severity for every dementia and `unseen`, with 95 % bands, chance and ceiling."""
+    """Draw average precision by severity for every dementia and `unseen`, with 95 % bands, chance and near-ideal."""
     figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, metric, title in ((left, "ap.standard", "standard map (ranks)"), (right, "ap.native", "native map")):
         _lines(axes, scores, [*result.dementias, UNSEEN], scores[metric])
         axes.set(title=title, xlabel="severity [%]", ylim=(0, 1.02))
-        for metric_of_bound, style, label in (("prevalence", ":", "chance"), ("ap.ceiling", "--", "ceiling")):
-            bound = np.mean([result.metric(a, result.severities[0], metric_of_bound) or 0.0 for a in result.dementias])
-            axes.axhline(float(bound), color="0.5", linestyle=style, linewidth=1, label=f"{label}, mean of dementias")
+        chance = np.mean([result.metric(a, result.severities[0], "prevalence") or 0.0 for a in result.dementias])
+        axes.axhline(float(chance), color="0.5", linestyle=":", linewidth=1, label="chance, mean of dementias")
+        if axes is left and (reference := near_ideal(result)):
+            bound = [np.mean([reference.at(a, s) or 0.0 for a in result.dementias]) for s in result.severities]
+            label = f"{reference.label}, mean of dementias"
+            axes.plot(
+                [100 * s for s in result.severities], bound, color="0.5", linestyle="--", linewidth=1, label=label
+            )
         _effective_axis(axes, result)
     left.set_ylabel("average precision")
     left.legend(fontsize=7)

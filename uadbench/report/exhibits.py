@@ -14,6 +14,7 @@ from uadbench.report.people import people_exhibits
 from uadbench.report.viewer import case_viewer
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent, share
 from uadbench.results.examples import Examples
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.schema import Result
 from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VARIED
 
@@ -91,16 +92,18 @@ def _viewer(result: Result, examples: Examples) -> Exhibit:
 
 
 def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
-    names, rows = [*result.dementias, UNSEEN], []
+    names, rows, reference = [*result.dementias, UNSEEN], [], near_ideal(result)
     for metric in ("ap.standard", "normalised_ap", "effective_reduction"):
         shown = share if metric == "effective_reduction" else number
         for name in names:
             row = {"": name, "severity": heading_of(metric)}
             row |= {percent(s): shown(result.metric(name, s, metric)) for s in result.severities}
-            for bound in ("prevalence", "ap.ceiling"):
-                value = number(result.metric(name, result.severities[0], bound))
-                row[heading_of(bound)] = value if metric == "ap.standard" else ""
+            chance = number(result.metric(name, result.severities[0], "prevalence"))
+            row[heading_of("prevalence")] = chance if metric == "ap.standard" else ""
             rows.append(row)
+            if metric == "ap.standard" and reference:
+                bounds = {percent(s): number(reference.at(name, s)) for s in result.severities}
+                rows.append({"": name, "severity": reference.label, **bounds, heading_of("prevalence"): ""})
     head = result.headline
     bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
     others = []
@@ -109,8 +112,7 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
             if scored.anomaly == name:
                 others.append(
                     f"{name} {number(result.metric(name, scored.severity, 'ap.standard'))} "
-                    f"(chance {number(result.metric(name, scored.severity, 'prevalence'))}, "
-                    f"ceiling {number(result.metric(name, scored.severity, 'ap.ceiling'))})"
+                    f"(chance {number(result.metric(name, scored.severity, 'prevalence'))})"
                 )
     return Exhibit(
         "precision",
@@ -118,9 +120,10 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
         f"Ranking AP {number(head.ap_standard)}{bounds}: the mean of dementias ({number(head.ap_dementias)}) and "
         f"unseen blobs ({number(head.ap_unseen)}) at "
         f"{', '.join(f'{s:.0%}' for s in head.severities)}. Native map {number(head.ap_native)}, chance "
-        f"{number(head.prevalence)}, true reduction as map {number(head.ceiling)}. Table: standard map. "
+        f"{number(head.prevalence)}{f', {reference}' if reference else ''}. Table: standard map. "
         f"{explained('normalised_ap', 'effective_reduction')} Other test sets: {', '.join(others)}. In "
-        "hyper uptake is increased, and a one-sided map should score below chance.",
+        "hyper uptake is increased, and a one-sided map should score below chance."
+        f"{f' {reference.meaning}' if reference else ''}",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.precision_chart(result, scores),

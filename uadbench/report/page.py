@@ -20,6 +20,7 @@ from uadbench.report.template import environment, rendered
 from uadbench.report.viewer import page_parts
 from uadbench.report.words import number
 from uadbench.results.examples import EXAMPLES, has_examples, read_examples
+from uadbench.results.near_ideal import near_ideal
 from uadbench.results.schema import Result
 from uadbench.runtime.files import atomic_path, write_text
 from uadbench.runtime.progress import Progress
@@ -142,7 +143,7 @@ def _page(result: Result, shown: list[_Shown]) -> str:
     head = result.headline
     interval = "" if head.ap_interval is None else "95 %: {:.3f} to {:.3f}".format(*head.ap_interval)
     numbers = [
-        ("ap_standard", number(head.ap_standard), f"{interval}; {_bounds(head.prevalence, head.ceiling)}"),
+        ("ap_standard", number(head.ap_standard), f"{interval}; {_bounds(result)}"),
         ("ap_dementias", number(head.ap_dementias), _bounds_of(result, result.dementias)),
         ("ap_unseen", number(head.ap_unseen), _bounds_of(result, [UNSEEN])),
         ("ap_native", number(head.ap_native), metric_of("headline.ap_native").help),
@@ -166,17 +167,15 @@ def _page(result: Result, shown: list[_Shown]) -> str:
 
 
 def _bounds_of(result: Result, names: Sequence[str]) -> str:
-    """Mean chance level and ceiling of some test sets; both are the same at every severity."""
+    """Mean chance level of some test sets, which is the same at every severity."""
     at = result.severities[0]
-    chance, ceiling = (
-        [value for name in names if (value := result.metric(name, at, metric)) is not None]
-        for metric in ("prevalence", "ap.ceiling")
-    )
-    return _bounds(sum(chance) / len(chance), sum(ceiling) / len(ceiling)) if chance and ceiling else ""
+    chance = [value for name in names if (value := result.metric(name, at, "prevalence")) is not None]
+    return f"chance {number(sum(chance) / len(chance))}" if chance else ""
 
 
-def _bounds(chance: float | None, ceiling: float | None) -> str:
-    return f"chance {number(chance)}, ceiling {number(ceiling)}"
+def _bounds(result: Result) -> str:
+    reference = near_ideal(result)
+    return f"chance {number(result.headline.prevalence)}" + (f", {reference}" if reference else "")
 
 
 def _parameters(result: Result) -> str:

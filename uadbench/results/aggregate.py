@@ -98,7 +98,6 @@ def headline(table: pd.DataFrame, protocol: Protocol, validation_mse: float | No
         ap_dementias=mean("ap.standard", "dementias"),
         ap_unseen=mean("ap.standard", "unseen"),
         ap_native=mean("ap.native"),
-        ceiling=mean("ap.ceiling"),
         prevalence=mean("prevalence"),
         healthy_mse=_number(healthy[RESIDUAL].mean()) if RESIDUAL in table else None,
         validation_mse=_number(validation_mse),

@@ -30,7 +30,7 @@ SHORTEST = 4
 LEAST_PEOPLE = 5
 """Smallest number of participants in an aggregate; the mean over a single one would be that person's score."""
 
-EXACT = ("severity", "prevalence", "effective_reduction", "ap.ceiling")
+EXACT = ("severity", "prevalence", "effective_reduction")
 """Columns that follow from the protocol and from names in the table, so that rounding them would hide nothing."""
 
 

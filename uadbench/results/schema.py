@@ -178,7 +178,6 @@ class Headline(_Section):
     ap_dementias: float | None
     ap_unseen: float | None
     ap_native: float | None
-    ceiling: float | None
     prevalence: float | None
     healthy_mse: float | None
     validation_mse: float | None

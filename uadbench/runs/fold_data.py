@@ -112,6 +112,11 @@ class FoldData:
         scans = [_known_as(stack.scan(index), secret) for index in range(len(stack))]
         return sorted(scans, key=lambda scan: scan.key)
 
+    def names(self, part: str) -> list[tuple[str, str]]:
+        """Participant and session of the scans of one of PARTS, as named in results, sorted; no scan is read."""
+        secret = self.secret(part)
+        return sorted(secret.key(*key) if secret.value else key for key in keys_of(self.rows[part]))
+
     @property
     def public(self) -> bool:
         """Whether all participants may be named."""

@@ -59,19 +59,9 @@ def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
     """
     section = protocol.testsets
     ranges = section.varied
-
-    def generator(*what: object) -> np.random.Generator:
-        return np.random.default_rng(keyed_seed("draw", section.seed, *key, *what))
-
-    blob = blobs.draw_blob(
-        generator(UNSEEN),
-        (section.unseen.volume_cm3.low, section.unseen.volume_cm3.high),
-        section.unseen.most_overlap,
-        section.anomalies,
-    )
     variations = (
         varied.draw_variation(
-            generator(VARIED, number),
+            _generator(protocol, key, VARIED, number),
             section.anomalies,
             (ranges.severity.low, ranges.severity.high),
             (ranges.sigma_mm.low, ranges.sigma_mm.high),
@@ -79,7 +69,19 @@ def draw(protocol: Protocol, key: tuple[str, str]) -> Draws:
         )
         for number in range(ranges.draws)
     )
-    return Draws(blob, tuple(variations))
+    return Draws(draw_unseen(protocol, key), tuple(variations))
+
+
+def draw_unseen(protocol: Protocol, key: tuple[str, str]) -> Blob:
+    """The blob of `unseen` alone; see `draw`."""
+    section = protocol.testsets
+    volume = section.unseen.volume_cm3
+    rng = _generator(protocol, key, UNSEEN)
+    return blobs.draw_blob(rng, (volume.low, volume.high), section.unseen.most_overlap, section.anomalies)
+
+
+def _generator(protocol: Protocol, key: tuple[str, str], *what: object) -> np.random.Generator:
+    return np.random.default_rng(keyed_seed("draw", protocol.testsets.seed, *key, *what))
 
 
 @dataclass(frozen=True)
