@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from uadbench.cohorts.simulated import AlteredScans
 from uadbench.protocols.schema import Protocol
 from uadbench.runtime.files import content_hash, keyed_seed
-from uadbench.simulation import blobs, hypometabolism, regions, varied
+from uadbench.simulation import blobs, hypometabolism, regions, shifts, varied
 from uadbench.simulation.blobs import Blob
 from uadbench.simulation.varied import Variation
 from uadbench.space import atlas
@@ -174,7 +174,7 @@ class SimulatedCases:
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
         """A hash of everything that determines the cases: how they are simulated, and the hashes `scans`."""
         content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
-        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION]
+        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION, shifts.REVISION]
         return content_hash(content, [regions.regions_digest(), revisions, atlas.versions()], list(scans))
 
     @cached_property
@@ -195,6 +195,18 @@ class SimulatedCases:
             voxels, effective = np.mean(of_scans, axis=0).tolist()
             numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+
+    def moved_truth(self, case: Case, move: Callable[[Volume], Volume]) -> Truth:
+        """The ground truth of a case in a brain that is moved.
+
+        Args:
+            case: The case.
+            move: Moves a smoothed mask with the brain.
+
+        Returns:
+            (X, Y, Z) int8; the brain mask stays that of the atlas.
+        """
+        return self._truth(move(np.asarray(case.reduction / np.float32(case.severity))))
 
     def _truth(self, smoothed: Volume) -> Truth:
         section = self.protocol.testsets
