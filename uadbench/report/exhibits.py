@@ -11,6 +11,7 @@ from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
+from uadbench.report.robustness import robustness_exhibits
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent
 from uadbench.results.examples import Examples
 from uadbench.results.schema import Result
@@ -48,6 +49,7 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
         )
     yield _detection(result, scores)
     yield _detectable(result)
+    yield from robustness_exhibits(result)
     yield from people_exhibits(result)
     if result.training:
         yield Exhibit(

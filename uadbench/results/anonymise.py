@@ -94,7 +94,8 @@ def share(folder: Path, output: Path, digits: int | None = None) -> Result:
 def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> dict[str, Any]:
     """Write `aggregates.json`: the result without rows or numbers of single cases.
 
-    Test sets and strata of fewer than LEAST_PEOPLE participants are left out, as is the hash of the scores.
+    Test sets and strata of fewer than LEAST_PEOPLE participants are left out, as are aggregates with such groups, and
+    the hash of the scores.
 
     Args:
         folder: The run folder.
@@ -116,6 +117,10 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
     content["strata"] = _large(content["strata"], result.cohort.test)
     few = {name for name, rows in table.groupby("anomaly")["participant_id"] if rows.nunique() < LEAST_PEOPLE}
     content["scores"] = [each for each in content["scores"] if each["anomaly"] not in few]
+    if content["robustness"] is not None and content["robustness"]["participants"] < LEAST_PEOPLE:
+        content["robustness"] = None
+    if content["bias"] is not None and any(each["participants"] < LEAST_PEOPLE for each in content["bias"]["groups"]):
+        content["bias"] = None  # a small group would follow from the others
     detection = content["detection"]
     detection["testsets"] = [each for each in detection["testsets"] if each["anomaly"] not in few]
     detection["threshold"] = None  # the score of a single validation scan
@@ -206,7 +211,7 @@ def _without_folder(value: JsonValue) -> JsonValue:
 
 _ABSOLUTE = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|file:")
 
-_MEASURED = ("headline", "detection", "strata", "scores", "training")
+_MEASURED = ("headline", "detection", "strata", "robustness", "bias", "scores", "training")
 """The parts of a result that are measured on scans."""
 
 

@@ -166,7 +166,7 @@ def _cut(volume: Volume, grid: Grid, size: float, rng: np.random.Generator) -> n
     """Leave out the lowest `size` mm of the brain; a voxel that is cut in part keeps its share."""
     top = grid.origin[2] + grid.voxel_mm * (np.arange(grid.shape[2]) + 0.5)
     kept = np.clip((top - (BRAIN_BOTTOM_MM + size)) / grid.voxel_mm, 0, 1)
-    return volume * kept.astype(np.float32)
+    return np.asarray(volume * kept.astype(np.float32))
 
 
 def _translated(volume: Volume, grid: Grid, size: float, rng: np.random.Generator) -> npt.NDArray[np.floating]:
