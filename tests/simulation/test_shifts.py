@@ -56,16 +56,27 @@ def test_size_zero_changes_no_bit(shift: Shift, seed: int) -> None:
     assert shifted_mask(noise, GRID, none, seed).tobytes() == noise.tobytes()
 
 
-@every_shift
+@pytest.mark.parametrize(
+    "shift", [shift for name, shift in SHIFTS.items() if name != "cut"], ids=lambda each: each.name
+)
 @given(seed=seeds)
-@settings(max_examples=3, deadline=None)
-def test_a_small_shift_changes_little_and_a_smaller_one_less(volume, grid, shift: Shift, seed: int) -> None:
+@settings(max_examples=2, deadline=None)
+def test_a_small_shift_changes_little_and_a_smaller_one_less(volume, grid, name: str, seed: int) -> None:
     """Size 0 is handled apart, so sizes near 0 show that an operation does not jump there."""
     small, smaller = (
-        np.abs(shifted(volume, grid, replace(shift, size=size), seed) - volume).max()
-        for size in (0.02 * shift.size, 0.004 * shift.size)
+        np.abs(shifted(volume, grid, replace(SHIFTS[name], size=share * SHIFTS[name].size), seed) - volume).max()
+        for share in (0.02, 0.004)
     )
     assert 0 < smaller < 0.6 * small < 0.15
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_cut_leaves_out_what_lies_below_it(name: str) -> None:
+    grid, shift = load_protocol(name).lattice, replace(SHIFTS["cut"], renormalised=False)
+    result = shifted(np.ones(grid.shape, dtype=np.float32), grid, shift, 0)
+    bottom = grid.origin[2] + grid.voxel_mm * (np.arange(grid.shape[2]) - 0.5)
+    assert (result[..., bottom >= -60] == 1).all() and (result[..., bottom + grid.voxel_mm <= -60] == 0).all()
+    assert result[0, 0].sum() * grid.voxel_mm == pytest.approx(bottom[-1] + grid.voxel_mm + 60, abs=1e-3)
 
 
 @every_shift

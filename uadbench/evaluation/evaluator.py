@@ -175,11 +175,13 @@ class Evaluator:
             groups = self.pool.map(lambda shift: shifted.images(scan, shift, sources), shifted.shifts)
             images = [image for group in groups for image in group]
         at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
-        pieces: list[Columns] = []
+        scorer, pieces = ShiftScorer(self.calibration), list[Columns]()
         for start in range(0, len(images), at_once):
             part = images[start : start + at_once]
             seen = self._observe(self._shifted_batch(part))
-            pieces += ShiftScorer(self.calibration).score(part, seen)
+            maps = [seen.anomaly_map[index : index + 1] for index in range(len(part))]
+            work = [partial(scorer.score, image, native) for image, native in zip(part, maps, strict=True)]
+            pieces += self.pool.map(_call, work) if self.device.type == "cpu" else [_call(each) for each in work]
         return table_of(pieces)
 
     def _shifted_batch(self, images: Sequence[ShiftedImage]) -> Batch:

@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+from scipy import fft
 from scipy.spatial.transform import Rotation
 
 from uadbench.cohorts.synthetic import norms
 from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
 from uadbench.simulation.fields import CANVAS
+from uadbench.simulation.moving import moved
 from uadbench.space import atlas
 from uadbench.types import Grid, Scan, Values, Volume
 
@@ -28,8 +29,8 @@ RESOLUTION_MM = 8.0
 REGULARISATION: Final = 0.01
 """Limits the amplification of any spatial frequency by `sharper` to 5.05 times: (1 + r) / (2 sqrt(r))."""
 
-POSES = 5
-"""The number of head positions that `motion` averages, one for each 5-minute frame of a static FDG scan."""
+POSES = 3
+"""The number of head positions that `motion` averages."""
 
 BRAIN_BOTTOM_MM = -72.0
 """The MNI z of the lowest voxel of the MNI152 brain mask, in mm."""
@@ -207,13 +208,12 @@ def _moved(volume: Volume, grid: Grid, poses: list[tuple[Values, Values]]) -> np
     Beyond the field of view the volume is mirrored, since zeros would look like lost uptake where it cuts the brain.
     """
     centre = (np.array(grid.shape) - 1) / 2
-    coefficients = ndimage.spline_filter(volume, order=3, output=np.float32, mode="mirror")
-    total = np.zeros(grid.shape, dtype=np.float32)
-    for matrix, offset in poses:
-        inverse = np.linalg.inv(matrix)
-        start = centre - inverse @ (centre + offset / grid.voxel_mm)
-        total += ndimage.affine_transform(coefficients, inverse, start, order=3, mode="mirror", prefilter=False)
-    return np.asarray(total / np.float32(len(poses)))
+    inverses = [np.linalg.inv(matrix).astype(np.float64) for matrix, _ in poses]
+    starts = [
+        centre - inverse @ (centre + offset / grid.voxel_mm)
+        for inverse, (_, offset) in zip(inverses, poses, strict=True)
+    ]
+    return moved(volume, inverses, starts)
 
 
 def _transfer(squared: Values, fwhm_mm: float) -> Values:
@@ -326,7 +326,7 @@ SHIFTS: Mapping[str, Shift] = {
             "motion",
             2.0,
             "mm and degrees",
-            f"the head moves between {POSES} frames that are averaged without realignment",
+            f"the head moves between {POSES} parts of the scan, which are averaged without realignment",
             f"movements of 5 mm within a frame are large: Jin et al. 2013, Med Phys 40:102503; {_RUTTIMANN}",
             _in_motion,
         ),
