@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +244,14 @@ def test_filters_keep_constants() -> None:
     for name in ("blurred", "sharper", "motion", "translation", "scaling"):
         np.testing.assert_allclose(shifted(constant, GRID, SHIFTS[name], 1), constant, rtol=1e-4)
     np.testing.assert_allclose(_filtered(constant, GRID, np.ones_like), constant, rtol=1e-5)
+
+
+@every_shift
+def test_the_documentation_lists_the_shift(shift: Shift) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "test-sets.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("|") and f"`{shift.name}`" in line.split("|")[1])
+    scale, unit = {"mm FWHM": (1, " mm"), "mm": (1, " mm"), "mm and degrees": (1, " mm"), "degrees": (1, "°")}.get(
+        shift.unit, (100, " %")
+    )
+    assert f"{scale * abs(shift.size):.3g}{unit}" in row.split("|")[2]
+    assert shift.source.rpartition(": ")[2].split(",")[0].removesuffix(" 2025") in page

@@ -265,7 +265,7 @@ SHIFTS: Mapping[str, Shift] = {
             3.0,
             "mm",
             "registration that is off by 3 mm, in a random direction for each scan",
-            f"median errors of rigid registration of PET to MRI are 2 to 4 mm: {_WEST}",
+            f"median errors of rigid registration of PET to MRI are about 2 to 4 mm: {_WEST}",
             _translated,
             moves=True,
         ),
@@ -319,7 +319,7 @@ SHIFTS: Mapping[str, Shift] = {
             12.0,
             "mm",
             "an axial field of view that ends early: the lowest 12 mm of the brain, in the cerebellum, are missing",
-            "axial fields of view begin at about 15 cm: Spencer et al. 2021, J Nucl Med 62:861",
+            "axial fields of view begin at about 15 cm: Lv et al. 2019, Phys Med Biol 64:075004",
             _cut,
         ),
         Shift(
