@@ -22,8 +22,9 @@ Mask = npt.NDArray[np.bool_]
 Truth = npt.NDArray[np.int8]
 """A 3D array (X, Y, Z) of int8: 1 = anomalous, 0 = normal, -1 = ignored."""
 
-HEALTHY, VALIDATION, PATIENTS = "healthy", "validation", "patients"
-"""Test sets without a simulated anomaly: healthy test scans, healthy validation scans, patients' scans."""
+HEALTHY, VALIDATION, PATIENTS, AUDIT = "healthy", "validation", "patients", "audit"
+"""Test sets without a simulated anomaly: healthy test scans, healthy validation scans, patients' scans, and scans of
+further healthy participants for the bias audit."""
 
 UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
 """Test sets with a different anomaly for each participant: random blobs, varied dementias, increased uptake."""
@@ -31,10 +32,14 @@ UNSEEN, VARIED, HYPER = "unseen", "varied", "hyper"
 TUNING = "tuning"
 """Lesions on healthy validation scans, on which settings are chosen; no test set."""
 
-NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, UNSEEN, VARIED, HYPER, TUNING)
+NO_DEMENTIA = (HEALTHY, VALIDATION, PATIENTS, AUDIT, UNSEEN, VARIED, HYPER, TUNING)
 
 GIVEN = "given-"
 """Prefix of the names of test sets that consist of altered scans from another tool."""
+
+SHIFTED = "shifted:"
+"""Prefix of the names of shifted test sets: `shifted:SHIFT` for healthy scans, `shifted:SHIFT:ANOMALY` for altered
+ones."""
 
 
 def is_dementia(anomaly: str) -> bool:
@@ -46,7 +51,7 @@ def is_dementia(anomaly: str) -> bool:
     Returns:
         True for a dementia such as "ad", False for any other test set.
     """
-    return anomaly not in NO_DEMENTIA and not anomaly.startswith(GIVEN)
+    return anomaly not in NO_DEMENTIA and not anomaly.startswith((GIVEN, SHIFTED))
 
 
 Precision = Literal["bf16", "float32"]

@@ -26,7 +26,7 @@ from uadbench.runs.fold_data import plan_fold
 from uadbench.runs.keys import Run
 from uadbench.runtime.progress import Silent
 from uadbench.simulation.regions import DEMENTIAS
-from uadbench.types import Batch
+from uadbench.types import SHIFTED, Batch
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,9 @@ def evaluator_of(fold_data, model: Model) -> Evaluator:  # type: ignore[no-untyp
 
 
 def scores_of(fold_data, model: Model, scan: int = 0) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-    return evaluator_of(fold_data, model).score_scan(fold_data.cases.scans[scan])
+    """The rows of a scan and its cases, without shifted ones."""
+    rows = evaluator_of(fold_data, model).score_scan(fold_data.cases.scans[scan])
+    return rows[~rows["anomaly"].str.startswith(SHIFTED)].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,10 @@ def test_the_protocols_sizes(phantom) -> None:
     for fold in range(3):
         found = plan_fold(phantom, ALL, fold)
         sizes = {part: len(names) for part, names in people(found).items()}
-        assert sizes == {"train": 24, "validation": 12, "test": 8, "patients": 12} and found.origin == "protocol"
+        assert (
+            sizes == {"train": 24, "validation": 12, "test": 8, "patients": 12, "audit": 24}
+            and found.origin == "protocol"
+        )
         assert len(found.rows["train"]) > 24, "all sessions of those who train"
         for part in PARTS[1:]:
             assert set(found.rows[part].session_id) == {"ses-M000"}
@@ -95,7 +98,7 @@ def test_the_protocols_sizes(phantom) -> None:
 def test_a_smaller_cohort_is_scaled_and_told() -> None:
     found = plan_fold(Phantom(participants=20, patients=3), SMOKE, 0)
     assert found.origin == "scaled" and {part: len(names) for part, names in people(found).items()} == {
-        "train": 11, "validation": 5, "test": 4, "patients": 3,
+        "train": 11, "validation": 5, "test": 4, "patients": 3, "audit": 0,
     }  # fmt: skip
     *_, last = found.summary()
     assert last.startswith("fold 0: 11 train (11 scans), 5 validate, 4 test, 3 patients (proportions")
@@ -110,7 +113,7 @@ def test_diagnoses_are_the_users(phantom) -> None:
     swapped = plan_fold(phantom, SMOKE, 0, selection=Selection(healthy=("ad",), patients=("CN",)))
     assert swapped.roles == Roles(("ad",), ("CN",))
     groups = {part: set(rows["group"]) for part, rows in swapped.rows.items()}
-    assert groups == {"train": {"AD"}, "validation": {"AD"}, "test": {"AD"}, "patients": {"CN"}}
+    assert groups == {"train": {"AD"}, "validation": {"AD"}, "test": {"AD"}, "patients": {"CN"}, "audit": {"AD"}}
     with pytest.raises(InputError, match="no scan has the diagnosis NC"):
         plan_fold(phantom, SMOKE, 0, selection=Selection(healthy=("NC",)))
 

@@ -16,6 +16,7 @@ from uadbench.cli.tables import (
     people_tables,
     profile_table,
     restoration_table,
+    robustness_tables,
     severity_table,
 )
 from uadbench.cli.verdicts import places_line, summaries, verdict_line
@@ -145,6 +146,7 @@ def _print_details(sweep: Sweep, results: Sequence[Result], models: Sequence[Mod
     console.print(detection_table(results))
     if len(results) == 1:
         console.print(severity_table(results[0]))
+    console.print(robustness_tables(results))
     console.print(people_tables(results))
     _print_whereabouts(sweep, uri)
     for result in results:

@@ -11,6 +11,7 @@ from rich.text import Text
 from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
+from uadbench.report.robustness import bias_rows, bias_tests, shift_rows, worst_shifts
 from uadbench.report.words import effective_share, near, number, share, signed
 from uadbench.results.near_ideal import near_ideal
 from uadbench.runtime.plurals import counted
@@ -65,8 +66,8 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
-        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean "
-        f"over dementias, whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
+        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean over "
+        f"dementias, whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
     ]
     if reference := near_ideal(first, results):
         notes.append(f"{reference.meaning} Ranking AP: {number(reference.ap)}.")
@@ -106,6 +107,22 @@ def compact_table(results: Sequence[Result]) -> Group:
             "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
         )
     return Group("", table)
+
+
+def robustness_tables(results: Sequence[Result]) -> Group:
+    """Tables of domain shift and of the bias audit for one result; for several results, the worst shifts of each."""
+    shown: list[RenderableType] = []
+    if len(results) > 1:
+        lines = [f"{_name(result, results)}: {worst}" for result in results if (worst := worst_shifts(result))]
+        return Group("", "domain shift", *map(Text, lines)) if lines else Group()
+    (result,) = results
+    if rows := shift_rows(result):
+        note = f"{explained('robustness.shifts.false_alarms', 'robustness.shifts.ap_kept')} {worst_shifts(result)}"
+        shown += ["", Text("domain shift"), _plain(rows), Text(note.strip(), style="dim")]
+    if rows := bias_rows(result):
+        note = f"{explained('bias.groups.false_alarms')} {bias_tests(result)}"
+        shown += ["", Text("false alarms by age and sex"), _plain(rows), Text(note, style="dim")]
+    return Group(*shown)
 
 
 def people_tables(results: Sequence[Result]) -> Group:

@@ -14,18 +14,20 @@ from uadbench.cohorts.batches import Batches, make_batch
 from uadbench.evaluation import localisation_scores, restoration_scores, scan_scores
 from uadbench.evaluation.calibration import REVISIONS as CALIBRATION_REVISIONS
 from uadbench.evaluation.calibration import ModelCalibration, calibrate_model
-from uadbench.evaluation.chunks import Columns, chunks_of, pieces_of, table_of
+from uadbench.evaluation.chunks import VOXELS_AT_ONCE, Columns, chunks_of, pieces_of, table_of
 from uadbench.evaluation.inference import Observation, Stopwatch, observe
 from uadbench.evaluation.localisation_scores import LocalisationScorer
 from uadbench.evaluation.restoration_scores import RestorationScorer
+from uadbench.evaluation.shift_scores import ShiftScorer
 from uadbench.models.base import Model
 from uadbench.protocols.schema import Protocol
 from uadbench.runtime.files import keyed_seed
 from uadbench.runtime.memory import release_pages
 from uadbench.runtime.profiling import phase
 from uadbench.runtime.threads import SideBySide, numpy_on_one_thread
+from uadbench.simulation.shifted_cases import ShiftedCases, ShiftedImage
 from uadbench.simulation.testset import SimulatedCases
-from uadbench.types import HEALTHY, PATIENTS, Batch, Case, Scan, Volume
+from uadbench.types import AUDIT, HEALTHY, PATIENTS, Batch, Case, Scan, Volume
 
 REVISIONS = {
     **CALIBRATION_REVISIONS,
@@ -36,13 +38,16 @@ REVISIONS = {
 """Revisions of the metrics; increasing one repeats evaluations, but not training."""
 
 
-def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -> Iterator[pd.DataFrame]:
-    """Score every healthy test scan with its cases, then every patient's scan.
+def score_scans(
+    evaluator: Evaluator, patients: Sequence[Scan], audit: Sequence[Scan] = (), skip: int = 0
+) -> Iterator[pd.DataFrame]:
+    """Score every healthy test scan with its cases, then every patient's scan, then those of the bias audit.
 
     Args:
         evaluator: The calibrated model with the test sets.
         patients: Scans of patients, on the grid of the protocol.
-        skip: Number of scans, counted over both, that were already scored.
+        audit: Scans of further healthy participants, on the grid of the protocol.
+        skip: Number of scans, counted over all, that were already scored.
 
     Yields:
         The rows of one scan.
@@ -54,6 +59,9 @@ def score_scans(evaluator: Evaluator, patients: Sequence[Scan], skip: int = 0) -
             release_pages(scan.data)
         for scan in patients[max(0, skip - len(healthy)) :]:
             yield evaluator.score_patient(scan)
+            release_pages(scan.data)
+        for scan in audit[max(0, skip - len(healthy) - len(patients)) :]:
+            yield evaluator.score_audited(scan)
             release_pages(scan.data)
 
 
@@ -69,6 +77,7 @@ class Evaluator:
         calibration: The calibration on the validation scans.
         localisation: Scores the anomaly maps of cases.
         restoration: Scores the reconstructions of cases.
+        shifted: The shifted test sets.
         watch: Time that the model has taken for test scans and cases.
         pool: Threads for simulation and, on a CPU, for metrics.
     """
@@ -80,6 +89,7 @@ class Evaluator:
     calibration: ModelCalibration
     localisation: LocalisationScorer
     restoration: RestorationScorer
+    shifted: ShiftedCases
     watch: Stopwatch = field(default_factory=Stopwatch)
     pool: SideBySide = field(default_factory=SideBySide)
 
@@ -101,7 +111,7 @@ class Evaluator:
         calibration = calibrate_model(model, validation, brain, cases.protocol)
         localisation = LocalisationScorer(calibration)
         restoration = RestorationScorer(cases, calibration)
-        return cls(model, cases, validation, device, calibration, localisation, restoration)
+        return cls(model, cases, validation, device, calibration, localisation, restoration, ShiftedCases(cases))
 
     @property
     def protocol(self) -> Protocol:
@@ -109,7 +119,7 @@ class Evaluator:
         return self.cases.protocol
 
     def score_scan(self, scan: Scan, following: Scan | None = None) -> pd.DataFrame:
-        """Score one healthy test scan: its own row, then those of its cases in the order of the test sets.
+        """Score one healthy test scan: its own row, those of its cases in the order of the test sets, and shifted ones.
 
         Args:
             scan: The healthy scan.
@@ -119,6 +129,8 @@ class Evaluator:
         tables = [scan_scores.scan_row(HEALTHY, scan, healthy, self.calibration)]
         for chunk in chunks_of(self.cases.cases(scan), self.protocol.lattice.size):
             tables.append(self.score_cases(chunk, healthy, following))
+        if self.shifted.shifts:
+            tables.append(self.score_shifted(scan))
         return pd.concat(tables, ignore_index=True)
 
     def score_cases(self, cases: Sequence[Case], healthy: Observation, following: Scan | None = None) -> pd.DataFrame:
@@ -156,10 +168,38 @@ class Evaluator:
         self.cases.drawn_masks(following)
         return {}
 
+    def score_shifted(self, scan: Scan) -> pd.DataFrame:
+        """The rows of a healthy test scan under each shift, and of its altered versions if it has shifted ones."""
+        with phase("simulation"):
+            shifted, sources = self.shifted, self.shifted.sources(scan)
+            groups = self.pool.map(lambda shift: shifted.images(scan, shift, sources), shifted.shifts)
+            images = [image for group in groups for image in group]
+        at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
+        scorer, pieces = ShiftScorer(self.calibration), list[Columns]()
+        for start in range(0, len(images), at_once):
+            part = images[start : start + at_once]
+            seen = self._observe(self._shifted_batch(part))
+            maps = [seen.anomaly_map[index : index + 1] for index in range(len(part))]
+            work = [partial(scorer.score, image, native) for image, native in zip(part, maps, strict=True)]
+            pieces += self.pool.map(_call, work) if self.device.type == "cpu" else [_call(each) for each in work]
+        return table_of(pieces)
+
+    def _shifted_batch(self, images: Sequence[ShiftedImage]) -> Batch:
+        scans = [image.scan for image in images]
+        intensities = [self.cases.intensity(scan) for scan in scans]
+        return make_batch([image.image for image in images], intensities, scans, list(map(self._seed, scans))).to(
+            self.device
+        )
+
     def score_patient(self, scan: Scan) -> pd.DataFrame:
         """The row of a patient's scan, without simulation: the location of the disease is unknown."""
         seen = self._observe(self.batch([scan.data], scan))
         return scan_scores.scan_row(PATIENTS, scan, seen, self.calibration)
+
+    def score_audited(self, scan: Scan) -> pd.DataFrame:
+        """The row of a healthy scan of the bias audit, without simulation."""
+        seen = self._observe(self.batch([scan.data], scan))
+        return scan_scores.scan_row(AUDIT, scan, seen, self.calibration)
 
     def validation_rows(self) -> pd.DataFrame:
         """One row per healthy validation scan: its score, calibrated on the other validation scans."""
@@ -173,8 +213,10 @@ class Evaluator:
             scan: The healthy scan, whose key also seeds a stochastic model.
         """
         intensity, count = self.cases.intensity(scan), len(volumes)
-        seed = keyed_seed("inference", self.protocol.split.seed, *scan.key)
-        return make_batch(volumes, [intensity] * count, [scan] * count, [seed] * count).to(self.device)
+        return make_batch(volumes, [intensity] * count, [scan] * count, [self._seed(scan)] * count).to(self.device)
+
+    def _seed(self, scan: Scan) -> int:
+        return keyed_seed("inference", self.protocol.split.seed, *scan.key)
 
     def _observe(self, batch: Batch) -> Observation:
         with phase("test passes"):

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from uadbench.cohorts.base import STRATA
 from uadbench.evaluation.calibration import ModelCalibration
 from uadbench.evaluation.inference import Observation
 from uadbench.metrics import reconstruction, scan_score
-from uadbench.types import VALIDATION, Scan
+from uadbench.types import AUDIT, VALIDATION, Scan
 
 REVISIONS = {"reconstruction": reconstruction.REVISION, "subject": scan_score.REVISION}
 
 SCAN_PAIRS = {"residual": ("reconstruction", "scan")}
 """(x̂, x), of a scan without simulation."""
 
+OLDEST = 90
+"""Higher ages are stored as this one."""
+
 
 def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibration) -> pd.DataFrame:
     """Score one scan without simulation.
 
     Args:
-        name: The test set, HEALTHY or PATIENTS.
+        name: The test set, HEALTHY, PATIENTS or AUDIT.
         scan: The scan, with information on the person.
         seen: The model's input and output for this scan, N = 1.
         calibration: Computes standard maps, and holds the thresholds.
 
     Returns:
         One row with the score (`subject.score`), the fraction of the brain above each threshold (`exceeding`), and, if
-        the model reconstructs, the similarity of reconstruction and scan.
+        the model reconstructs, the similarity of reconstruction and scan (not for AUDIT, which needs no such score).
     """
     row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
-    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "group": scan.group}
+    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "age": _age(scan), "sex": scan.sex}
+    row |= {"group": scan.group}
     row |= {trait: getattr(scan, trait) for trait in STRATA}
-    standard_map = calibration.standard_map(seen.anomaly_map)  # (1, V)
-    row["subject.score"] = float(scan_score.top_mean(standard_map, calibration.top)[0])
-    for rate, threshold in calibration.thresholds.items():
-        row[f"exceeding.fpr{rate:g}"] = float((standard_map > threshold.value).double().mean())
+    row |= detection_scores(calibration.standard_map(seen.anomaly_map), calibration)
+    if name == AUDIT:
+        return pd.DataFrame([row])
     if seen.reconstruction is not None:
         images = {"scan": seen.images, "reconstruction": seen.reconstruction}
         brain = calibration.brain
@@ -46,6 +51,19 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
         scores = reconstruction.compare(images, SCAN_PAIRS, regions)
         row |= {metric: float(values[0]) for metric, values in scores.items()}
     return pd.DataFrame([row])
+
+
+def detection_scores(standard_map: Tensor, calibration: ModelCalibration) -> dict[str, float]:
+    """The score of one scan, and the share of its brain above each threshold, from its standard map (1, V)."""
+    scores = {"subject.score": float(scan_score.top_mean(standard_map, calibration.top)[0])}
+    for rate, threshold in calibration.thresholds.items():
+        scores[f"exceeding.fpr{rate:g}"] = float((standard_map > threshold.value).double().mean())
+    return scores
+
+
+def _age(scan: Scan) -> float:
+    """The age in whole years, at most OLDEST, so that it identifies nobody; NaN if unknown."""
+    return float(np.minimum(np.floor(scan.age), OLDEST))
 
 
 def validation_rows(scans: Sequence[Scan], calibration: ModelCalibration) -> pd.DataFrame:

@@ -11,11 +11,13 @@ import numpy as np
 from uadbench.protocols.schema import Protocol
 from uadbench.runs.fold_data import FoldData
 from uadbench.runtime.files import content_hash
+from uadbench.simulation.shifted_cases import ShiftedCases
 from uadbench.simulation.testset import SimulatedCases
 from uadbench.types import Scan, Volume
 
 EXPORTED = ("train", "validation", "test")
-"""Folders of an export; `test` mixes healthy scans, their altered versions and patients' scans."""
+"""Folders of an export; `test` mixes healthy scans, their altered and shifted versions, and scans of patients and of
+the bias audit."""
 
 ANSWERED = EXPORTED[1:]
 """Parts that a tool answers: validation scans calibrate its maps, test scans are scored."""
@@ -40,12 +42,17 @@ class Shown:
     cases: SimulatedCases | None = None
 
     def images(self) -> Iterator[Volume]:
-        """Yield the images in the order of `names`, (X, Y, Z) float32, on the models' intensity scale."""
+        """Yield the images in the order of `names`, (X, Y, Z) float32, on the models' intensity scale.
+
+        After the scan and its cases come the shifted images, if there are any.
+        """
         intensity = self.protocol.intensity_of(self.scan.extent)
         yield intensity.normalise(self.scan.data)
         if self.cases is not None:
             for case in self.cases.cases(self.scan):
                 yield intensity.normalise(case.altered)
+            for image in ShiftedCases(self.cases).of(self.scan):
+                yield self.protocol.intensity_of(image.scan.extent).normalise(image.image)
 
 
 def shown_scans(fold_data: FoldData, part: str) -> list[Shown]:
@@ -60,20 +67,20 @@ def shown_scans(fold_data: FoldData, part: str) -> list[Shown]:
     """
     protocol = fold_data.protocol
     if part == "test":
-        count = 1 + cases_per_scan(protocol)
+        count, shifted = 1 + cases_per_scan(protocol), ShiftedCases(fold_data.cases)
         tested = [
-            Shown(scan, _names(fold_data, part, scan, count), protocol, fold_data.cases)
+            Shown(scan, _names(fold_data, part, scan, count + shifted.count(scan)), protocol, fold_data.cases)
             for scan in fold_data.scans(part)
         ]
-        ill = fold_data.scans("patients")
-        scans = [*tested, *(Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in ill)]
+        unaltered = [*fold_data.scans("patients"), *fold_data.scans("audit")]
+        scans = [*tested, *(Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in unaltered)]
     else:
         scans = [Shown(scan, _names(fold_data, part, scan, 1), protocol) for scan in fold_data.scans(part)]
     return sorted(scans, key=lambda shown: shown.names)
 
 
 def cases_per_scan(protocol: Protocol) -> int:
-    """Number of altered versions of each healthy test scan."""
+    """Number of altered versions of each healthy test scan, without shifted ones."""
     section = protocol.testsets
     return (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 1  # unseen, varied, hyper
 
@@ -81,7 +88,9 @@ def cases_per_scan(protocol: Protocol) -> int:
 def image_counts(fold_data: FoldData) -> dict[str, int]:
     """Number of images in each part of an export; reads no scan."""
     count = {part: len(rows) for part, rows in fold_data.rows.items()}
-    tested = count["test"] * (1 + cases_per_scan(fold_data.protocol)) + count["patients"]
+    section = fold_data.protocol.testsets.shifted
+    shifted = len(section.shifts) * (count["test"] + min(section.scans, count["test"]) * len(section.anomalies))
+    tested = count["test"] * (1 + cases_per_scan(fold_data.protocol)) + shifted + count["patients"] + count["audit"]
     return {"train": count["train"], "validation": count["validation"], "test": tested}
 
 

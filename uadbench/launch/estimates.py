@@ -81,8 +81,8 @@ class Estimator:
             now = _training_voxels(protocol, len(rows["train"]), epochs)
             then = _training_voxels(each.protocol, cohort.train, epochs)
             training = 0.0 if state == "trained" else (cost.train_seconds or 0.0) * now / then
-            now = _evaluation_voxels(protocol, len(rows["test"]))
-            then = _evaluation_voxels(each.protocol, cohort.test)
+            now = _evaluation_voxels(protocol, len(rows["test"]), len(rows["audit"]))
+            then = _evaluation_voxels(each.protocol, cohort.test, cohort.audit)
             seconds.append(training + cost.evaluation_seconds * now / then)
         one = earlier[0]
         return Estimate(statistics.median(seconds), f"{one.protocol.name} on {one.result.provenance.device}")
@@ -113,8 +113,9 @@ def _training_voxels(protocol: Protocol, scans: int, learns_by_gradients: bool) 
     return float(scans) * (protocol.training.epochs if learns_by_gradients else 1) * protocol.lattice.size
 
 
-def _evaluation_voxels(protocol: Protocol, scans: int) -> float:
-    """Number of voxels that are processed in an evaluation: every test scan and its cases."""
+def _evaluation_voxels(protocol: Protocol, scans: int, audited: int) -> float:
+    """Number of voxels that are processed in an evaluation: every test scan with its cases, and the bias audit."""
     section = protocol.testsets
     cases = (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 2
-    return float(scans) * cases * protocol.lattice.size
+    shifted = len(section.shifted.shifts) * (scans + min(section.shifted.scans, scans) * len(section.shifted.anomalies))
+    return float(scans * cases + shifted + audited) * protocol.lattice.size

@@ -21,7 +21,7 @@ from uadbench.results.schema import Result
 from uadbench.results.scores import KEYS
 from uadbench.runtime.files import write_json
 from uadbench.runtime.reading import first_fault, read_document
-from uadbench.types import HEALTHY, HYPER, PATIENTS, UNSEEN, VALIDATION, VARIED
+from uadbench.types import AUDIT, HEALTHY, HYPER, PATIENTS, SHIFTED, UNSEEN, VALIDATION, VARIED
 
 if TYPE_CHECKING:
     from uadbench.cohorts.base import Cohort
@@ -35,7 +35,7 @@ PSEUDONYM = re.compile(r"anon-[0-9a-f]{16}")
 EXACT = 2e-5
 """Relative tolerance of aggregates: they are the same sums on every machine, rounded to six digits."""
 
-DERIVED = ("headline", "detection", "strata", "scores")
+DERIVED = ("headline", "detection", "strata", "robustness", "bias", "scores")
 """Sections of a result that are computed from its cases."""
 
 
@@ -137,7 +137,8 @@ def require_complete(label: str, result: Result, table: pd.DataFrame, protocol: 
         raise InputError(f"{label}: {len(people)} healthy test scans, but the result states {result.cohort.test}")
     graded = [(name, severity) for name in (*section.anomalies, UNSEEN) for severity in section.severities]
     expected = [*graded, (HYPER, section.hyper.severity)]
-    counted = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION, VARIED])]
+    shifted = table["anomaly"].str.startswith(SHIFTED)
+    counted = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION, AUDIT, VARIED]) & ~shifted]
     for name, severity in expected:
         cases = counted[(counted["anomaly"] == name) & np.isclose(counted["severity"], severity)]
         if sorted(cases["participant_id"]) != people:
@@ -150,9 +151,22 @@ def require_complete(label: str, result: Result, table: pd.DataFrame, protocol: 
     varied = table[table["anomaly"] == VARIED].groupby("participant_id").size()
     if list(varied.index) != people or set(varied) != {section.varied.draws}:
         raise InputError(f"{label}: {VARIED} does not have {section.varied.draws} cases for every participant")
-    for name, count in ((VALIDATION, result.cohort.validation), (PATIENTS, result.cohort.patients)):
+    _require_shifted(label, table[shifted], protocol, people)
+    unaltered = {VALIDATION: result.cohort.validation, PATIENTS: result.cohort.patients, AUDIT: result.cohort.audit}
+    for name, count in unaltered.items():
         if (rows := int((table["anomaly"] == name).sum())) != count:
             raise InputError(f"{label}: the result states {count} {name} scans, but the table has {rows}")
+
+
+def _require_shifted(label: str, rows: pd.DataFrame, protocol: Protocol, people: list[str]) -> None:
+    """Require the shifted healthy scans of all test participants, and the shifted altered scans of enough of them."""
+    section, counts = protocol.testsets.shifted, rows.groupby("anomaly").size().to_dict()
+    expected = {f"{SHIFTED}{shift}": len(people) for shift in section.shifts}
+    few = min(section.scans, len(people))
+    expected |= {f"{name}:{anomaly}": few for name in list(expected) for anomaly in section.anomalies}
+    twice = rows.duplicated(["anomaly", "participant_id"])
+    if counts != expected or twice.any() or not set(rows["participant_id"]) <= set(people):
+        raise InputError(f"{label}: its shifted scans are not those of protocol {protocol.name}")
 
 
 def require_known_protocol(label: str, result: Result, protocol: Protocol) -> None:
@@ -217,7 +231,7 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     fold_data = plan_fold(cohort, protocol, result.fold, selection=roles)
     if fold_data.testset_recipe != result.testset.recipe:
         raise InputError(f"{label}: the fingerprint of its test sets differs from that of {cohort.name}")
-    for part, name in (("test", HEALTHY), ("validation", VALIDATION), ("patients", PATIENTS)):
+    for part, name in (("test", HEALTHY), ("validation", VALIDATION), ("patients", PATIENTS), ("audit", AUDIT)):
         expected = sorted(fold_data.rows[part]["participant_id"])
         if sorted(table.loc[table["anomaly"] == name, "participant_id"]) != expected:
             raise InputError(f"{label}: its {name} participants are not those of {cohort.name}")
@@ -273,7 +287,8 @@ def _is_public(name: str) -> bool:
 
 def _require_expected(label: str, table: pd.DataFrame, expected: pd.DataFrame) -> None:
     """Require the numbers that do not depend on the model to have their expected values, case by case."""
-    simulated = table[~table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION])]
+    unaltered = table["anomaly"].isin([HEALTHY, PATIENTS, VALIDATION, AUDIT])
+    simulated = table[~unaltered & ~table["anomaly"].str.startswith(SHIFTED)]
     order = list(KEYS)
     rows, exact = (each.sort_values(order, kind="stable").reset_index(drop=True) for each in (simulated, expected))
     if len(rows) != len(exact) or rows[order[:3]].to_numpy().tolist() != exact[order[:3]].to_numpy().tolist():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from uadbench.metrics.metric import Metric
-from uadbench.metrics.result_numbers import BOARD, COST, DETECTION, HEADLINE
+from uadbench.metrics.result_numbers import BOARD, COST, DETECTION, HEADLINE, ROBUSTNESS
 from uadbench.metrics.score_columns import SCORES
 
-METRICS = SCORES + HEADLINE + DETECTION + COST + BOARD
+METRICS = SCORES + HEADLINE + DETECTION + ROBUSTNESS + COST + BOARD
 """All metrics of the catalogue."""
 
 

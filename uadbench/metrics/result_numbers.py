@@ -194,6 +194,67 @@ DETECTION = (
 )
 """Numbers about the detection of scans, and thresholds: the field `detection` of a result."""
 
+ROBUSTNESS = (
+    Metric(
+        "robustness.shifts.false_alarms",
+        "false alarms",
+        "share of shifted healthy test scans that are above the scan threshold, which unshifted scans have set",
+        "uadbench.results.robustness:robustness",
+        better="lower",
+        high=1,
+    ),
+    Metric(
+        "robustness.shifts.ap_kept",
+        "AP kept",
+        "average precision of the standard map on shifted altered scans, divided by that on the same altered scans "
+        "without the shift",
+        "uadbench.results.robustness:robustness",
+        better="higher",
+    ),
+    Metric(
+        "robustness.worst_false_alarms",
+        "worst false-alarm rate under shift",
+        "highest of the false-alarm rates under the shifts of the protocol",
+        "uadbench.results.robustness:robustness",
+        better="lower",
+        high=1,
+        heading="worst false alarms",
+    ),
+    Metric(
+        "robustness.least_ap_kept",
+        "AP kept under shift",
+        "lowest of the shares of average precision that are kept under the shifts of the protocol",
+        "uadbench.results.robustness:robustness",
+        better="higher",
+        heading="least AP kept",
+    ),
+    Metric(
+        "bias.groups.false_alarms",
+        "false alarms",
+        "share of the healthy test and audit participants of a group whose scans are above the scan threshold",
+        "uadbench.results.bias:bias",
+        better="lower",
+        high=1,
+    ),
+    Metric(
+        "bias.p_age",
+        "p, age",
+        "p-value of a trend of false alarms over age",
+        "uadbench.stats.trend:trend_p",
+        high=1,
+        source="Cochran 1954, Biometrics 10:417; Armitage 1955, Biometrics 11:375; by permutation",
+    ),
+    Metric(
+        "bias.p_sex",
+        "p, sex",
+        "p-value of a difference in false alarms between women and men",
+        "uadbench.stats.trend:difference_p",
+        high=1,
+        source="Fisher's exact test",
+    ),
+)
+"""Numbers about domain shift and bias: the fields `robustness` and `bias` of a result."""
+
 COST = (
     Metric(
         "cost.train_seconds", "training time", "wall-clock time of the training", _RUN, "lower", "s", heading="train s"

@@ -14,7 +14,7 @@ from uadbench.errors import InputError
 from uadbench.registry import did_you_mean
 from uadbench.runtime.files import content_hash, write_json
 from uadbench.runtime.reading import FORBIDDEN, first_fault, read_bytes, read_document
-from uadbench.types import Grid, Intensity, Precision
+from uadbench.types import UNSEEN, Grid, Intensity, Precision
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -79,6 +79,7 @@ class SplitSection(_Section):
         train: The number of training participants.
         validation: The number of validation participants.
         test: The number of test participants.
+        audit: The largest number of further healthy participants for the bias audit, who are in no other part.
         folds: The number of folds.
         sessions: The sessions of training participants to use: the first ("baseline"), or "all".
         seed: The seed of the division.
@@ -90,6 +91,7 @@ class SplitSection(_Section):
     train: Count
     validation: Annotated[int, Field(ge=4)]
     test: Count
+    audit: Annotated[int, Field(ge=0, le=1_000_000)]
     folds: Count
     sessions: Literal["baseline", "all"]
     seed: int
@@ -150,6 +152,30 @@ class HyperSection(_Section):
     severity: Fraction
 
 
+class ShiftedSection(_Section):
+    """The test sets `shifted:...`: test scans as another scanner, site or pipeline would deliver them.
+
+    See `uadbench.simulation.shifts`.
+
+    Attributes:
+        shifts: The shifts, each of which is applied to every healthy test scan; none for no such test sets.
+        anomalies: The dementias, or `unseen`, whose altered scans are shifted as well.
+        severity: The severity of these altered scans, one of those of the test sets.
+        scans: The largest number of test scans whose altered versions are shifted.
+    """
+
+    shifts: tuple[str, ...]
+    anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
+    severity: Fraction
+    scans: Count
+
+    @model_validator(mode="after")
+    def _each_once(self) -> ShiftedSection:
+        if len(set(self.shifts)) != len(self.shifts) or len(set(self.anomalies)) != len(self.anomalies):
+            raise ValueError("shifts and anomalies must be unique")
+        return self
+
+
 class TestSetSection(_Section):
     """The simulated anomalies, their severities, and the ground truth.
 
@@ -160,6 +186,7 @@ class TestSetSection(_Section):
         unseen: The settings of the test set `unseen`.
         varied: The settings of the test set `varied`.
         hyper: The settings of the test set `hyper`.
+        shifted: The settings of the test sets `shifted:...`.
         anomalies: The dementias to simulate.
         severities: The reductions of uptake before smoothing, 0 to 1, in ascending order.
         sigma_mm: The SD of the smoothing of the reduction map, in mm.
@@ -173,6 +200,7 @@ class TestSetSection(_Section):
     unseen: UnseenSection
     varied: VariedSection
     hyper: HyperSection
+    shifted: ShiftedSection
 
     anomalies: Annotated[tuple[str, ...], Field(min_length=1)]
     severities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
@@ -189,6 +217,8 @@ class TestSetSection(_Section):
             raise ValueError("ignored must not be above positive")
         if self.varied.severity.high > 1:
             raise ValueError("varied.severity must not be above 1")
+        if self.shifted.severity not in self.severities or not set(self.shifted.anomalies) <= {*self.anomalies, UNSEEN}:
+            raise ValueError("shifted.severity and shifted.anomalies must be among those of the test sets")
         return self
 
 

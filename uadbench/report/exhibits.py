@@ -11,6 +11,7 @@ from uadbench.report import brains, charts, replica
 from uadbench.report.exhibit import Exhibit
 from uadbench.report.figures import training_figure
 from uadbench.report.people import people_exhibits
+from uadbench.report.robustness import robustness_exhibits
 from uadbench.report.viewer import case_viewer
 from uadbench.report.words import NOT_AVAILABLE, bounded, near, number, percent, share
 from uadbench.results.examples import Examples
@@ -53,6 +54,7 @@ def exhibits(result: Result, scores: pd.DataFrame, examples: Examples | None) ->
     if result.detection.patients:
         yield _patients(result)
     yield _detectable(result)
+    yield from robustness_exhibits(result)
     yield from people_exhibits(result)
     if result.training:
         yield Exhibit(
@@ -102,8 +104,8 @@ def _precision(result: Result, scores: pd.DataFrame) -> Exhibit:
             row[heading_of("prevalence")] = chance if metric == "ap.standard" else ""
             rows.append(row)
             if metric == "ap.standard" and reference:
-                bounds = {percent(s): number(reference.at(name, s)) for s in result.severities}
-                rows.append({"": name, "severity": reference.label, **bounds, heading_of("prevalence"): ""})
+                found = {percent(s): number(reference.at(name, s)) for s in result.severities}
+                rows.append({"": name, "severity": reference.label, **found, heading_of("prevalence"): ""})
     head = result.headline
     bounds = "" if head.ap_interval is None else " [{:.3f}, {:.3f}]".format(*head.ap_interval)
     others = []

@@ -12,13 +12,17 @@ from scipy import stats
 from uadbench.cohorts.base import STRATA
 from uadbench.metrics.scan_score import SubjectThreshold, Threshold, subject_threshold
 from uadbench.protocols.schema import Protocol
+from uadbench.results.bias import bias
+from uadbench.results.robustness import robustness
 from uadbench.results.schema import (
+    Bias,
     Bounded,
     DetectedTestSet,
     Detection,
     Headline,
     PaperTest,
     PatientGroup,
+    Robustness,
     SeverityResponse,
     Stratum,
     TestSetScores,
@@ -28,7 +32,7 @@ from uadbench.results.schema import (
 from uadbench.results.scores import by_testset, ranking_scores, score_hash, summarise
 from uadbench.stats.bootstrap import Interval, mean_intervals, share_interval
 from uadbench.stats.detection import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
-from uadbench.types import HEALTHY, PATIENTS, UNSEEN, VALIDATION, Values, is_dementia
+from uadbench.types import AUDIT, HEALTHY, PATIENTS, SHIFTED, UNSEEN, VALIDATION, Values, is_dementia
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
@@ -48,6 +52,8 @@ class Aggregates:
     headline: Headline
     detection: Detection
     strata: list[Stratum]
+    robustness: Robustness | None
+    bias: Bias | None
     scores: list[TestSetScores]
     score_hash: str
 
@@ -66,10 +72,14 @@ def aggregates(
         validation_mse: The model's MSE on healthy validation scans, if it reconstructs.
         voxel_thresholds: False positive rate -> threshold of the standard map.
     """
+    limit = _limit(_scores(table, VALIDATION), protocol)
+    threshold = None if limit is None else limit.value
     return Aggregates(
         headline=headline(table, protocol, validation_mse),
         detection=detection(table, protocol, voxel_thresholds),
         strata=strata(table, protocol),
+        robustness=robustness(table, threshold),
+        bias=bias(table, threshold),
         scores=summarise(table),
         score_hash=score_hash(table),
     )
@@ -120,7 +130,7 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     testsets = [
         _detected(anomaly, severity, rows, healthy, above)
         for (anomaly, severity), rows in by_testset(table)
-        if anomaly not in (HEALTHY, VALIDATION)
+        if anomaly not in (HEALTHY, VALIDATION, AUDIT) and not anomaly.startswith(SHIFTED)
     ]
     ill = table[table["anomaly"] == PATIENTS]
     clinical, clinical_patients = _clinical(ill)

@@ -30,6 +30,9 @@ SHORTEST = 4
 LEAST_PEOPLE = 5
 """Smallest number of participants in an aggregate; the mean over a single one would be that person's score."""
 
+PERSONAL = ["age", "sex"]
+"""Columns that are left out of the shared rows of a private cohort, since they narrow down who a person is."""
+
 EXACT = ("severity", "prevalence", "effective_reduction")
 """Columns that follow from the protocol and from names in the table, so that rounding them would hide nothing."""
 
@@ -38,7 +41,7 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     """The result and the scores of a run folder in a form that may be shared.
 
     For a private cohort, participants, sessions and sites in a run folder are already hashes. This function checks that
-    no id remains, and reduces paths in options to file names.
+    no id remains, leaves out age and sex and what follows from them, and reduces paths in options to file names.
 
     Raises:
         InputError: If an id remains, the protocol in the run folder is not that of the result, or the result is from an
@@ -52,7 +55,9 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     _protocol_of(folder, result)
     refuse_private(folder, result, table)
     options = {name: _without_folder(value) for name, value in result.model.options.items()}
-    return result.model_copy(update={"model": result.model.model_copy(update={"options": options})}), table
+    model = result.model.model_copy(update={"options": options})
+    # without the rows' ages and sexes, nobody could check the bias audit
+    return result.model_copy(update={"model": model, "bias": None}), table.drop(columns=PERSONAL, errors="ignore")
 
 
 def require_irreversible(label: str, result: Result) -> None:
@@ -94,7 +99,8 @@ def share(folder: Path, output: Path, digits: int | None = None) -> Result:
 def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> dict[str, Any]:
     """Write `aggregates.json`: the result without rows or numbers of single cases.
 
-    Test sets and strata of fewer than LEAST_PEOPLE participants are left out, as is the hash of the scores.
+    Test sets and strata of fewer than LEAST_PEOPLE participants are left out, as are aggregates with such groups, and
+    the hash of the scores.
 
     Args:
         folder: The run folder.
@@ -112,10 +118,15 @@ def share_aggregates(folder: Path, output: Path, digits: int | None = None) -> d
     result, table = shareable(folder)
     if result.cohort.test < LEAST_PEOPLE:
         raise InputError(f"{folder}: {result.cohort.test} test participants; aggregates need at least {LEAST_PEOPLE}")
-    content = result.model_dump(mode="json", exclude={"score_hash"})
+    audited = result.model_copy(update={"bias": read_result(folder).bias})
+    content = audited.model_dump(mode="json", exclude={"score_hash"})
     content["strata"] = _large(content["strata"], result.cohort.test)
     few = {name for name, rows in table.groupby("anomaly")["participant_id"] if rows.nunique() < LEAST_PEOPLE}
     content["scores"] = [each for each in content["scores"] if each["anomaly"] not in few]
+    if content["robustness"] is not None and content["robustness"]["participants"] < LEAST_PEOPLE:
+        content["robustness"] = None
+    if content["bias"] is not None and any(each["participants"] < LEAST_PEOPLE for each in content["bias"]["groups"]):
+        content["bias"] = None  # a small group would follow from the others
     detection = content["detection"]
     detection["testsets"] = [each for each in detection["testsets"] if each["anomaly"] not in few]
     detection["threshold"] = None  # the score of a single validation scan
@@ -209,7 +220,7 @@ def _without_folder(value: JsonValue) -> JsonValue:
 
 _ABSOLUTE = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|file:")
 
-_MEASURED = ("headline", "detection", "strata", "scores", "training")
+_MEASURED = ("headline", "detection", "strata", "robustness", "bias", "scores", "training")
 """The parts of a result that are measured on scans."""
 
 

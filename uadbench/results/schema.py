@@ -102,6 +102,7 @@ class CohortCard(_Section):
     validation: int
     test: int
     patients: int
+    audit: int = 0
     shared_images: int
 
     @property
@@ -301,6 +302,61 @@ class Stratum(_Section):
     specificity: Bounded
 
 
+class ShiftResponse(_Section):
+    """The response to one shift: false alarms in shifted healthy scans, and average precision on shifted altered ones.
+
+    `ap_kept` is above 1 if the shift helps.
+    """
+
+    model_config = _described("robustness.shifts")
+
+    shift: str
+    false_alarms: Bounded
+    ap_kept: Bounded
+
+
+class Robustness(_Section):
+    """Scores under domain shift, with the thresholds of unshifted validation scans.
+
+    `participants`: those with shifted altered scans, over whom `ap_kept` is computed. `unshifted`: the false-alarm rate
+    of the same healthy scans without a shift. `worst_shift` and `least_shift` name the shifts of `worst_false_alarms`
+    and `least_ap_kept`.
+    """
+
+    model_config = _described("robustness")
+
+    participants: int
+    unshifted: Bounded
+    shifts: list[ShiftResponse]
+    worst_shift: str | None
+    worst_false_alarms: float | None
+    least_shift: str | None
+    least_ap_kept: float | None
+
+
+class BiasGroup(_Section):
+    """Healthy participants in one third of the ages (in whole years), or of one sex, with their false-alarm rate."""
+
+    model_config = _described("bias.groups")
+
+    by: Literal["age", "sex"]
+    value: str
+    participants: int
+    false_alarms: Bounded
+
+
+class Bias(_Section):
+    """False alarms by age and sex over healthy test participants and those of the bias audit (`audited`)."""
+
+    model_config = _described("bias")
+
+    participants: int
+    audited: int
+    groups: list[BiasGroup]
+    p_age: float | None
+    p_sex: float | None
+
+
 class Training(_Section):
     """The training curve by epoch: mean of every loss, and MSE of healthy validation scans; and the precision used."""
 
@@ -354,6 +410,8 @@ class Result(_Section):
     `schema_version`: from version 4 on, nothing about a private cohort can be derived from ids without the cohort's
     secret. In version 3, draws and hashes could. For public cohorts there is no difference.
 
+    `robustness` and `bias`: None if the protocol has no shifted scans, or there is no scan threshold.
+
     `seal`: only in a run folder's file, a hash of all other content, which reveals damage.
     """
 
@@ -369,6 +427,8 @@ class Result(_Section):
     headline: Headline
     detection: Detection
     strata: list[Stratum]
+    robustness: Robustness | None = None
+    bias: Bias | None = None
     scores: list[TestSetScores]
     score_hash: str
     training: Training | None

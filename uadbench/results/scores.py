@@ -25,9 +25,9 @@ LARGEST = 256 << 20
 LEVEL = 15
 """Compression level of zstd; higher levels take twice as long and save a thousandth."""
 KEYS = ("participant_id", "session_id", "anomaly", "severity")
-TRAITS = ("mmse", "site", "scanner", "amyloid", "group")
+TRAITS = ("mmse", "age", "sex", "site", "scanner", "amyloid", "group")
 """Columns that describe the person, and are not scores of the model."""
-TEXTS = ("participant_id", "session_id", "anomaly", *TRAITS[1:])
+TEXTS = ("participant_id", "session_id", "anomaly", *TRAITS[2:])
 """The columns with text; all others hold numbers."""
 
 

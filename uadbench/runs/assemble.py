@@ -46,6 +46,8 @@ def assembled_result(run: Run, evaluator: Evaluator, curve: Curve, table: pd.Dat
         headline=scored.headline,
         detection=scored.detection,
         strata=scored.strata,
+        robustness=scored.robustness,
+        bias=scored.bias,
         scores=scored.scores,
         score_hash=scored.score_hash,
         training=_training_part(curve),
@@ -104,6 +106,7 @@ def _cohort_part(fold_data: FoldData) -> CohortCard:
         validation=len(fold_data.rows["validation"]),
         test=len(fold_data.rows["test"]),
         patients=len(fold_data.rows["patients"]),
+        audit=len(fold_data.rows["audit"]),
         shared_images=fold_data.shared_images,
     )
 

@@ -33,12 +33,12 @@ def case_scores(run: Run, evaluator: Evaluator, folder: Path, progress: Progress
     done = scans_put_aside(parts)
     fresh: list[pd.DataFrame] = []
     saved_at = time.monotonic()
-    patients = run.fold_data.scans("patients")
-    with progress.task(f"evaluating {run.name}", len(evaluator.cases.scans) + len(patients)) as task:
+    patients, audit = run.fold_data.scans("patients"), run.fold_data.scans("audit")
+    with progress.task(f"evaluating {run.name}", len(evaluator.cases.scans) + len(patients) + len(audit)) as task:
         if done:
             progress.notice(f"{run.name}: evaluation continues after {done} scans")
             task.advance(done)
-        for rows in score_scans(evaluator, patients, skip=done):
+        for rows in score_scans(evaluator, patients, audit, skip=done):
             fresh.append(rows)
             task.advance(1)
             if time.monotonic() - saved_at > keys.SAVE_EVERY_S:

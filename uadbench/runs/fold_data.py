@@ -27,11 +27,12 @@ from uadbench.runtime.files import content_hash, keyed_seed
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.progress import Progress, Silent
 from uadbench.simulation.regions import dementia
+from uadbench.simulation.shifts import shift_named
 from uadbench.simulation.testset import SimulatedCases, draw
 from uadbench.types import Scan
 
-PARTS = ("train", "validation", "test", "patients")
-TRAINING, TESTING = PARTS[:2], PARTS[2:]
+PARTS = ("train", "validation", "test", "patients", "audit")
+TRAINING, TESTING, AUDITING = PARTS[:2], PARTS[2:4], PARTS[4:]
 
 Origin = Literal["protocol", "scaled", "given"]
 """Origin of a split: the protocol's sizes, the same proportions for a smaller cohort, or the user's list."""
@@ -71,7 +72,7 @@ class FoldData:
         roles: The diagnoses of healthy participants and of patients.
         split: The participants of each part.
         origin: Origin of the split.
-        rows: Rows of the cohort's table for each of PARTS; `patients` may be empty.
+        rows: Rows of the cohort's table for each of PARTS; `patients` and `audit` may be empty.
         progress: Reports progress while scans are read.
         altered: Altered scans of test participants, from another tool.
     """
@@ -92,7 +93,7 @@ class FoldData:
         if self.test_cohort is self.cohort:
             stacks = self._gathered(self.cohort, PARTS)
         else:
-            stacks = self._gathered(self.cohort, TRAINING) | self._gathered(self.test_cohort, TESTING)
+            stacks = self._gathered(self.cohort, TRAINING) | self._gathered(self.test_cohort, TESTING + AUDITING)
         return stacks
 
     def _gathered(self, cohort: Cohort, parts: tuple[str, ...]) -> dict[str, ScanStack]:
@@ -171,7 +172,7 @@ class FoldData:
     @property
     def test_traits(self) -> list[list[object]]:
         """Information on the test participants besides their images; it may be completed after the scans exist."""
-        rows = pd.concat([self.rows[part] for part in TESTING])[["mmse", *STRATA]]
+        rows = pd.concat([self.rows[part] for part in TESTING + AUDITING])[["mmse", "age", "sex", *STRATA]]
         return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows.to_numpy().tolist()]
 
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:
@@ -209,6 +210,7 @@ class FoldData:
         counts = {part: self.rows[part]["participant_id"].nunique() for part in PARTS}
         train = f"{counts['train']} train ({counted(len(self.rows['train']), 'scan')})"
         others = f"{counts['validation']} validate, {counts['test']} test, {counted(counts['patients'], 'patient')}"
+        others += f", {counts['audit']} in the bias audit" if counts["audit"] else ""
         secrets = {
             f"{cohort.name}: all random draws depend on the secret in {salt_file(identity_of(cohort))}; keep it"
             for cohort, secret in zip((self.cohort, self.test_cohort), self._secrets, strict=True)
@@ -245,12 +247,14 @@ def plan_fold(
         selection: The user's selection of participants; by default, that of the protocol.
 
     Raises:
-        InputError: If an anomaly is unknown, the test sets cannot be drawn, or the cohort has too few healthy
-            participants.
+        InputError: If an anomaly or a shift is unknown, the test sets cannot be drawn, or the cohort has too few
+            healthy participants.
     """
     progress, chosen = progress or Silent(), selection or Selection()
     for anomaly in protocol.testsets.anomalies:
         dementia(anomaly)
+    for shift in protocol.testsets.shifted.shifts:
+        shift_named(shift)
     section = protocol.split
     roles = _roles(chosen, section)
     healthy = roles.healthy_rows(cohort.participants, visits_of(cohort))
@@ -261,7 +265,13 @@ def plan_fold(
     else:
         sizes = {"train": section.train, "validation": section.validation, "test": section.test}
         split = split_participants(
-            healthy, **sizes, folds=section.folds, fold=fold, seed=section.seed, known_as=secret.participant
+            healthy,
+            **sizes,
+            folds=section.folds,
+            fold=fold,
+            seed=section.seed,
+            audit=section.audit,
+            known_as=secret.participant,
         )
         scaled = fitting_sizes(healthy["participant_id"].nunique(), **sizes, folds=section.folds).scaled
         origin = "scaled" if scaled else "protocol"
@@ -272,6 +282,7 @@ def plan_fold(
             "validation": first[first["participant_id"].isin(split.validation)],
             "test": first[first["participant_id"].isin(split.test)],
             "patients": _patients(roles.patient_rows(cohort.participants), section, secret),
+            "audit": first[first["participant_id"].isin(split.audit)],
         }
     other = chosen.test_cohort or cohort
     if other is not cohort:
@@ -346,17 +357,21 @@ def _given(
     if tested.empty:
         tested = patients[~patients["participant_id"].isin(list(given.everyone))]
     rows["patients"] = _patients(tested, section, secret_of(cohort))
-    people = {part: tuple(sorted(set(rows[part]["participant_id"]))) for part in listed}
+    rest = baseline(healthy[~healthy["participant_id"].isin(list(given.everyone))])
+    audited = stratified_order(rest, section.seed, secret_of(cohort).participant)[: section.audit]
+    rows["audit"] = rest[rest["participant_id"].isin(audited)]
+    people = {part: tuple(sorted(set(rows[part]["participant_id"]))) for part in (*listed, "audit")}
     return Split(**people), rows
 
 
 def _tested_elsewhere(
     split: Split, rows: dict[str, pd.DataFrame], other: Cohort, roles: Roles, section: SplitSection
 ) -> tuple[Split, dict[str, pd.DataFrame]]:
-    """Replace the test participants by those of another cohort: as many as the protocol tests, or all."""
+    """Replace the test and audit participants by those of another cohort: as many as the protocol has, or all."""
     healthy = baseline(roles.healthy_rows(other.participants, visits_of(other)))
     secret = secret_of(other)
-    people = tuple(sorted(stratified_order(healthy, section.seed, secret.participant)[: section.test]))
+    order = stratified_order(healthy, section.seed, secret.participant)
+    people = tuple(sorted(order[: section.test]))
     if len(people) < LEAST:
         raise InputError(
             f"test cohort {other.name} has {len(people)} healthy participants; at least {LEAST} are needed"
@@ -364,9 +379,10 @@ def _tested_elsewhere(
     tested = {
         "test": healthy[healthy["participant_id"].isin(people)],
         "patients": _patients(roles.patient_rows(other.participants), section, secret),
+        "audit": healthy[healthy["participant_id"].isin(order[section.test :][: section.audit])],
     }
     # participants of two cohorts may have the same ids, which one Split cannot hold
-    return Split(split.train, split.validation, tuple(f"{other.name}/{name}" for name in people)), {**rows, **tested}
+    return replace(split, test=tuple(f"{other.name}/{name}" for name in people), audit=()), {**rows, **tested}
 
 
 def _roles(chosen: Selection, section: SplitSection) -> Roles:

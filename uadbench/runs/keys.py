@@ -24,7 +24,7 @@ from uadbench.results import aggregate
 from uadbench.results.schema import Result, read_result
 from uadbench.results.scores import has_scores
 from uadbench.runs import failures
-from uadbench.runs.fold_data import TESTING, TRAINING, FoldData
+from uadbench.runs.fold_data import AUDITING, TESTING, TRAINING, FoldData
 from uadbench.runtime.files import content_hash, file_name
 from uadbench.training.loop import REVISION as TRAINING_REVISION
 from uadbench.training.loop import Curve
@@ -128,9 +128,8 @@ class Run:
         fold_data = self.fold_data
         how = fold_data.protocol.model_dump(mode="json", include={"standard_map", "ranking", "detection"})
         revisions = [REVISIONS, aggregate.REVISION]
-        return content_hash(
-            self.fit_key, fold_data.testset_recipe, fold_data.content(TESTING), how, revisions, fold_data.test_traits
-        )
+        scans = [fold_data.content(parts) for parts in (TESTING, AUDITING)]
+        return content_hash(self.fit_key, fold_data.testset_recipe, scans, how, revisions, fold_data.test_traits)
 
     def folder(self, output: Path) -> Path:
         """The run folder below the output folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from uadbench.cohorts.simulated import AlteredScans
 from uadbench.protocols.schema import Protocol
 from uadbench.runtime.files import content_hash, keyed_seed
-from uadbench.simulation import blobs, hypometabolism, regions, varied
+from uadbench.simulation import blobs, hypometabolism, regions, shifts, varied
 from uadbench.simulation.blobs import Blob
 from uadbench.simulation.varied import Variation
 from uadbench.space import atlas
@@ -115,18 +115,21 @@ class SimulatedCases:
         }
 
     @cached_property
-    def truths(self) -> dict[str, Truth]:
-        """The ground truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
+    def smoothed_supports(self) -> dict[str, Volume]:
+        """The smoothed regions of every dementia that count as positive, (X, Y, Z) float32 in 0..1."""
         grid, section = self.protocol.lattice, self.protocol.testsets
         return {
-            anomaly: self._truth(
-                smoothed,
-                hypometabolism.smoothed_support(
-                    anomaly, grid.affine, grid.shape, section.sigma_mm, section.least_weight
-                ),
+            anomaly: hypometabolism.smoothed_support(
+                anomaly, grid.affine, grid.shape, section.sigma_mm, section.least_weight
             )
-            for anomaly, smoothed in self.smoothed_masks.items()
+            for anomaly in section.anomalies
         }
+
+    @cached_property
+    def truths(self) -> dict[str, Truth]:
+        """The ground truth of every dementia on the grid, (X, Y, Z) int8; the same at all severities."""
+        supports = self.smoothed_supports
+        return {anomaly: self._truth(mask, supports[anomaly]) for anomaly, mask in self.smoothed_masks.items()}
 
     @property
     def effective_shares(self) -> dict[str, float]:
@@ -191,7 +194,7 @@ class SimulatedCases:
     def recipe(protocol: Protocol, scans: Sequence[str]) -> str:
         """A hash of everything that determines the cases: how they are simulated, and the hashes `scans`."""
         content = protocol.model_dump(mode="json", include={"grid", "intensity", "testsets"})
-        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION]
+        revisions = [hypometabolism.REVISION, blobs.REVISION, varied.REVISION, shifts.REVISION]
         return content_hash(content, [regions.regions_digest(), revisions, atlas.versions()], list(scans))
 
     @cached_property
@@ -212,6 +215,20 @@ class SimulatedCases:
             voxels, effective = np.mean(of_scans, axis=0).tolist()
             numbers |= {f"{anomaly}.truth_voxels": voxels, f"{anomaly}.effective_reduction": effective}
         return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+
+    def moved_truth(self, case: Case, move: Callable[[Volume], Volume]) -> Truth:
+        """The ground truth of a case in a brain that is moved.
+
+        Args:
+            case: The case.
+            move: Moves a smoothed mask with the brain.
+
+        Returns:
+            (X, Y, Z) int8; the brain mask stays that of the atlas.
+        """
+        support = self.smoothed_supports.get(case.anomaly)
+        moved = None if support is None else move(support)
+        return self._truth(move(np.asarray(case.reduction / np.float32(case.severity))), moved)
 
     def _truth(self, smoothed: Volume, support: Volume | None = None) -> Truth:
         section = self.protocol.testsets

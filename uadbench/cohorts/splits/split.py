@@ -27,6 +27,7 @@ class Split:
         train: The training participants.
         validation: The validation participants.
         test: The test participants.
+        audit: Further healthy participants for the bias audit.
 
     Raises:
         InputError: If a participant is in two sets.
@@ -35,16 +36,17 @@ class Split:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    audit: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        everyone = [*self.train, *self.validation, *self.test]
+        everyone = [*self.train, *self.validation, *self.test, *self.audit]
         if len(set(everyone)) != len(everyone):
             shared = sorted({p for p in everyone if everyone.count(p) > 1})
             raise InputError(f"participant {shared[0]} is in two parts of the split; each participant belongs to one")
 
     @property
     def digest(self) -> str:
-        """A hash of the sets."""
+        """A hash of the training, validation and test participants."""
         return content_hash(list(self.train), list(self.validation), list(self.test))
 
 
@@ -104,6 +106,7 @@ def split_participants(
     folds: int,
     fold: int,
     seed: int,
+    audit: int = 0,
     known_as: Callable[[str], str] = str,
 ) -> Split:
     """Divide the healthy participants of a cohort.
@@ -121,6 +124,7 @@ def split_participants(
         folds: The number of folds.
         fold: The fold, from 0.
         seed: The seed of the division.
+        audit: The largest number of participants for the bias audit, who remain after the other sets are complete.
         known_as: A function from a participant's identifier to the name that is used in random draws. For a private
             cohort it is a pseudonym, which requires the cohort's secret.
 
@@ -138,9 +142,10 @@ def split_participants(
     groups = np.array_split(np.array(pool, dtype=object), folds)
     validating = list(groups[fold])[: sizes.validation]
     chosen = set(validating)
-    training = [person for person in pool if person not in chosen]
-    training = training[: sizes.train + sizes.validation - len(validating)]
-    return Split(tuple(sorted(training)), tuple(sorted(validating)), tuple(sorted(order[: sizes.test])))
+    others = [person for person in pool if person not in chosen]
+    count = sizes.train + sizes.validation - len(validating)
+    parts = others[:count], validating, order[: sizes.test], others[count : count + audit]
+    return Split(*(tuple(sorted(part)) for part in parts))
 
 
 def baseline(table: pd.DataFrame) -> pd.DataFrame:
