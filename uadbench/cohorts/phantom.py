@@ -10,6 +10,7 @@ import pandas as pd
 
 from uadbench.cohorts.base import COLUMNS, keys_of
 from uadbench.cohorts.synthetic.norms import BASE
+from uadbench.cohorts.synthetic.recipe import CURRENT, RECIPES
 from uadbench.errors import InputError
 from uadbench.registry import register_cohort
 from uadbench.runtime import files
@@ -18,7 +19,10 @@ from uadbench.types import Grid, Scan, Volume
 if TYPE_CHECKING:
     from uadbench.cohorts.synthetic.people import Visit
 
-DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 401, 80
+DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 701, 80
+EARLIER_PARTICIPANTS = 401
+"""The default number of healthy participants of recipe 2."""
+
 _PROPERTIES = ("age", "sex", "site", "group", "mmse")
 
 
@@ -32,9 +36,12 @@ class Phantom:
 
     Args:
         seed: The seed; another seed gives other participants.
-        participants: The number of healthy participants (sub-P0001, ...). Participant k does not depend on the number.
-        patients: The number of patients with Alzheimer's disease (sub-Q0001, ..., group "AD"). The disease is simulated
-            by `synthetic.disease`, which is independent of the simulation of the test sets.
+        participants: The number of healthy participants (sub-P0001, ...; by default 701, in recipe 2 401).
+            Participant k does not depend on the number.
+        patients: The number of patients in each group: Alzheimer's disease (sub-Q0001, ..., group "AD") and mild
+            cognitive impairment (sub-R0001, ..., group "MCI"; not in recipe 2). The disease is simulated by
+            `synthetic.disease`, which is independent of the simulation of the test sets.
+        recipe: The version of the phantom recipe (see `synthetic.recipe`): 3, or 2 as a nearly linear control.
 
     Raises:
         InputError: If a number is out of range.
@@ -43,27 +50,36 @@ class Phantom:
     public = True
 
     def __init__(
-        self, seed: int = DEFAULT_SEED, participants: int = DEFAULT_PARTICIPANTS, patients: int = DEFAULT_PATIENTS
+        self,
+        seed: int = DEFAULT_SEED,
+        participants: int | None = None,
+        patients: int = DEFAULT_PATIENTS,
+        recipe: int = CURRENT,
     ) -> None:
-        from uadbench.cohorts.synthetic.people import healthy_visits, patient_visits
-        from uadbench.cohorts.synthetic.recipe import REVISION
+        from uadbench.cohorts.synthetic.people import healthy_visits, mild_visits, patient_visits
 
+        if recipe not in RECIPES:
+            raise InputError(f"phantom: recipe={recipe}; choose {' or '.join(map(str, RECIPES))}")
+        usual = DEFAULT_PARTICIPANTS if recipe == CURRENT else EARLIER_PARTICIPANTS
         options = {
             "seed": (seed, DEFAULT_SEED),
-            "participants": (participants, DEFAULT_PARTICIPANTS),
+            "participants": (usual if participants is None else participants, usual),
             "patients": (patients, DEFAULT_PATIENTS),
+            "recipe": (recipe, CURRENT),
         }
         for name, least in (("participants", 1), ("patients", 0)):
             if not least <= options[name][0] <= 9999:
                 raise InputError(f"phantom: {name}={options[name][0]}; choose {least} to 9999")
-        chosen = ",".join(f"{name}={value}" for name, (value, usual) in options.items() if value != usual)
+        chosen = ",".join(f"{name}={value}" for name, (value, default) in options.items() if value != default)
         self.name = f"phantom:{chosen}" if chosen else "phantom"
-        self.version = REVISION
-        self.seed = seed
-        visits = [visit for index in range(participants) for visit in healthy_visits(seed, index)]
-        visits += [visit for index in range(patients) for visit in patient_visits(seed, index)]
+        self.version = str(recipe)
+        self.seed, self.recipe = seed, RECIPES[recipe]
+        kinds = [(healthy_visits, options["participants"][0]), (patient_visits, patients)]
+        if self.recipe.mild_patients:
+            kinds.append((mild_visits, patients))
+        visits = [visit for of, count in kinds for index in range(count) for visit in of(self.recipe, seed, index)]
         table = pd.DataFrame([visit[:-1] for visit in visits], columns=list(visits[0]._fields[:-1]))
-        self.participants = table.assign(scanner="", amyloid="")[list(COLUMNS)]
+        self.participants = table.assign(scanner="")[list(COLUMNS)]
         self._visits = {(visit.participant_id, visit.session_id): visit for visit in visits}
 
     def scan_keys(self, rows: pd.DataFrame) -> list[str]:
@@ -90,7 +106,7 @@ class Phantom:
         Raises:
             InputError: For a row that is not a scan of this cohort.
         """
-        from uadbench.cohorts.synthetic.recipe import render
+        from uadbench.cohorts.synthetic.render import render
         from uadbench.runtime.threads import SideBySide
 
         visits = [self._visit(*key) for key in keys_of(rows)]
@@ -114,14 +130,28 @@ class Phantom:
             The age, the sex, and the SUVR of each region (in the order of `norms.REGIONS`) of each participant.
         """
         from uadbench.cohorts.synthetic.people import healthy_visits
-        from uadbench.cohorts.synthetic.recipe import regional_values
+        from uadbench.cohorts.synthetic.render import regional_values
         from uadbench.runtime.threads import SideBySide
 
         def measure(index: int) -> tuple[float, str, Sequence[float]]:
-            visit = next(healthy_visits(self.seed, index))
+            visit = next(healthy_visits(self.recipe, self.seed, index))
             return visit.age, visit.sex, regional_values(visit.person, visit.session_id)
 
         yield from SideBySide().each(measure, range(count))
+
+    def label_overlap(self, count: int) -> float:
+        """Compute the overlap of gyral labels between healthy participants, without generating images.
+
+        Args:
+            count: The number of participants.
+
+        Returns:
+            The mean target overlap of pairs, 0 to 1.
+        """
+        from uadbench.cohorts.synthetic.overlap import target_overlap
+        from uadbench.cohorts.synthetic.people import healthy_visits
+
+        return target_overlap([next(healthy_visits(self.recipe, self.seed, index)).person for index in range(count)])
 
     def _visit(self, participant: str, session: str) -> Visit:
         if (participant, session) not in self._visits:

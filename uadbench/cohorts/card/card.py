@@ -16,9 +16,11 @@ from uadbench.cohorts.base import Cohort, content_key, visits_of
 from uadbench.cohorts.card.figures import (
     Figure,
     age_figures,
+    overlap_figure,
     patient_figures,
     regional_figures,
     reliability,
+    shape_figures,
     symmetry_figures,
     template_figure,
     voxel_figures,
@@ -33,7 +35,7 @@ from uadbench.runtime.progress import Progress
 from uadbench.space import atlas
 from uadbench.types import Volume
 
-REVISION = "1"
+REVISION = "2"
 """Changes whenever the summary of the same scans would change."""
 
 RETESTED = 100
@@ -146,6 +148,8 @@ def draw_card(
         *regional_figures(reference),
         *symmetry_figures(reference),
         *voxel_figures(reference, portrait.variation),
+        *shape_figures(reference),
+        overlap_figure(cohort),
         reliability(first, measured["again"]),
         *age_figures(cohort, reference, progress),
         *patient_figures(reference, measured["patients"]),

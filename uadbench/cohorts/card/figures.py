@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from uadbench.cohorts.base import Cohort
-from uadbench.cohorts.card.statistics import SMOOTHING_MM, ScanStatistics
+from uadbench.cohorts.card import shape
+from uadbench.cohorts.card.statistics import SMOOTHING_MM, ScanStatistics, coarse_places
 from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS
 from uadbench.runtime.progress import Progress
 from uadbench.space import atlas
@@ -19,6 +20,12 @@ COMPONENTS, COMPONENT_SCANS = 32, 237
 """The number of principal components, and of scans from which they are computed (the paper's training participants)."""
 
 AGE_PEOPLE = 3000
+SHAPE_SCANS = 200
+OVERLAP_PEOPLE = 16
+OVERLAP = (0.40, 0.62)
+"""The range of the target overlap after affine registration (FLIRT): means of 0.40 to 0.59 in four data sets of Klein
+et al. 2009 (NeuroImage 46:786); larger labels overlap more."""
+
 TABLE = tuple(name for name, region in REGIONS.items() if region.published)
 FRONT = ("superior frontal", "dorsolateral frontal", "orbitofrontal", "anterior cingulate", "insula")
 TEMPLATE = "correlation of the mean with a real average, in the brain"
@@ -37,6 +44,21 @@ class KnowsRegions(Protocol):
 
         Yields:
             The age, the sex, and the mean SUVR of each of `norms.REGIONS` of each participant.
+        """
+
+
+@runtime_checkable
+class KnowsAnatomy(Protocol):
+    """A cohort that knows the labels of gyri of its participants."""
+
+    def label_overlap(self, count: int) -> float:
+        """Compute the overlap of gyral labels between participants.
+
+        Args:
+            count: The number of participants.
+
+        Returns:
+            The mean target overlap of pairs, 0 to 1.
         """
 
 
@@ -231,6 +253,53 @@ def age_figures(cohort: Cohort, scans: ScanStatistics, progress: Progress) -> It
         for name in names:
             value = float(slopes[ROWS[name]]) if enough else None
             yield Figure(f"age slope, {name}", "% per decade", value, low, high, source, note)
+
+
+def shape_figures(scans: ScanStatistics) -> Iterator[Figure]:
+    """Measure how far the scans are from a linear, Gaussian world (see `shape`).
+
+    Args:
+        scans: The healthy scans.
+
+    Yields:
+        The measurements.
+    """
+    names = ("excess kurtosis of component scores, mean", "excess kurtosis of component scores, highest")
+    pairs = "squared distance correlation of component scores, highest"
+    linear, gain = "R2 of a patch from far tissue, ridge", "R2 of a patch from far tissue, gain by a kernel"
+    count = len(scans.coarse)
+    if count < SHAPE_SCANS:
+        for name in (*names, pairs, linear, gain):
+            yield Figure(name, "", None, None, None, "ours", f"needs {SHAPE_SCANS} healthy participants")
+        return
+    images = np.stack(scans.coarse).astype(np.float64)
+    scores = shape.component_scores(images)
+    tails, note = shape.excess_kurtosis(scores), f"{shape.COMPONENTS} components, {count} scans; 0 if Gaussian"
+    # no published values: the lower limits exclude a Gaussian world
+    yield Figure(names[0], "", float(tails.mean()), 0.1, None, "ours", note)
+    yield Figure(names[1], "", float(tails.max()), 0.4, None, "ours", note)
+    together = shape.distance_correlations(scores)
+    yield Figure(pairs, "", float(together.max()), None, None, "ours", f"{len(together)} pairs; 0 if independent")
+    predicted = shape.far_prediction(images, coarse_places())
+    note = f"{shape.PATCHES} patches of {shape.PATCH_MM:g} mm, tissue beyond {shape.FAR_MM:g} mm, held-out scans"
+    yield Figure(linear, "", predicted.ridge, None, None, "ours", note)
+    yield Figure(gain, "", predicted.kernel - predicted.ridge, None, None, "ours", "Gaussian kernel against linear")
+
+
+def overlap_figure(cohort: Cohort) -> Figure:
+    """Measure the overlap of gyral labels between participants.
+
+    Args:
+        cohort: The cohort.
+
+    Returns:
+        The overlap; None for cohorts that do not know the labels.
+    """
+    name, source = "target overlap of gyral labels between people", "Klein 2009, affine registration"
+    if not isinstance(cohort, KnowsAnatomy):
+        return Figure(name, "", None, *OVERLAP, source, "needs a cohort with labels of each participant")
+    value = cohort.label_overlap(OVERLAP_PEOPLE)
+    return Figure(name, "", value, *OVERLAP, source, f"{OVERLAP_PEOPLE} participants; AAL3 labels of grey matter")
 
 
 def patient_figures(healthy: ScanStatistics, ill: ScanStatistics) -> Iterator[Figure]:

@@ -10,7 +10,7 @@ from uadbench.cohorts.synthetic import norms
 from uadbench.cohorts.synthetic.norms import BASE, REGIONS
 from uadbench.errors import InputError
 from uadbench.space import atlas
-from uadbench.types import Scan, Values, Volume
+from uadbench.types import Mask, Scan, Values, Volume
 
 SMOOTHING_MM = 12.0
 """The FWHM of the smoothing of coarse images, in mm."""
@@ -99,10 +99,20 @@ def _regional_means(image: Volume) -> Values:
     return np.concatenate([sums / np.maximum(counts, 1), [sums.sum(axis=0) / counts.sum(axis=0)]])
 
 
+def coarse_places() -> Values:
+    """The MNI coordinates of the voxels of coarse images, (voxels, 3), in mm."""
+    at = np.argwhere(_coarse_brain())
+    return np.asarray(at * 2 * BASE.voxel_mm + np.array(BASE.origin) + BASE.voxel_mm / 2)
+
+
+def _coarse_brain() -> Mask:
+    x, y, z = (n // 2 for n in BASE.shape)
+    return atlas.brain_mask(BASE)[: 2 * x : 2, : 2 * y : 2, : 2 * z : 2]
+
+
 def _coarse(image: Volume) -> npt.NDArray[np.float32]:
     """The smoothed brain at 4 mm (means of 2 x 2 x 2 voxels), (voxels,)."""
     x, y, z = (n // 2 for n in BASE.shape)
     halved = image[: 2 * x, : 2 * y, : 2 * z].reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5))
     smooth = ndimage.gaussian_filter(halved, SMOOTHING_MM / 2.3548 / (2 * BASE.voxel_mm))
-    brain = atlas.brain_mask(BASE)[: 2 * x : 2, : 2 * y : 2, : 2 * z : 2]
-    return np.asarray(smooth[brain], dtype=np.float32)
+    return np.asarray(smooth[_coarse_brain()], dtype=np.float32)

@@ -110,6 +110,18 @@ def draw_first_stage(rng: np.random.Generator) -> float:
     return float(0.25 + 0.65 * rng.beta(1.6, 2.2))
 
 
+def draw_mild_stage(rng: np.random.Generator) -> float:
+    """Draw the stage at the first visit of an amyloid-positive patient with mild cognitive impairment.
+
+    Args:
+        rng: The random generator.
+
+    Returns:
+        The stage, 0.05 to 0.25.
+    """
+    return float(rng.uniform(0.05, 0.25))
+
+
 def expected_mmse(stage: float) -> float:
     """The expected score of the Mini-Mental State Examination.
 

@@ -1,7 +1,8 @@
-"""Smooth random fields on the phantom's grid, interpolated from random numbers on a coarse grid."""
+"""Smooth random fields on the phantom's grid, interpolated from random numbers on a coarser grid."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -11,36 +12,55 @@ import torch
 
 from uadbench.cohorts.synthetic.norms import BASE, millimetres
 
-NODES = (11, 13, 11)
-"""The shape of the coarse grid, with a spacing of 20 mm, centred on the midline."""
+
+@dataclass(frozen=True)
+class Nodes:
+    """A grid of random numbers, centred on the midline.
+
+    Attributes:
+        shape: Its shape.
+        spacing_mm: Its spacing.
+        width_mm: The SD of the Gaussian around each node.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: float
+    width_mm: float
+
+
+COARSE = Nodes((11, 13, 11), 20.0, 12.0)
+FINE = Nodes((15, 18, 16), 14.0, 9.5)
+"""The grid for differences between single gyri."""
 
 Sides = Literal["free", "same", "opposite"]
 
 
-def draw_nodes(rng: np.random.Generator, fields: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
+def draw_nodes(rng: np.random.Generator, fields: tuple[int, ...] = (), on: Nodes = COARSE) -> npt.NDArray[np.float32]:
     """Draw the random numbers of fields.
 
     Args:
         rng: The random generator.
         fields: The shape of an array of fields; by default one field.
+        on: The grid of nodes.
 
     Returns:
-        (*fields, *NODES) float32, standard normal.
+        (*fields, *on.shape) float32, standard normal.
     """
-    return rng.standard_normal((*fields, *NODES), dtype=np.float32)
+    return rng.standard_normal((*fields, *on.shape), dtype=np.float32)
 
 
-def grow(nodes: npt.NDArray[np.float32], sides: Sides = "free") -> torch.Tensor:
+def grow(nodes: npt.NDArray[np.float32], sides: Sides = "free", on: Nodes = COARSE) -> torch.Tensor:
     """Interpolate a smooth field.
 
     Args:
-        nodes: NODES random numbers, from `draw_nodes`.
+        nodes: Random numbers from `draw_nodes`, of the shape of `on`.
+        on: The grid of nodes.
         sides: The relation of the right half to the left half: independent ("free"), the "same", or "opposite" in sign.
 
     Returns:
         (X, Y, Z) float32, with unit variance.
     """
-    across, along, up = _bases()
+    across, along, up = _bases(on)
     a, b, c = nodes.shape
     grown = torch.from_numpy(nodes).reshape(-1, c) @ up.T  # (a b, Z)
     grown = torch.matmul(along, grown.reshape(a, b, -1))  # (a, Y, Z)
@@ -48,13 +68,13 @@ def grow(nodes: npt.NDArray[np.float32], sides: Sides = "free") -> torch.Tensor:
 
 
 @cache
-def _bases() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """The interpolation matrix of each axis, (voxels, nodes): Gaussians of 12 mm SD around nodes, unit-norm rows."""
+def _bases(on: Nodes) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """The interpolation matrix of each axis, (voxels, nodes): Gaussians around nodes, with unit-norm rows."""
     hills = []
-    for count, coordinate in zip(NODES, coordinates(), strict=True):
+    for count, coordinate in zip(on.shape, coordinates(), strict=True):
         middle = (float(coordinate.min()) + float(coordinate.max())) / 2
-        nodes = middle + 20.0 * (torch.arange(count) - (count - 1) / 2)
-        hills.append(torch.exp(-0.5 * ((coordinate.flatten()[:, None] - nodes) / 12.0) ** 2))
+        nodes = middle + on.spacing_mm * (torch.arange(count) - (count - 1) / 2)
+        hills.append(torch.exp(-0.5 * ((coordinate.flatten()[:, None] - nodes) / on.width_mm) ** 2))
     x, y, z = (torch.nn.functional.normalize(basis, dim=1) for basis in hills)
     same = torch.nn.functional.normalize(x + x.flip(1), dim=1)
     opposite = (x - x.flip(1)) / 2**0.5  # 0 on the midline; normalising would cause a discontinuity there

@@ -14,7 +14,9 @@ import torch
 from scipy import ndimage, spatial, stats
 
 from uadbench.cohorts.synthetic import norms
+from uadbench.cohorts.synthetic.ageing import LOBES
 from uadbench.cohorts.synthetic.norms import BASE, REGIONS, ROWS, WHITE
+from uadbench.cohorts.synthetic.recipe import Recipe
 from uadbench.space import atlas
 from uadbench.types import Mask, Volume
 
@@ -34,19 +36,15 @@ NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
 PARCELS = 120
 """The number of parcels in each half of the forebrain; a parcel is about 2 cm wide."""
 
-MEAN_BLUR = 9.5
-"""The FWHM, in mm, of the blur in an average over participants: 8 mm of the scanner, and differences in anatomy."""
-
 MEAN_WIDENING = 0.5
 """The loss of grey matter next to CSF in the average participant."""
 
 WIDENING_PER_DECADE = 0.15
 """The additional loss of grey matter next to CSF in ten years."""
 
-SPREAD_GAIN = {"posterior cingulate": 0.9, "isthmus cingulate": 0.8, "mesial temporal": 1.2, "lateral temporal": 1.1}
-"""Factors of regional SDs before the blur, which compensate for the influence of anatomy and neighbouring regions."""
-
 SOLVER_STEPS = 12
+SURFACE_MM = 12.0
+"""The depth within which affine registration aligns the outer surface of brains, and gyri only shift along it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,11 @@ class Maps:
         slope: The relative change per decade.
         leftness: 1 in the left forebrain to -1 in the right forebrain.
         networks: (8, X, Y, Z), the weight of each network.
+        lobes: (5, X, Y, Z), the weight of each lobe of `ageing`; they sum to `cerebrum`.
+        cortex: 1 in and near the cerebral cortex, 0 in deep tissue and the cerebellum.
+        outer: 0 in the centre of the brain to 1 at its surface.
+        across: (X, Y, Z, 3), the direction perpendicular to the outer surface of the brain, with a length of 1 near the
+            surface and 0 far from it.
         swelling: (X, Y, Z, 3), the outward shift around ventricles that grow by 1 mm, in mm.
         scalp: 1 in a shell around the head, otherwise 0.
         reference: (X, Y, Z) bool, the reference region, whose mean SUVR is 1.
@@ -77,6 +80,10 @@ class Maps:
     slope: torch.Tensor
     leftness: torch.Tensor
     networks: torch.Tensor
+    lobes: torch.Tensor
+    cortex: torch.Tensor
+    outer: torch.Tensor
+    across: torch.Tensor
     swelling: torch.Tensor
     scalp: torch.Tensor
     reference: torch.Tensor
@@ -84,29 +91,42 @@ class Maps:
 
 
 @cache
-def maps() -> Maps:
-    """Compute the maps, which takes a few seconds once per process."""
+def maps(recipe: Recipe) -> Maps:
+    """Compute the maps, which takes a few seconds once per process.
+
+    Args:
+        recipe: The phantom recipe.
+
+    Returns:
+        The maps.
+    """
     grey, white = norms.tissue("grey"), norms.tissue("white")
     brain = atlas.brain_mask(BASE)
     groups = _region_groups()
     fluid = np.clip(1 - grey - white, 0, 1) * brain
     hind = brain & (groups == ROWS["cerebellum"]) | norms.brain_stem()
     near_fluid = _smooth(fluid, 2.0)
-    uptake, grey_part = _solve(grey, white, near_fluid, groups)
+    uptake, grey_part = _solve(grey, white, near_fluid, groups, recipe.mean_blur)
+    gains = dict(recipe.spread_gain)
     spread = np.array(
-        [SPREAD_GAIN.get(name, 1.0) * region.sd / region.mean / 0.08 for name, region in REGIONS.items()],
+        [gains.get(name, 1.0) * region.sd / region.mean / 0.08 for name, region in REGIONS.items()],
         dtype=np.float32,
     )
+    cerebrum = 1 - _smooth(hind.astype(np.float32), 4.0)
     outside = ndimage.distance_transform_edt(~brain, sampling=BASE.voxel_mm)
     fields = {
         "uptake": uptake,
         "grey_part": grey_part,
         "near_fluid": near_fluid,
-        "cerebrum": 1 - _smooth(hind.astype(np.float32), 4.0),
+        "cerebrum": cerebrum,
         "spread": _spread_out(spread[groups], grey, 6.0) * (1 - 0.3 * white),
-        "slope": _solve_slope(uptake, grey_part, grey, near_fluid, groups),
-        "leftness": -np.tanh(norms.millimetres()[0] / 10) * (1 - _smooth(hind.astype(np.float32), 4.0)),
+        "slope": _solve_slope(uptake, grey_part, grey, near_fluid, groups, recipe.mean_blur),
+        "leftness": -np.tanh(norms.millimetres()[0] / 10) * cerebrum,
         "networks": _network_maps(),
+        "lobes": _lobes(cerebrum),
+        "cortex": _cortex(groups, grey, cerebrum),
+        "outer": np.clip(norms.ellipsoid((0, -18, 8), (60, 80, 60)), 0, 1),
+        "across": _across(brain),
         "swelling": _swelling(fluid, brain),
         "scalp": ((outside > 10) & (outside < 16)).astype(np.float32),
         "reference": norms.reference(),
@@ -122,7 +142,9 @@ def _region_groups() -> npt.NDArray[np.int64]:
     return np.asarray(own[tuple(nearest)])
 
 
-def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]) -> tuple[Volume, Volume]:
+def _solve(
+    grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64], blur_mm: float
+) -> tuple[Volume, Volume]:
     """The uptake before the blur, and its grey-matter part, for which blurred regional means equal the published ones.
 
     The levels of regions, deep white matter and pons are found by fixed-point iteration. The level of the cerebellum
@@ -136,7 +158,7 @@ def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[
     for _ in range(SOLVER_STEPS):
         grey_part = grey * _spread_out(levels[:-1].astype(np.float32)[groups], grey, 2.5)
         white_part = white * (levels[-1] + (levels[ROWS["pons"]] - levels[-1]) * stem).astype(np.float32)
-        image = _smooth(grey_part * kept + white_part, MEAN_BLUR / 2.3548)
+        image = _smooth(grey_part * kept + white_part, blur_mm / 2.3548)
         image /= image[norms.reference()].mean()
         regional = np.bincount(own[inside], weights=image[inside]) / np.bincount(own[inside])
         ratio = targets / [*regional, image[norms.deep_white()].mean()]
@@ -146,7 +168,12 @@ def _solve(grey: Volume, white: Volume, near_fluid: Volume, groups: npt.NDArray[
 
 
 def _solve_slope(
-    uptake: Volume, grey_part: Volume, grey: Volume, near_fluid: Volume, groups: npt.NDArray[np.int64]
+    uptake: Volume,
+    grey_part: Volume,
+    grey: Volume,
+    near_fluid: Volume,
+    groups: npt.NDArray[np.int64],
+    blur_mm: float,
 ) -> Volume:
     """The relative change of uptake per decade for which blurred regional means change as published.
 
@@ -156,7 +183,7 @@ def _solve_slope(
     voxels = np.bincount(own[inside])
 
     def regional(volume: Volume) -> npt.NDArray[np.float64]:
-        blurred = _smooth(volume, MEAN_BLUR / 2.3548)
+        blurred = _smooth(volume, blur_mm / 2.3548)
         return np.asarray(np.bincount(own[inside], weights=blurred[inside]) / voxels)
 
     kept = np.exp(-MEAN_WIDENING * near_fluid)
@@ -189,6 +216,17 @@ def _network_maps() -> Volume:
     return np.stack(hills)
 
 
+def _lobes(cerebrum: Volume) -> Volume:
+    """(lobes, X, Y, Z): a smooth partition of the forebrain by the distance to the centres of LOBES."""
+    near = []
+    for nodes in LOBES.values():
+        both = [(sign * x, y, z) for x, y, z in nodes for sign in (-1, 1)]
+        hill = np.max([np.exp(-0.5 * norms.ellipsoid(node, (14, 14, 14))) for node in both], axis=0)
+        near.append(np.asarray(hill + 1e-6))
+    hills = np.stack(near)
+    return np.asarray(hills / hills.sum(axis=0) * cerebrum, dtype=np.float32)
+
+
 def _parcels(brain: Mask, hind: Mask) -> npt.NDArray[np.int64]:
     """(X, Y, Z): a symmetric parcellation into the neighbourhoods of quasi-random points, independent of any atlas.
 
@@ -206,6 +244,23 @@ def _parcels(brain: Mask, hind: Mask) -> npt.NDArray[np.int64]:
     cells = np.full(BASE.shape, 2 * PARCELS)
     cells[forebrain] = spatial.KDTree(centres).query(positions[forebrain])[1] + PARCELS * (x[forebrain] > 0)
     return cells
+
+
+def _cortex(groups: npt.NDArray[np.int64], grey: Volume, cerebrum: Volume) -> Volume:
+    deep = np.isin(groups, [ROWS[name] for name in ("putamen", "pallidum", "caudate", "thalamus", "midbrain", "pons")])
+    x, y, z = norms.millimetres()
+    core = (x / 26) ** 2 + ((y + 16) / 40) ** 2 + ((z - 8) / 30) ** 2 < 1  # ventricles, callosum and deep nuclei
+    near = _smooth(((grey > 0.4) & ~deep & ~core).astype(np.float32), 8.0)
+    return np.asarray(np.clip(2.5 * near, 0, 1) * cerebrum, dtype=np.float32)
+
+
+def _across(brain: Mask) -> Volume:
+    inside = ndimage.distance_transform_edt(brain, sampling=BASE.voxel_mm)
+    outside = ndimage.distance_transform_edt(~brain, sampling=BASE.voxel_mm)
+    depth = _smooth((inside - outside).astype(np.float32), 6.0)
+    normal = np.stack(list(np.gradient(depth, BASE.voxel_mm)), axis=-1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 0.2)
+    return np.asarray(normal * np.exp(-0.5 * (depth / SURFACE_MM) ** 2)[..., None], dtype=np.float32)
 
 
 def _swelling(fluid: Volume, brain: Mask) -> Volume:
