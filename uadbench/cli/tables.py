@@ -66,8 +66,9 @@ def models_table(results: Sequence[Result]) -> Group:
     ranked = ", ".join(f"{severity:.0%}" for severity in first.headline.severities)
     notes = [
         f"{explained('ap.standard', 'headline.ap_standard')} Ranking severities: {ranked}; "
-        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean over "
-        f"dementias, whose effective reduction is {share(effective_share(first, first.dementias))} of the severity.",
+        f"chance level {number(first.headline.prevalence)}. 95 %: bootstrap over participants. AP by severity: mean "
+        f"over dementias, whose effective reduction is {share(effective_share(first, first.dementias))} of the "
+        "severity.",
     ]
     if reference := near_ideal(first, results):
         notes.append(f"{reference.meaning} Ranking AP: {number(reference.ap)}.")

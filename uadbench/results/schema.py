@@ -20,7 +20,7 @@ from uadbench.runtime.text import steers
 from uadbench.stats.decimals import DIGITS
 from uadbench.types import GIVEN, Precision, is_dementia
 
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 RESULT = "result.json"
 PEOPLE = "people.json"
 """File in a run folder that lists the participants of each part, with the hashes that results use; never shared."""
