@@ -35,7 +35,6 @@ from uadbench.cohorts.splits.listed import Fold, GivenSplit
 from uadbench.cohorts.splits.split import baseline
 from uadbench.errors import InputError, Unfinished
 from uadbench.launch.sweep import require_known_secrets
-from uadbench.leaderboard.committing import add
 from uadbench.protocols.schema import load_protocol
 from uadbench.report.figures import draw_figures
 from uadbench.report.page import write_report
@@ -336,22 +335,6 @@ def test_of_an_option_that_is_a_path_the_name_is_shared(folder, outcomes, tmp_pa
     run = with_option(outcomes["mean"], f"{folder}/prior.nii", tmp_path / "run")
     assert share(run, tmp_path / "out").model.options["prior"] == "prior.nii"
     assert leaks(tmp_path / "out", {"study", "somebody"}) == set()
-
-
-def test_a_result_of_schema_version_3_is_refused(outcomes, tmp_path) -> None:
-    """Its draws reveal identities; a result of a public cohort stays usable."""
-    run = shutil.copytree(outcomes["mean"].folder, tmp_path / "run")
-    content = read_sealed(run / RESULT)
-    write_sealed(run / RESULT, {**content, "schema_version": 3})
-    assert read_result(run).reversible
-    for leave in (share, share_aggregates, add):
-        with pytest.raises(InputError, match=r"schema version 3.*repeat the run"):
-            leave(run, tmp_path / "out")
-    with pytest.raises(Unfinished, match="schema version 3"):
-        Tracker(default_uri(tmp_path), "title", tmp_path).log(read_result(run), run)
-    assert not (tmp_path / "out").exists()
-    write_sealed(run / RESULT, {**content, "schema_version": 3, "cohort": {**content["cohort"], "public": True}})
-    assert not read_result(run).reversible
 
 
 @pytest.mark.parametrize("where", [".", "inside", "inside/further", "..", "link"])

@@ -34,7 +34,7 @@ def add(run: Path, root: Path) -> Entry:
     from uadbench.leaderboard import checks
     from uadbench.leaderboard.entries import check_cases, in_lines, read_untrusted, slim, slim_means
     from uadbench.protocols.schema import stored_protocol
-    from uadbench.results.anonymise import refuse_private, require_irreversible, shareable
+    from uadbench.results.anonymise import refuse_private, shareable
     from uadbench.results.schema import RESULT
     from uadbench.results.scores import SCORES, put_table
 
@@ -44,7 +44,6 @@ def add(run: Path, root: Path) -> Entry:
     if protocol.hash != submitted.result.protocol.hash:
         raise InputError(f"{folder}: its protocol.json is not the protocol that its result.json names")
     require_apart(folder, root / RESULTS)
-    require_irreversible(str(run), submitted.result)
     label, cases = str(run), read_cases(folder / SCORES)
     check_cases(submitted, cases)
     checks.require_real(label, submitted.result, slim(cases), protocol)

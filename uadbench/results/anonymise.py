@@ -51,22 +51,12 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     table = read_scores_of(result, folder / SCORES)
     if result.cohort.public:
         return result, table
-    require_irreversible(str(folder), result)
     _protocol_of(folder, result)
     refuse_private(folder, result, table)
     options = {name: _without_folder(value) for name, value in result.model.options.items()}
     model = result.model.model_copy(update={"options": options})
     # without the rows' ages and sexes, nobody could check the bias audit
     return result.model_copy(update={"model": model, "bias": None}), table.drop(columns=PERSONAL, errors="ignore")
-
-
-def require_irreversible(label: str, result: Result) -> None:
-    """Raise InputError for a result of a private cohort whose hashes can be matched with a list of ids."""
-    if result.reversible:
-        raise InputError(
-            f"{label}: is a result of schema version {result.schema_version}, from which anyone with a list of ids can "
-            "recover identities; repeat the run, and see docs/guides/privacy.md about what was shared before"
-        )
 
 
 def share(folder: Path, output: Path, digits: int | None = None) -> Result:

@@ -407,15 +407,14 @@ class Provenance(_Section):
 class Result(_Section):
     """The result of one run. `score_hash` is a hash of every case's scores to six significant digits.
 
-    `schema_version`: from version 4 on, nothing about a private cohort can be derived from ids without the cohort's
-    secret. In version 3, draws and hashes could. For public cohorts there is no difference.
+    `schema_version`: results of earlier versions are refused, since other truths and test sets gave their scores.
 
     `robustness` and `bias`: None if the protocol has no shifted scans, or there is no scan threshold.
 
     `seal`: only in a run folder's file, a hash of all other content, which reveals damage.
     """
 
-    schema_version: Literal[3, 4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     model: ModelCard
     cohort: CohortCard
     protocol: ProtocolCard
@@ -443,11 +442,6 @@ class Result(_Section):
         if self.model.unranked is not None and self.protocol.ranked:
             raise ValueError("a result of an unranked model is not ranked")
         return self
-
-    @property
-    def reversible(self) -> bool:
-        """Whether identities can be recovered with a list of candidate ids, although the result contains no id."""
-        return not self.cohort.public and self.schema_version < SCHEMA_VERSION
 
     @property
     def unranked(self) -> str:
@@ -547,7 +541,8 @@ def check_result(content: Mapping[str, Any], label: str) -> Result:
     except ValidationError as error:
         path, reason = first_fault(error)
         where = "".join(f"{each}: " for each in [".".join(map(str, path))] if each)
-        raise InputError(f"{label}: not a result of schema version {SCHEMA_VERSION}: {where}{reason}") from None
+        older = "; repeat the run with this version of uadbench" if path == ("schema_version",) else ""
+        raise InputError(f"{label}: not a result of schema version {SCHEMA_VERSION}: {where}{reason}{older}") from None
     for what, name in names_of(result):
         if steers(name):
             raise InputError(f"{label}: {what} is called {name[:80]!r}; use letters, digits and visible characters")
