@@ -153,7 +153,8 @@ class ReferenceFit:
         """A larger phantom with the same seed; its first participants are those of the cohort."""
         cohort = self.fold_data.cohort
         assert isinstance(cohort, Phantom)
-        return Phantom(cohort.seed, cohort.participants["participant_id"].nunique() + self.scans, patients=0)
+        people = cohort.participants["participant_id"].nunique() + self.scans
+        return Phantom(cohort.seed, people, patients=0, recipe=cohort.recipe.version)
 
     @cached_property
     def _people(self) -> pd.DataFrame:
