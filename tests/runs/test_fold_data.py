@@ -120,7 +120,7 @@ def test_diagnoses_are_the_users(phantom) -> None:
 
 def test_the_summary_counts_everybody(phantom) -> None:
     first, last = plan_fold(phantom, SMOKE, 1).summary()
-    assert first.startswith("cohort phantom: CN 401 participants, ") and "AD 80 participants" in first
+    assert first.startswith("cohort phantom: CN 701 participants, ") and "AD 80 participants" in first
     assert last.startswith("fold 1: 24 train (24 scans), 12 validate, 8 test, 12 patients (")
 
 
@@ -201,7 +201,7 @@ def test_another_cohort_is_tested_on(phantom) -> None:
     assert {part: len(found.rows[part]) for part in ("test", "patients")} == {"test": 8, "patients": 12}
     assert people(found)["test"] | people(found)["patients"] <= set(other.participants.participant_id)
     assert own.split.digest != found.split.digest and own.testset_recipe != found.testset_recipe
-    assert found.summary()[1].startswith("test cohort renamed: CN 401 participants")
+    assert found.summary()[1].startswith("test cohort renamed: CN 701 participants")
     assert found.shared_images == 0
     (made,) = other.scans(SMOKE.lattice, found.rows["test"].iloc[[0]])
     secret = secret_of(other)
