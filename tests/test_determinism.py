@@ -86,7 +86,7 @@ def fitted(name: str, fold_data: FoldData) -> Model:
 
 
 def scored(model: Model, fold_data: FoldData, number: int, at_once: int) -> pd.DataFrame:
-    """The rows of a scan, a patient and the validation scans, so many images in a batch."""
+    """The rows of a scan, a patient, an audited person and the validation scans, so many images in a batch."""
     validation = replace(fold_data.batches("validation", 0, CPU), batch_size=at_once)
     scan = fold_data.cases.scans[0]
     with threads(number), pytest.MonkeyPatch.context() as patch:
@@ -95,7 +95,7 @@ def scored(model: Model, fold_data: FoldData, number: int, at_once: int) -> pd.D
         made = chunks.chunks_of(fold_data.cases.cases(scan), fold_data.protocol.lattice.size)
         assert [len(chunk) for chunk in made] == [at_once] * (24 // at_once)
         rows = [evaluator.score_scan(scan), evaluator.score_patient(fold_data.scans("patients")[0])]
-        rows.append(evaluator.validation_rows())
+        rows += [evaluator.score_audited(fold_data.scans("audit")[0]), evaluator.validation_rows()]
     return pd.concat(rows, ignore_index=True)
 
 
@@ -125,7 +125,7 @@ def largest(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
             first, second = 10 ** (-first / 20), 10 ** (-second / 20)
         known = np.isfinite(first)
         np.testing.assert_array_equal(first[~known], second[~known])
-        kind = "ap" if name.startswith("ap.") else "counted" if name.startswith(COUNTED) else "other"
+        kind = "ap" if name.startswith(("ap.", "normalised_ap")) else "counted" if name.startswith(COUNTED) else "other"
         first, second = first[known], second[known]
         off = np.abs(first - second) / (np.abs(first) + 0.01 if kind == "other" else 1)
         found[kind] = max(found[kind], float(off.max(initial=0.0)))

@@ -51,7 +51,7 @@ PROTOCOL = load_protocol("smoke")
 CPU = torch.device("cpu")
 SESSION = "ses-20150317"
 SITES = ("Paris-Salpetriere", "Rouen")
-HEALTHY, ILL = 14, 2
+HEALTHY, ILL = 14, 2  # one patient of each diagnosis
 CANDIDATES = tuple(f"sub-ADNI{number:03d}S{4000 + number}" for number in range(1, 402))
 """Everybody who may be among the tested, as anyone with access to a study can list them."""
 NAMES = CANDIDATES[10:400:19][: HEALTHY + ILL]
@@ -65,7 +65,7 @@ HASH = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{8,64}(?![0-9a-zA-Z])")
 
 @cache
 def people() -> list[Scan]:
-    phantom = Phantom(participants=HEALTHY, patients=ILL)
+    phantom = Phantom(participants=HEALTHY, patients=ILL // 2)
     return list(phantom.scans(PROTOCOL.lattice, baseline(phantom.participants)))
 
 

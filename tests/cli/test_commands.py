@@ -48,7 +48,7 @@ def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path,
     for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
         assert word in out
     assert "evaluating mean: 20 of 20" in err  # 8 test scans, 12 patients
-    assert err.count("cohort phantom: CN 401 participants") == 1
+    assert err.count("cohort phantom: CN 701 participants") == 1
     assert "24 train (24 scans), 12 validate, 8 test, 12 patients (" in err
     folders = list(tmp_path.glob("phantom/smoke/*/fold0-seed0-*"))
     assert len(folders) == 2

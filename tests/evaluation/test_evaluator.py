@@ -86,13 +86,15 @@ def test_a_raised_uptake_is_nothing_to_be_found_by_a_one_sided_map(fold_data, gr
 def test_patients_and_validation_scans_have_rows_of_their_own(fold_data, grid) -> None:
     evaluator = evaluator_of(fold_data, Mean(grid))
     patients = fold_data.scans("patients")
-    assert len(patients) == 12 and {scan.group for scan in patients} == {"AD"}
+    assert [scan.group for scan in patients].count("AD") == [scan.group for scan in patients].count("MCI") == 12
     row = evaluator.score_patient(patients[0]).iloc[0]
     image = fold_data.cases.intensity(patients[0]).normalise(patients[0].data)
     expected = np.square(evaluator.model.mean.numpy() - image).mean()
     assert row["residual.whole.mse"] == pytest.approx(expected, rel=1e-5)
     assert row["mmse"] == patients[0].mmse and row["anomaly"] == "patients"
-    assert (row["site"], row["scanner"], row["amyloid"]) == (patients[0].site, "", "") != ("", "", "")
+    assert (row["site"], row["scanner"], row["amyloid"]) == (patients[0].site, "", patients[0].amyloid)
+    assert row["site"] and row["amyloid"] and row["group"] == patients[0].group
+    assert (row["age"], row["sex"]) == (np.floor(patients[0].age), patients[0].sex)
     rows = evaluator.validation_rows()
     assert list(rows["participant_id"]) == [scan.participant for scan in fold_data.scans("validation")]
     people = {part: set(fold_data.rows[part]["participant_id"]) for part in ("train", "validation", "test", "patients")}
@@ -108,7 +110,7 @@ def test_a_patient_who_was_healthy_once_tests_nobody(fold_data) -> None:
     cohort.participants = pd.concat([table, visit], ignore_index=True)
     all_patients = load_protocol("smoke", {"split.most_patients": "500"})
     patients = plan_fold(cohort, all_patients, 0, Silent()).rows["patients"]
-    assert len(patients) == 80 and converted not in set(patients["participant_id"])
+    assert len(patients) == 160 and converted not in set(patients["participant_id"])
 
 
 def test_a_cohort_without_patients_has_an_empty_test_set(fold_data) -> None:
@@ -199,19 +201,20 @@ def test_reconstruction_is_asked_for_once(fold_data, grid) -> None:
     evaluator = evaluator_of(fold_data, Counts(grid))
     Counts.calls = 0
     evaluator.score_scan(fold_data.cases.scans[0])
-    assert Counts.calls == 2  # the healthy scan, and its twelve cases in one batch
+    assert Counts.calls == 3  # the healthy scan, its cases in one batch, and all shifted scans in another
 
 
 def test_what_becomes_known_of_patients_changes_the_claims_and_no_score(fold_data) -> None:
     patients = fold_data.rows["patients"].copy()
     patients.iloc[0, patients.columns.get_loc("mmse")] = np.nan
     tested = fold_data.rows["test"].assign(scanner="mCT")
+    milder = fold_data.rows["patients"].assign(group="MCI")
     before = Run("mean", fold_data, 0)
-    for part, rows in (("patients", patients), ("test", tested)):
+    for part, rows in (("patients", patients), ("patients", milder), ("test", tested)):
         after = Run("mean", replace(fold_data, rows={**fold_data.rows, part: rows}), 0)
         assert before.fit_key == after.fit_key and before.eval_key != after.eval_key
     rows = scores_of(fold_data, Mean(fold_data.protocol.lattice))
-    assert score_hash(rows) == score_hash(rows.assign(mmse=7.0, site="here", scanner="mCT", amyloid="A+"))
+    assert score_hash(rows) == score_hash(rows.assign(mmse=7.0, age=7.0, group="MCI", scanner="mCT", amyloid="A+"))
 
 
 def test_runs_are_told_apart_by_what_matters(fold_data) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from uadbench.evaluation import evaluator as module
+from uadbench.evaluation import chunks
 from uadbench.evaluation.evaluator import Evaluator
 from uadbench.evaluation.inference import observe
 from uadbench.models.zscore import ZScore
@@ -61,7 +61,7 @@ def test_rows_are_scored_like_other_scans_and_cases(evaluator: Evaluator, scan, 
 
 
 def test_scores_do_not_depend_on_batches_threads_or_order(evaluator, scan, table, monkeypatch) -> None:
-    monkeypatch.setattr(module, "VOXELS_AT_ONCE", 5 * evaluator.protocol.lattice.size)
+    monkeypatch.setattr(chunks, "VOXELS_AT_ONCE", 5 * evaluator.protocol.lattice.size)
     pd.testing.assert_frame_equal(evaluator.score_shifted(scan), table, rtol=1e-6)
     monkeypatch.undo()
     evaluator.score_shifted(evaluator.cases.scans[-1])

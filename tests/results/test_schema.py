@@ -27,7 +27,7 @@ def test_a_result_that_does_not_fit_is_refused(trained, tmp_path: Path) -> None:
     assert read_result(outcome.folder / "result.json") == read_result(outcome.folder)
     for key, value, complaint in (
         ("schema_version", 1, "schema_version"),
-        ("schema_version", 2, "not a result of schema version 4: schema_version"),
+        ("schema_version", 4, "not a result of schema version 5: schema_version.*repeat the run"),
         ("surprise", 1, "surprise"),
         ("seed", "zero", "seed"),
         ("strata", [{"by": "sex", "value": "F"}], r"strata\.0\.by"),

@@ -85,7 +85,7 @@ def test_the_protocols_sizes(phantom) -> None:
         found = plan_fold(phantom, ALL, fold)
         sizes = {part: len(names) for part, names in people(found).items()}
         assert (
-            sizes == {"train": 24, "validation": 12, "test": 8, "patients": 12, "audit": 24}
+            sizes == {"train": 24, "validation": 12, "test": 8, "patients": 24, "audit": 24}
             and found.origin == "protocol"
         )
         assert len(found.rows["train"]) > 24, "all sessions of those who train"
@@ -98,10 +98,10 @@ def test_the_protocols_sizes(phantom) -> None:
 def test_a_smaller_cohort_is_scaled_and_told() -> None:
     found = plan_fold(Phantom(participants=20, patients=3), SMOKE, 0)
     assert found.origin == "scaled" and {part: len(names) for part, names in people(found).items()} == {
-        "train": 11, "validation": 5, "test": 4, "patients": 3, "audit": 0,
+        "train": 11, "validation": 5, "test": 4, "patients": 6, "audit": 0,
     }  # fmt: skip
     *_, last = found.summary()
-    assert last.startswith("fold 0: 11 train (11 scans), 5 validate, 4 test, 3 patients (proportions")
+    assert last.startswith("fold 0: 11 train (11 scans), 5 validate, 4 test, 6 patients (proportions")
 
 
 def test_a_cohort_that_is_too_small_is_refused() -> None:
@@ -120,8 +120,9 @@ def test_diagnoses_are_the_users(phantom) -> None:
 
 def test_the_summary_counts_everybody(phantom) -> None:
     first, last = plan_fold(phantom, SMOKE, 1).summary()
-    assert first.startswith("cohort phantom: CN 401 participants, ") and "AD 80 participants" in first
-    assert last.startswith("fold 1: 24 train (24 scans), 12 validate, 8 test, 12 patients (")
+    assert first.startswith("cohort phantom: CN 701 participants, ")
+    assert "AD 80 participants" in first and "MCI 80 participants" in first
+    assert last.startswith("fold 1: 24 train (24 scans), 12 validate, 8 test, 24 patients, 24 in the bias audit (")
 
 
 # --- as listed
@@ -152,7 +153,10 @@ def test_a_listed_split_is_followed(phantom, listed) -> None:
     told = Heard()
     found = plan_fold(phantom, ALL, 0, told, Selection(split=listed()))
     expected = {"train": names(1, 11), "validation": names(11, 16), "test": names(16, 22)}
-    assert people(found) == {**expected, "patients": names(10, 14, "Q")} and found.origin == "given"
+    everyone = people(found)
+    audited = everyone.pop("audit")
+    assert everyone == {**expected, "patients": names(10, 14, "Q")} and found.origin == "given"
+    assert len(audited) == 24 and audited <= names(22, 702), "healthy people who are not listed"
     assert len(found.rows["train"]) == phantom.participants.participant_id.isin(names(1, 11)).sum()
     assert found.summary()[-1].endswith("(as listed)") and not told.warnings
     first = plan_fold(phantom, SMOKE, 1, told, Selection(split=listed()))
@@ -165,7 +169,8 @@ def test_a_listed_split_is_followed(phantom, listed) -> None:
 def test_where_no_patient_is_listed_it_is_those_who_are_not_listed_at_all(phantom, listed) -> None:
     everybody = load_protocol("smoke", {"split.most_patients": "500"})
     found = plan_fold(phantom, everybody, 0, selection=Selection(split=listed(patients=0)))
-    assert people(found)["patients"] == names(3, 81, "Q"), "Q0001 and Q0002 are listed, for training"
+    others = names(3, 81, "Q") | names(1, 81, "R")
+    assert people(found)["patients"] == others, "Q0001 and Q0002 are listed, for training"
 
 
 def test_listed_scans_that_are_not_there_are_told(phantom, listed) -> None:
@@ -198,10 +203,10 @@ def test_another_cohort_is_tested_on(phantom) -> None:
     own, found = plan_fold(phantom, SMOKE, 0), plan_fold(phantom, SMOKE, 0, None, Selection(test_cohort=other))
     for part in ("train", "validation"):
         pd.testing.assert_frame_equal(own.rows[part], found.rows[part])
-    assert {part: len(found.rows[part]) for part in ("test", "patients")} == {"test": 8, "patients": 12}
+    assert {part: len(found.rows[part]) for part in ("test", "patients")} == {"test": 8, "patients": 24}
     assert people(found)["test"] | people(found)["patients"] <= set(other.participants.participant_id)
     assert own.split.digest != found.split.digest and own.testset_recipe != found.testset_recipe
-    assert found.summary()[1].startswith("test cohort renamed: CN 401 participants")
+    assert found.summary()[1].startswith("test cohort renamed: CN 701 participants")
     assert found.shared_images == 0
     (made,) = other.scans(SMOKE.lattice, found.rows["test"].iloc[[0]])
     secret = secret_of(other)
@@ -306,7 +311,7 @@ def test_weights_are_trained_once_for_every_test_cohort(few, tmp_path) -> None:
     card, own = second.result.cohort, first.result.cohort
     assert (card.name, card.tested_on, card.tested_version) == (few.name, "renamed", elsewhere.version)
     assert (own.tested_on, own.tested_version) == (None, None) and own.public and not card.public
-    assert (card.train, card.validation, card.test, card.patients) == (own.train, own.validation, 8, 2)
+    assert (card.train, card.validation, card.test, card.patients) == (own.train, own.validation, 8, 4)
     assert card.split != own.split and second.result.testset.recipe != first.result.testset.recipe
 
 
@@ -346,10 +351,7 @@ def test_a_run_warns_of_images_that_it_learns_from(few, tmp_path) -> None:
 
 
 def test_patients_are_limited_by_diagnosis() -> None:
-    cohort = Phantom(participants=20, patients=12)
-    table = cohort.participants
-    milder = [f"sub-Q{number:04d}" for number in range(1, 8)]
-    table.loc[table["participant_id"].isin(milder), "group"] = "MCI"
+    cohort = Phantom(participants=20, patients=6)
     few = load_protocol("smoke", {"split.most_patients": "4"})
     assert few.split.patients == ("AD", "MCI")
     rows = plan_fold(cohort, few, 0).rows["patients"]

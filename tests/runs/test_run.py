@@ -47,10 +47,12 @@ def test_a_run_leaves_what_it_should(trained) -> None:
     result = read_result(outcome.folder)
     assert result == outcome.result
     table = read_scores(outcome.folder)
-    # each test scan with its dementias, blobs, variations and raised blob; patients; validation scans
-    assert len(table) == 8 * (1 + 6 * 2 + 2 + 2 + 1) + 12 + 12
+    # each test scan with its dementias, blobs, variations and raised blob; patients; validation and audited scans
+    plain = 8 * (1 + 6 * 2 + 2 + 2 + 1) + 24 + 12 + 24
+    # each test scan under 11 shifts, and two altered versions of four of them
+    assert len(table) == plain + 11 * (8 + 2 * 4)
     assert score_hash(table) == result.score_hash
-    assert len(result.scores) == 6 * 2 + 2 + 1 + 1 + 3
+    assert len(result.scores) == 6 * 2 + 2 + 1 + 1 + 4 + 11 * 3
     assert result.training is not None
     assert result.training.epochs == 4
     assert result.cost.parameters > 300_000
@@ -62,8 +64,9 @@ def test_a_result_tells_who_there_was(trained, fold_data) -> None:
     card = trained[0].result.cohort
     assert (card.name, card.version, card.public) == ("phantom", fold_data.cohort.version, True)
     assert (card.tested_on, card.tested_version) == (None, None)
-    assert (card.healthy, card.ill, card.origin, card.split) == (["CN"], ["AD"], "protocol", fold_data.split.digest)
-    assert (card.train, card.validation, card.test, card.patients) == (24, 12, 8, 12)
+    assert (card.healthy, card.ill) == (["CN"], ["AD", "MCI"])
+    assert (card.origin, card.split) == ("protocol", fold_data.split.digest)
+    assert (card.train, card.validation, card.test, card.patients, card.audit) == (24, 12, 8, 24, 24)
     assert card.shared_images == 0 and trained[0].result.protocol.intensity == "suvr"
     healthy = fold_data.rows["test"]
     found = {stratum.value: stratum.participants for stratum in trained[0].result.strata}
@@ -141,7 +144,7 @@ def test_a_new_metric_evaluates_again_and_never_trains_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "of"), [("score_scan", 8), ("score_patient", 12)])
+@pytest.mark.parametrize(("step", "of"), [("score_scan", 8), ("score_patient", 24), ("score_audited", 24)])
 def test_an_evaluation_continues_scan_by_scan(
     step: str, of: int, trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,16 @@ def test_the_brain_mask_stays_and_the_truth_moves(shifted: ShiftedCases) -> None
             assert 0.8 < (image.truth == 1).sum() / (plain == 1).sum() < 1.25
 
 
+def test_the_weaker_side_of_a_dementia_is_truth_under_a_shift(fold_data) -> None:
+    protocol = load_protocol("smoke", {"testsets.shifted.anomalies": "['lvppa']"})
+    shifted = ShiftedCases(SimulatedCases(protocol, fold_data.cases.scans))
+    scan = of_altered(shifted)
+    sides = [np.array(np.split(image.truth == 1, 2)).sum((1, 2, 3)) for image in shifted.of(scan) if image.severity]
+    assert len(sides) == len(SHIFTS)
+    for left, right in sides:
+        assert 0.8 < right / left < 1.25
+
+
 def test_images_follow_seed_participant_session_and_shift_alone(fold_data, shifted: ShiftedCases) -> None:
     scan = of_altered(shifted)
     expected = [image.image.tobytes() for image in shifted.of(scan)]

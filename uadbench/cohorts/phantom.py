@@ -23,7 +23,7 @@ DEFAULT_SEED, DEFAULT_PARTICIPANTS, DEFAULT_PATIENTS = 2023, 701, 80
 EARLIER_PARTICIPANTS = 401
 """The default number of healthy participants of recipe 2."""
 
-_PROPERTIES = ("age", "sex", "site", "group", "mmse")
+_PROPERTIES = ("age", "sex", "site", "amyloid", "group", "mmse")
 
 
 @register_cohort("phantom")

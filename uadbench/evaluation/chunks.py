@@ -20,6 +20,11 @@ VOXELS_AT_ONCE = 5_600_000
 """Voxels of the cases in one chunk: all 66 cases on the 4 mm grid, 9 on the 2 mm grid. Limits memory only."""
 
 
+def images_at_once(voxels: int) -> int:
+    """The number of images of `voxels` voxels that a model processes together, at least one."""
+    return max(1, VOXELS_AT_ONCE // voxels)
+
+
 def chunks_of(cases: Iterator[Case], voxels: int) -> Iterator[list[Case]]:
     """Yield the cases in chunks of at most VOXELS_AT_ONCE voxels, but at least one case.
 
@@ -27,7 +32,7 @@ def chunks_of(cases: Iterator[Case], voxels: int) -> Iterator[list[Case]]:
         cases: The cases, which are simulated while the iterator is read.
         voxels: Number of voxels of an image.
     """
-    at_once = max(1, VOXELS_AT_ONCE // voxels)
+    at_once = images_at_once(voxels)
     while True:
         with phase("simulation"):
             chunk = list(islice(cases, at_once))

@@ -14,7 +14,7 @@ from uadbench.cohorts.batches import Batches, make_batch
 from uadbench.evaluation import localisation_scores, restoration_scores, scan_scores
 from uadbench.evaluation.calibration import REVISIONS as CALIBRATION_REVISIONS
 from uadbench.evaluation.calibration import ModelCalibration, calibrate_model
-from uadbench.evaluation.chunks import VOXELS_AT_ONCE, Columns, chunks_of, pieces_of, table_of
+from uadbench.evaluation.chunks import Columns, chunks_of, images_at_once, pieces_of, table_of
 from uadbench.evaluation.inference import Observation, Stopwatch, observe
 from uadbench.evaluation.localisation_scores import LocalisationScorer
 from uadbench.evaluation.restoration_scores import RestorationScorer
@@ -174,7 +174,7 @@ class Evaluator:
             shifted, sources = self.shifted, self.shifted.sources(scan)
             groups = self.pool.map(lambda shift: shifted.images(scan, shift, sources), shifted.shifts)
             images = [image for group in groups for image in group]
-        at_once = max(1, VOXELS_AT_ONCE // self.protocol.lattice.size)
+        at_once = images_at_once(self.protocol.lattice.size)
         scorer, pieces = ShiftScorer(self.calibration), list[Columns]()
         for start in range(0, len(images), at_once):
             part = images[start : start + at_once]

@@ -39,8 +39,7 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
     """
     row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
     row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "age": _age(scan), "sex": scan.sex}
-    row |= {"group": scan.group}
-    row |= {trait: getattr(scan, trait) for trait in STRATA}
+    row |= {trait: getattr(scan, trait) for trait in (*STRATA, "group")}
     row |= detection_scores(calibration.standard_map(seen.anomaly_map), calibration)
     if name == AUDIT:
         return pd.DataFrame([row])

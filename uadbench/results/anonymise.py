@@ -44,8 +44,7 @@ def shareable(folder: Path) -> tuple[Result, pd.DataFrame]:
     no id remains, leaves out age and sex and what follows from them, and reduces paths in options to file names.
 
     Raises:
-        InputError: If an id remains, the protocol in the run folder is not that of the result, or the result is from an
-            earlier version of uadbench, whose draws reveal identities.
+        InputError: If an id remains, or the protocol in the run folder is not that of the result.
     """
     result = read_result(folder)
     table = read_scores_of(result, folder / SCORES)

@@ -266,8 +266,7 @@ class Detection(_Section):
     """Detection of scans and voxels at thresholds set on healthy validation scans.
 
     `threshold` is n/a if there were fewer `validation_scans` than the protocol requires. `clinical` is computed over
-    `clinical_patients`, the patients of all diagnoses; `patients` has them by diagnosis (empty in results of earlier
-    versions).
+    `clinical_patients`, the patients of all diagnoses; `patients` has them by diagnosis.
     """
 
     model_config = _described("detection")

@@ -172,7 +172,7 @@ class FoldData:
     @property
     def test_traits(self) -> list[list[object]]:
         """Information on the test participants besides their images; it may be completed after the scans exist."""
-        rows = pd.concat([self.rows[part] for part in TESTING + AUDITING])[["mmse", "age", "sex", *STRATA]]
+        rows = pd.concat([self.rows[part] for part in TESTING + AUDITING])[["group", "mmse", "age", "sex", *STRATA]]
         return [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows.to_numpy().tolist()]
 
     def batches(self, part: str, seed: int, device: torch.device) -> Batches:

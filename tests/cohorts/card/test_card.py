@@ -69,7 +69,7 @@ def test_the_phantom_measures_like_a_real_cohort(phantom_card):
     off = [figure for figure in phantom_card.figures if figure.verdict != "pass"]
     assert [figure.name for figure in off] == ([] if REAL.is_file() else [figures.TEMPLATE]), off
     assert len(phantom_card.figures) > 50
-    assert phantom_card.counts["healthy measured"] == 401 and phantom_card.counts["patients measured"] >= 60
+    assert phantom_card.counts["healthy measured"] == 701 and phantom_card.counts["patients measured"] >= 60
 
 
 @pytest.mark.slow
