@@ -47,9 +47,9 @@ def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path,
     tables, verdict = ("zscore", "mean", "ranking AP", "95 %", "recovered", "damage"), "of 8 participants"
     for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
         assert word in out
-    assert "evaluating mean: 20 of 20" in err  # 8 test scans, 12 patients
+    assert "evaluating mean: 56 of 56" in err  # 8 test scans, 24 patients, 24 scans of the bias audit
     assert err.count("cohort phantom: CN 701 participants") == 1
-    assert "24 train (24 scans), 12 validate, 8 test, 12 patients (" in err
+    assert "24 train (24 scans), 12 validate, 8 test, 24 patients, 24 in the bias audit (" in err
     folders = list(tmp_path.glob("phantom/smoke/*/fold0-seed0-*"))
     assert len(folders) == 2
     assert all((folder / "figures" / "severity.png").stat().st_size > 10_000 for folder in folders)
