@@ -52,8 +52,11 @@ def test_a_tool_is_shown_what_a_model_is_shown(fold_data, exported: Path) -> Non
     validation, witness.seen = witness.seen[: len(evaluator.validation.scans)], []
     for scan in fold_data.cases.scans:
         evaluator.score_scan(scan)
+        evaluator.score_shifted(scan)
     for scan in fold_data.scans("patients"):
         evaluator.score_patient(scan)
+    for scan in fold_data.scans("audit"):
+        evaluator.score_audited(scan)
     for part, seen in (("validation", validation), ("test", witness.seen)):
         table = pd.read_csv(exported / f"{part}.tsv", sep="\t")
         sexes = table["sex"].map({"F": 0.0, "M": 1.0})

@@ -115,6 +115,10 @@ def shifted(table: pd.DataFrame, by: float, noise: float = 0.0, key: Any = 0) ->
         name: np.where(graded, np.clip(table[name] + off, 0.0, 1.0), table[name])
         for name in ("ap.standard", "ap.native")
     }
+    chance = table["prevalence"]
+    columns["normalised_ap"] = np.where(
+        graded, (columns["ap.standard"] - chance) / (1 - chance), table["normalised_ap"]
+    )
     return slim(table.assign(**columns))
 
 

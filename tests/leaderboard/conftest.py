@@ -38,7 +38,7 @@ def root(committed, tmp_path) -> Path:
 def aggregates(committed, mean) -> dict[str, Any]:
     """What follows from the real cases."""
     again = checks.recomputed(mean.result, mean.scores(), checks.protocol_of(committed, mean.result))
-    return {name: getattr(again, name) for name in ("headline", "detection", "strata", "scores", "score_hash")}
+    return {name: getattr(again, name) for name in (*checks.DERIVED, "score_hash")}
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ SOME_HASH = "f" * 64
     ("changes", "reason"),
     [
         ({"testset__recipe": SOME_HASH}, r"different test sets: [0-9a-f]{12} and ffffffffffff"),
-        ({"cohort__version": "9"}, r"different cohorts: phantom \(version 2\) and phantom \(version 9\)"),
+        ({"cohort__version": "9"}, r"different cohorts: phantom \(version 3\) and phantom \(version 9\)"),
         ({"testset__sketch__mean_uptake": 1.1}, r"their test images differ: mean_uptake is 1\.\d+ and 1\.1"),
     ],
     ids=lambda value: str(value)[:30],
@@ -132,13 +132,14 @@ def test_what_is_older_stands_apart_from_the_newest(root, mean) -> None:
 
 
 def test_a_sketch_that_moved_as_between_machines_does_not(root, mean) -> None:
-    made_up(root, mean, "net", sound=False, testset__sketch__mean_uptake=1.03788 * (1 + 2e-4))
+    moved = mean.result.testset.sketch["mean_uptake"] * (1 + 2e-4)
+    made_up(root, mean, "net", sound=False, testset__sketch__mean_uptake=moved)
     assert {row.name for row in only(root).rows} == {"mean", "zscore", "net"}
 
 
 def test_cohorts_and_protocols_have_boards_of_their_own(root, mean) -> None:
     made_up(root, mean, "net", sound=False, cohort__name="phantom:seed=7")
-    made_up(root, mean, "net", sound=False, cohort__tested_on="phantom:seed=7", cohort__tested_version="2")
+    made_up(root, mean, "net", sound=False, cohort__tested_on="phantom:seed=7", cohort__tested_version="3")
     for name in ("quick", "paper", "paper-cv", "lab"):
         made_up(root, mean, "net", sound=False, protocol__name=name)
     found = [(board.protocol, board.cohort, board.apart) for board in all_boards(root)]

@@ -212,7 +212,22 @@ def test_the_hardest_case_left_out(root, mean, table) -> None:
     left = table.drop(table.index[table["anomaly"] == "varied"][0])
     assert "varied does not have 2 cases" in refused(with_cases(root, mean, left), root)
     left = table.drop(table.index[table["anomaly"] == "patients"][0])
-    assert "states 12 patients scans" in refused(with_cases(root, mean, left), root)
+    assert "states 24 patients scans" in refused(with_cases(root, mean, left), root)
+    left = table.drop(table.index[table["anomaly"] == "audit"][0])
+    assert "states 24 audit scans" in refused(with_cases(root, mean, left), root)
+
+
+@pytest.mark.parametrize("name", ["shifted:motion", "shifted:motion:ad", "shifted:cut:unseen"])
+def test_shifted_cases_left_out_or_of_others(root, mean, table, name: str) -> None:
+    rows = table.index[table["anomaly"] == name]
+    for other in (
+        table.drop(rows[0]),
+        table.drop(rows),
+        table.assign(anomaly=table["anomaly"].where(table.index != rows[0], "shifted:none")),
+        table.assign(participant_id=table["participant_id"].where(table.index != rows[0], "sub-P9999")),
+        pd.concat([table, table.loc[[rows[0]]].assign(session_id="ses-other")], ignore_index=True),
+    ):
+        assert "its shifted scans are not those of protocol smoke" in refused(with_cases(root, mean, other), root)
 
 
 def test_the_hardest_case_replaced_by_the_easiest(root, mean, table) -> None:
@@ -241,7 +256,7 @@ def test_somebody_left_out(root, mean, table) -> None:
 
 
 def test_somebody_swapped_for_another(root, mean, table) -> None:
-    for group, who in (("healthy", person(table)), ("validation", None), ("patients", None)):
+    for group, who in (("healthy", person(table)), ("validation", None), ("patients", None), ("audit", None)):
         name = who or table.loc[table["anomaly"] == group, "participant_id"].iloc[0]
         renamed = table.assign(participant_id=table["participant_id"].replace({name: "sub-P9999"}))
         reason = refused(consistent(root, mean.result, renamed), root)
@@ -279,6 +294,11 @@ def test_everything_left_out(root, mean, table) -> None:
         ({"detection__clinical_patients": 99}, "detection.clinical_patients is 99"),
         ({"strata__0__ap_standard__value": 0.99}, "strata[0].ap_standard.value is 0.99"),
         ({"strata": []}, "strata is 0 long"),
+        ({"detection__patients": []}, "detection.patients is 0 long"),
+        ({"detection__patients__0__auroc__value": 1.5}, "detection.patients[0].auroc.value is 1.5"),
+        ({"robustness": None}, "robustness is None"),
+        ({"robustness__shifts__0__ap_kept__value": 1.5}, "robustness.shifts[0].ap_kept.value is 1.5"),
+        ({"robustness__least_ap_kept": 1.5}, "robustness.least_ap_kept is 1.5"),
         ({"scores__0__metrics__ap.standard__mean": 0.99}, "scores[ad 0.3].metrics.ap.standard.mean is 0.99"),
         ({"scores__0__metrics__recovered__n": 7}, "scores[ad 0.3].metrics.recovered.n is 7"),
         ({"scores__0__metrics": {}}, "scores[ad 0.3].metrics is about nothing more"),
@@ -340,13 +360,14 @@ def test_claims_within_rounding_are_taken(root, mean, table) -> None:
         ({"cohort__name": "phantom:mood=7"}, "cohort phantom has no option 'mood'"),
         ({"cohort__name": "phantom:participants=999999999"}, "choose 1 to 9999"),
         ({"cohort__name": "phantom:participants=9"}, "too few"),
-        ({"cohort__tested_on": "phantom:seed=3", "cohort__tested_version": "2"}, "fingerprint"),
-        ({"cohort__tested_on": "nowhere", "cohort__tested_version": "2"}, "cohort nowhere is not public"),
+        ({"cohort__tested_on": "phantom:seed=3", "cohort__tested_version": "3"}, "fingerprint"),
+        ({"cohort__tested_on": "nowhere", "cohort__tested_version": "3"}, "cohort nowhere is not public"),
         ({"cohort__healthy": ["AD"]}, "diagnosis 'ad'"),
         ({"cohort__ill": ["MCI"]}, "fingerprint"),
         ({"cohort__test": 9}, "8 healthy test scans, but the result states 9"),
         ({"cohort__validation": 9}, "states 9 validation scans"),
         ({"cohort__patients": 9}, "states 9 patients scans"),
+        ({"cohort__audit": 9}, "states 9 audit scans"),
         ({"fold": 1}, "its validation participants are not those of phantom"),
         ({"fold": 7}, "fold 7 does not exist"),
         ({"fold": -1}, "fold -1 does not exist"),
@@ -441,7 +462,7 @@ def test_impossible_cases(root, mean, table, column: str, values: Callable[[Tabl
 def test_a_version_of_the_phantom_that_never_was(root, mean, table) -> None:
     invented = table.assign(participant_id=["sub-X" + name[4:] for name in table["participant_id"]])
     perfect = invented.assign(**{"ap.standard": np.where(table["ap.standard"].notna(), 0.999, np.nan)})
-    refused(consistent(root, edited(mean.result, cohort__version="3"), perfect), root)
+    refused(consistent(root, edited(mean.result, cohort__version="4"), perfect), root)
 
 
 def test_the_quick_check_called_another_protocol(root, mean, table) -> None:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from tests.leaderboard.builder import copy_of, the
 from uadbench.errors import InputError
-from uadbench.leaderboard.checks import require_sound
+from uadbench.leaderboard.checks import DERIVED, require_sound
 from uadbench.leaderboard.committing import generated
 from uadbench.leaderboard.entries import Entry, read_entries, read_untrusted
 
 Path_ = tuple[str | int, ...]
 
-VOUCHED = ("headline", "detection", "strata", "scores", "score_hash")
+VOUCHED = (*DERIVED, "score_hash")
 """What follows from the cases."""
 
 UNKNOWABLE = ("validation_mse", "voxel_thresholds")
@@ -28,7 +28,13 @@ UNKNOWABLE = ("validation_mse", "voxel_thresholds")
 
 FIXED = [
     *(("fold",), ("cohort", "name"), ("cohort", "public"), ("cohort", "tested_on"), ("cohort", "test")),
-    *(("cohort", "validation"), ("cohort", "patients"), ("protocol", "name"), ("protocol", "hash")),
+    *(
+        ("cohort", "validation"),
+        ("cohort", "patients"),
+        ("cohort", "audit"),
+        ("protocol", "name"),
+        ("protocol", "hash"),
+    ),
     *(("testset", "recipe"), ("testset", "sketch", "ad.effective_reduction"), ("schema_version",)),
 ]
 VALUES: list[Any] = [

@@ -91,11 +91,11 @@ def result(model: Model, protocol: str, severities: tuple[float, ...] = SEVERITI
                 "reference": "Hassanaly et al. 2023",
             },
             "cohort": {
-                **{"name": "phantom", "version": "2", "public": True, "tested_on": None, "tested_version": None},
-                **{"healthy": ["CN"], "ill": ["AD"], "split": HASH, "origin": "protocol", "train": 237},
-                **{"validation": 34, "test": 30, "patients": 40, "shared_images": 0},
+                **{"name": "phantom", "version": "3", "public": True, "tested_on": None, "tested_version": None},
+                **{"healthy": ["CN"], "ill": ["AD", "MCI"], "split": HASH, "origin": "protocol", "train": 237},
+                **{"validation": 34, "test": 30, "patients": 40, "audit": 20, "shared_images": 0},
             },
-            "protocol": {"name": protocol, "version": 3, "hash": HASH, "intensity": "suvr", "ranked": True},
+            "protocol": {"name": protocol, "version": 4, "hash": HASH, "intensity": "suvr", "ranked": True},
             **{"fold": 0, "seed": 0, "fit_key": HASH, "eval_key": HASH, "score_hash": HASH, "strata": []},
             "testset": {"recipe": HASH, "sketch": {}},
             "headline": {
@@ -164,7 +164,7 @@ def many(count: int) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All pages of two boards, one of 500 models, and of none."""
     folder = tmp_path_factory.mktemp("site")
-    boards = [board("paper", MODELS), board("paper", OLD, "protocol version 2 instead of 3")]
+    boards = [board("paper", MODELS), board("paper", OLD, "protocol version 3 instead of 4")]
     pages = {**render.files(boards), "many.html": many(500), "none.html": render.files([])["index.html"]}
     for path, text in pages.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ def test_tabs_change_the_board_by_click_and_by_arrow(visit: Visit) -> None:
     assert page.get_by_role("tabpanel").count() == 1
     tabs.nth(1).click()
     assert names(page)[0] == "mean" and len(names(page)) == 2
-    assert "newer results: protocol version 2 instead of 3" in page.locator("#content").inner_text()
+    assert "newer results: protocol version 3 instead of 4" in page.locator("#content").inner_text()
     for key, chosen in (("ArrowLeft", 0), ("ArrowRight", 1), ("ArrowRight", 0), ("ArrowLeft", 1)):
         page.keyboard.press(key)
         assert focused(page).get_attribute("id") == f"tab-{chosen}"

@@ -163,7 +163,7 @@ def test_a_private_cohort_can_only_be_run_by_its_owner(lone, output, capsys) -> 
     }
     table = table.assign(participant_id=table["participant_id"].replace(hashes))
     elsewhere = {"cohort__tested_on": "phantom", "cohort__tested_version": told.cohort.version}
-    private = edited(told, cohort__name="caps-1", cohort__public=False, schema_version=4, **elsewhere)
+    private = edited(told, cohort__name="caps-1", cohort__public=False, **elsewhere)
     consistent(lone, private, table)
     for arguments, reason in (
         ([], "cohort caps-1 is private; only its owner can run it again"),
