@@ -66,7 +66,11 @@ def test_identity_detects_nothing(fold_data, grid) -> None:
     lowered = cases[cases["anomaly"] != "hyper"]
     assert (lowered["recovered"] == 0).all()
     assert cases.loc[cases["anomaly"] == "hyper", "recovered"].isna().all(), "nothing was taken"
-    assert (cases["identified"] == 1).all()
+    sets, brain = fold_data.cases, fold_data.cases.brain
+    people = np.stack([scan.data[brain] for scan in sets.scans])
+    nearest = [np.square(case.altered[brain] - people).sum(axis=1).argmin() for case in sets.cases(sets.scans[0])]
+    assert (cases["identified"] == (np.array(nearest) == 0)).all(), "a large reduction can resemble another person"
+    assert cases["identified"].mean() > 0.9
     assert (cases["healthiness.from_altered"] == cases["healthiness.altered"]).all()
     assert (lowered["healthiness.altered"] < lowered["healthiness.healthy"]).all()
 

@@ -24,9 +24,10 @@ REAL = Path(__file__).parents[4] / "shared/real/fdg-mean_dellarosa-2014.nii.gz"
 
 
 class Scaled(Phantom):
-    """The phantom in another unit, without its shortcut to regional values."""
+    """The phantom in another unit, without its shortcuts to regional values and labels."""
 
     regional_values = None  # type: ignore[assignment]
+    label_overlap = None  # type: ignore[assignment]
 
     def scans(self, grid: Grid, rows) -> Iterator[Scan]:
         """Seven times the uptake."""
@@ -83,7 +84,9 @@ def test_any_unit_will_do(small, monkeypatch):
 def test_what_cannot_be_measured_is_not_available(small):
     lacking = {figure.name: figure.note for figure in small.figures if figure.verdict == "n/a"}
     assert "--template FILE" in lacking.pop(figures.TEMPLATE)
-    assert len(lacking) >= 4 and all("needs" in note for note in lacking.values())
+    assert len(lacking) >= 10 and all("needs" in note for note in lacking.values())
+    assert "needs a cohort with labels of each participant" in lacking.values()
+    assert "needs 200 healthy participants" in lacking.values()
 
 
 def test_a_card_without_healthy_participants():

@@ -81,7 +81,7 @@ def losses(ageing: Ageing, decades: float, ahead: float = 0.0) -> npt.NDArray[np
     Args:
         ageing: How the person ages.
         decades: The age, in decades after 73 years.
-        ahead: How far the person's brain is ahead of the person's age, in decades.
+        ahead: How far the person's uptake is ahead of the person's age, in decades.
 
     Returns:
         (lobes,), in the unit of `Recipe.ageing`.

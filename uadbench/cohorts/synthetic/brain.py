@@ -18,7 +18,7 @@ from uadbench.runtime.files import keyed_seed
 
 REFERENCE_AGE = 73.0
 MOST_VENTRICLES = 4.5
-"""The largest growth of ventricles, in mm, so that the deformation remains invertible."""
+"""The largest growth of ventricles, in mm. At this limit, single voxels near the septum can fold."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Person:
         site: The number of the site.
         kind: "healthy", "patient" (Alzheimer's disease), or "mild" (mild cognitive impairment).
         stage: The stage of a patient's disease, 0 to 1.
-        ahead: How far the person's brain is ahead of the person's age, in decades.
+        ahead: How far the person's uptake is ahead of the person's age, in decades; atrophy follows the age alone.
     """
 
     recipe: Recipe

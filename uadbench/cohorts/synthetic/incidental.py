@@ -1,8 +1,8 @@
 """Incidental findings in healthy older people: old infarcts, most of them small and deep.
 
-Among people of population studies, 8 to 28 % have silent brain infarcts, more with age (Vermeer et al. 2007, Lancet
-Neurol 6:611; Fanning et al. 2014, BMC Med 12:119). Cohorts of cognitively normal people exclude the larger ones, so
-fewer people have them here, and cortical infarcts are rare.
+In population studies, 8 to 28 % of people have silent brain infarcts, more with age (Vermeer et al. 2007, Lancet Neurol
+6:611); most studies report 10 to 20 % (Fanning et al. 2014, BMC Med 12:119). Cohorts of cognitively normal people
+exclude the larger ones, so fewer people have them here, and cortical infarcts are rare. The shares were chosen by us.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CORTICAL = 0.15
 """The share of findings in the cortex; the others lie in basal ganglia, thalamus and white matter."""
 
 DEEP_MM, CORTICAL_MM = (3.0, 15.0), (10.0, 22.0)
-"""The range of diameters: lacunes measure 3 to 15 mm (Wardlaw et al. 2013, Lancet Neurol 12:822); cortical infarcts of
-the size that a cohort of normal people contains were chosen by us."""
+"""The range of diameters before the axes vary (SD 20 %): lacunes measure 3 to 15 mm (Wardlaw et al. 2013, Lancet Neurol
+12:822); cortical infarcts of the size that a cohort of normal people contains were chosen by us."""
 
 LOST = (0.6, 0.95)
 """The range of the reduction of uptake at the centre, before the blur."""

@@ -27,7 +27,7 @@ AMYLOID_POSITIVE = 0.6
 et al. 2015, JAMA 313:1924, give 27 to 71 % by age)."""
 
 MOST_AHEAD = 1.5
-"""How far the brains of amyloid-negative patients are ahead of their age at most, in decades."""
+"""How far uptake in amyloid-negative patients is ahead of their age at most, in decades."""
 
 NEGATIVE_MMSE = 27.5
 """The expected MMSE of amyloid-negative patients with mild cognitive impairment."""
@@ -90,7 +90,7 @@ def patient_visits(recipe: Recipe, seed: int, index: int) -> Iterator[Visit]:
 def mild_visits(recipe: Recipe, seed: int, index: int) -> Iterator[Visit]:
     """Generate the visits of a patient with mild cognitive impairment.
 
-    Amyloid-positive patients have an early stage of Alzheimer's disease. The brain of amyloid-negative patients is
+    Amyloid-positive patients have an early stage of Alzheimer's disease. The uptake of amyloid-negative patients is
     ahead of their age instead.
 
     Args:

@@ -170,7 +170,7 @@ def sampling_points(person: Person, brain: Brain, average: Maps) -> torch.Tensor
         folds[..., axis] += grow(one, on=FINE).mul_(recipe.fold_single)
     folds.mul_(average.cortex[..., None])
     folds -= average.across * (folds * average.across).sum(-1, keepdim=True)
-    # one deformation after the other: both are invertible, which their sum would not be
+    # one deformation after the other: each is invertible but in a few voxels, their sum would be in fewer people
     folds += here
     return folds + _sample(smooth.movedim(-1, 0), folds).movedim(0, -1)
 
