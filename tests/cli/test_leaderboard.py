@@ -294,8 +294,8 @@ def mistakes(folder: Path, mean_run: Path, zscore_run: Path) -> Iterable[tuple[P
     yield mean_run, folder / "binary.json", "not a readable JSON file"
     yield mean_run, zscore_run, "no result of mean, fold 0"
     for name, changes, reason in (
-        ("cohort", {"cohort__name": "phantom:seed=7"}, "different cohorts: phantom (version 2) and phantom:seed=7"),
-        ("version", {"cohort__version": "1"}, "different cohorts: phantom (version 2) and phantom (version 1)"),
+        ("cohort", {"cohort__name": "phantom:seed=7"}, "different cohorts: phantom (version 3) and phantom:seed=7"),
+        ("version", {"cohort__version": "1"}, "different cohorts: phantom (version 3) and phantom (version 1)"),
         ("protocol", {"protocol__hash": "f" * 64}, f"different protocols: smoke ({SMOKE}) and smoke (ffffffff)"),
         ("testset", {"testset__recipe": "f" * 64}, "different test sets"),
         ("fold", {"fold": 1}, "no result of mean, fold 0"),

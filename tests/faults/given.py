@@ -23,9 +23,11 @@ SMALLEST = {
     "train = 24": "train = 4",
     "validation = 12": "validation = 4",
     "test = 8": "test = 4",
+    "audit = 24": "audit = 4",
     'anomalies = ["ad", "bvftd", "lvppa", "svppa", "nfvppa", "pca"]': 'anomalies = ["ad"]',
     "severities = [0.3, 0.5]": "severities = [0.3]",
     "draws = 2": "draws = 1",
+    "scans = 4 ": "scans = 1 ",
 }
 """What makes the smallest protocol of smoke."""
 

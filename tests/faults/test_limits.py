@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.faults.given import AFFINE
+from tests.leaderboard.builder import committed_folder, copy_of, made_up, the
 
 pytestmark = pytest.mark.slow
 
@@ -58,9 +57,12 @@ def test_more_scans_than_open_files(nursery, table: Path, tmp_path: Path, outcom
     outcome("works as ever")
 
 
-@pytest.mark.fault("ulimit -n 40: leaderboard build over the committed board")
-def test_more_results_than_open_files(nursery, tmp_path: Path, outcome) -> None:
-    root = shutil.copytree(REPOSITORY / "leaderboard", tmp_path / "leaderboard")
+@pytest.mark.fault("ulimit -n 40: leaderboard build over 41 results")
+def test_more_results_than_open_files(nursery, fold_data, tmp_path_factory, tmp_path: Path, outcome) -> None:
+    root = copy_of(committed_folder(fold_data, tmp_path_factory), tmp_path / "leaderboard")
+    mean = the(root, "mean")
+    for seed in range(1, 40):
+        made_up(root, mean, "mean", seed=seed, sound=False)
     assert len(list(root.rglob("*.parquet"))) > 40
     few(nursery, "leaderboard", "build", "--root", root)
     outcome("works as ever")
