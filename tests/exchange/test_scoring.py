@@ -181,7 +181,7 @@ def test_a_smaller_export_is_scored_and_unranked(use_tool, tmp_path: Path, capsy
     fewer = ["--severities", "0.3", "--anomalies", "ad,unseen", "--uncompressed"]
     code, out, err = call(capsys, "testset", "export", str(folder), "--protocol", "smoke", *fewer)
     assert code == 0, err
-    # 8 scans, each with ad, unseen, two varied and hyper; each under 11 shifts, with ad and unseen of 4; patients; audit
+    # 8 scans, with ad, unseen, two varied and hyper; under 11 shifts, with ad and unseen of 4; patients; audit
     assert f"{8 * 6 + 11 * (8 + 4 * 2) + 24 + 24} test images" in out
     code, _, err = call(capsys, "score", str(folder), "--name", "spm12", "--output", str(tmp_path / "runs"))
     assert code == 2 and "maps/NAME.nii " in err

@@ -263,6 +263,28 @@ def test_somebody_swapped_for_another(root, mean, table) -> None:
         assert f"its {group} participants are not those of phantom" in reason
 
 
+@pytest.mark.parametrize(
+    ("column", "group", "value"),
+    [
+        *(("group", "patients", "MCI"), ("group", "patients", "easy"), ("age", "audit", 20.0), ("sex", "healthy", "X")),
+        *(("age", "healthy", np.nan), ("site", "healthy", "site-99"), ("mmse", "patients", 1.0)),
+    ],
+)
+def test_people_of_another_kind(root, mean, table, column: str, group: str, value: Any) -> None:
+    """The AUROC by diagnosis, the bias audit and the strata depend on what is known of people."""
+    rows = table[table["anomaly"] == group]
+    row = rows.index[rows[column] != value][0]
+    changed = table.assign(**{column: table[column].where(table.index != row, value)})
+    reason = refused(consistent(root, mean.result, changed), root)
+    assert f"{column} of {table['participant_id'][row]} is " in reason
+
+
+@pytest.mark.parametrize("column", ["age", "sex", "group", "amyloid"])
+def test_nothing_is_known_of_people(root, mean, table, column: str) -> None:
+    reason = refused(consistent(root, mean.result, table.drop(columns=column)), root)
+    assert f"no column {column}" in reason
+
+
 def test_cases_of_a_test_set_that_is_not_the_protocols(root, mean, table) -> None:
     for name in ("lesions", "given-lesions", "AD"):
         more = pd.concat([table, table[table["anomaly"] == "hyper"].assign(anomaly=name)], ignore_index=True)

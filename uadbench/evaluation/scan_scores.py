@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from uadbench.cohorts.base import STRATA
 from uadbench.evaluation.calibration import ModelCalibration
 from uadbench.evaluation.inference import Observation
 from uadbench.metrics import reconstruction, scan_score
-from uadbench.types import AUDIT, VALIDATION, Scan
+from uadbench.types import AUDIT, VALIDATION, Scan, Values
 
 REVISIONS = {"reconstruction": reconstruction.REVISION, "subject": scan_score.REVISION}
 
@@ -38,7 +39,7 @@ def scan_row(name: str, scan: Scan, seen: Observation, calibration: ModelCalibra
         the model reconstructs, the similarity of reconstruction and scan (not for AUDIT, which needs no such score).
     """
     row: dict[str, object] = {"participant_id": scan.participant, "session_id": scan.session}
-    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "age": _age(scan), "sex": scan.sex}
+    row |= {"anomaly": name, "severity": 0.0, "mmse": scan.mmse, "age": float(stored_age(scan.age)), "sex": scan.sex}
     row |= {trait: getattr(scan, trait) for trait in (*STRATA, "group")}
     row |= detection_scores(calibration.standard_map(seen.anomaly_map), calibration)
     if name == AUDIT:
@@ -60,9 +61,9 @@ def detection_scores(standard_map: Tensor, calibration: ModelCalibration) -> dic
     return scores
 
 
-def _age(scan: Scan) -> float:
-    """The age in whole years, at most OLDEST, so that it identifies nobody; NaN if unknown."""
-    return float(np.minimum(np.floor(scan.age), OLDEST))
+def stored_age(age: npt.ArrayLike) -> Values:
+    """Ages in whole years, at most OLDEST, so that they identify nobody; NaN where unknown."""
+    return np.minimum(np.floor(np.asarray(age, dtype=np.float64)), OLDEST)
 
 
 def validation_rows(scans: Sequence[Scan], calibration: ModelCalibration) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from uadbench.leaderboard.expected import EXPECTED
 from uadbench.leaderboard.tolerance import SKETCH
 from uadbench.protocols.schema import LARGEST, Protocol, has_shipped
 from uadbench.results.schema import Result
-from uadbench.results.scores import KEYS
+from uadbench.results.scores import KEYS, TRAITS
 from uadbench.runtime.files import write_json
 from uadbench.runtime.reading import first_fault, read_document
 from uadbench.types import AUDIT, HEALTHY, HYPER, PATIENTS, SHIFTED, UNSEEN, VALIDATION, VARIED
@@ -235,6 +235,8 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
         expected = sorted(fold_data.rows[part]["participant_id"])
         if sorted(table.loc[table["anomaly"] == name, "participant_id"]) != expected:
             raise InputError(f"{label}: its {name} participants are not those of {cohort.name}")
+        if name != VALIDATION:
+            _require_traits(label, table[table["anomaly"] == name], fold_data.rows[part])
     own_split = result.cohort.origin == "given"
     stated = result.cohort.model_dump(include={*PARTS, "split", "origin", "shared_images"})
     actual: dict[str, Any] = {part: len(rows) for part, rows in fold_data.rows.items()}
@@ -242,6 +244,20 @@ def require_public_cohort(label: str, result: Result, table: pd.DataFrame, proto
     if stated != actual and not (own_split and stated["split"] != actual["split"]):
         raise InputError(f"{label}: describes its cohort incorrectly: {_mismatches(stated, actual)}")
     _require_expected(label, table, expected_values(protocol, tuple(keys_of(fold_data.rows["test"]))))
+
+
+def _require_traits(label: str, scans: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Require diagnosis, age, sex, MMSE and strata of a public cohort's scans to be those in the cohort's table."""
+    from uadbench.evaluation.scan_scores import stored_age
+
+    if missing := [trait for trait in TRAITS if trait not in scans]:
+        raise InputError(f"{label}: no column {missing[0]}")
+    known = rows.assign(age=stored_age(rows["age"]))
+    stated, actual = (each.sort_values("participant_id").astype(object).fillna("") for each in (scans, known))
+    for trait in TRAITS:
+        for person, one, other in zip(actual["participant_id"], stated[trait], actual[trait], strict=True):
+            if one != other:
+                raise InputError(f"{label}: {trait} of {person} is {one!r}; it must be {other!r}")
 
 
 def require_private_cohort(label: str, result: Result, table: pd.DataFrame, protocol: Protocol) -> None:
