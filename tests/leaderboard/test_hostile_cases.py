@@ -248,7 +248,10 @@ def test_a_hard_severity_called_an_easier_one(root, mean, table) -> None:
 
 
 def test_somebody_left_out(root, mean, table) -> None:
-    others = table[table["participant_id"] != person(table)]
+    healthy, shifted = (
+        set(table.loc[table["anomaly"] == name, "participant_id"]) for name in ("healthy", "shifted:cut:ad")
+    )
+    others = table[table["participant_id"] != min(healthy - shifted)]
     assert "7 healthy test scans, but the result states 8" in refused(forged(root, mean, others), root)
     assert "its healthy participants are not those of phantom" in refused(
         forged(root, mean, others, cohort__test=7), root
