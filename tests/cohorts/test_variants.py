@@ -82,7 +82,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return Phantom(participants=1, patients=1)
+    return Phantom(participants=1, patients=1, recipe=2)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uadbench.metrics.catalogue import METRICS
 from uadbench.metrics.metric import placeholder_rows
-from uadbench.metrics.result_numbers import BOARD, COST, DETECTION, HEADLINE
+from uadbench.metrics.result_numbers import BOARD, COST, DETECTION, HEADLINE, ROBUSTNESS
 from uadbench.metrics.score_columns import SCORES
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ GROUPS = {
     "columns of scores.parquet, and names in 'scores' of result.json": SCORES,
     "headline, as in result.json": HEADLINE,
     "detection, as in result.json": DETECTION,
+    "robustness and bias, as in result.json": ROBUSTNESS,
     "cost, as in result.json": COST,
     "leaderboard": BOARD,
 }

@@ -88,8 +88,8 @@ def cases_per_scan(protocol: Protocol) -> int:
 def image_counts(fold_data: FoldData) -> dict[str, int]:
     """Number of images in each part of an export; reads no scan."""
     count = {part: len(rows) for part, rows in fold_data.rows.items()}
-    section = fold_data.protocol.testsets.shifted
-    shifted = len(section.shifts) * (count["test"] + min(section.scans, count["test"]) * len(section.anomalies))
+    section, anomalies = fold_data.protocol.testsets.shifted, fold_data.protocol.testsets.shifted_anomalies
+    shifted = len(section.shifts) * (count["test"] + min(section.scans, count["test"]) * len(anomalies))
     tested = count["test"] * (1 + cases_per_scan(fold_data.protocol)) + shifted + count["patients"] + count["audit"]
     return {"train": count["train"], "validation": count["validation"], "test": tested}
 

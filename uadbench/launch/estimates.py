@@ -117,5 +117,5 @@ def _evaluation_voxels(protocol: Protocol, scans: int, audited: int) -> float:
     """Number of voxels that are processed in an evaluation: every test scan with its cases, and the bias audit."""
     section = protocol.testsets
     cases = (len(section.anomalies) + 1) * len(section.severities) + section.varied.draws + 2
-    shifted = len(section.shifted.shifts) * (scans + min(section.shifted.scans, scans) * len(section.shifted.anomalies))
+    shifted = len(section.shifted.shifts) * (scans + min(section.shifted.scans, scans) * len(section.shifted_anomalies))
     return float(scans * cases + shifted + audited) * protocol.lattice.size

@@ -163,7 +163,7 @@ def _require_shifted(label: str, rows: pd.DataFrame, protocol: Protocol, people:
     section, counts = protocol.testsets.shifted, rows.groupby("anomaly").size().to_dict()
     expected = {f"{SHIFTED}{shift}": len(people) for shift in section.shifts}
     few = min(section.scans, len(people))
-    expected |= {f"{name}:{anomaly}": few for name in list(expected) for anomaly in section.anomalies}
+    expected |= {f"{name}:{anomaly}": few for name in list(expected) for anomaly in protocol.testsets.shifted_anomalies}
     twice = rows.duplicated(["anomaly", "participant_id"])
     if counts != expected or twice.any() or not set(rows["participant_id"]) <= set(people):
         raise InputError(f"{label}: its shifted scans are not those of protocol {protocol.name}")

@@ -55,18 +55,18 @@ class ShiftedCases:
 
     def count(self, scan: Scan) -> int:
         """The number of shifted images of a test scan."""
-        anomalies = self.cases.protocol.testsets.shifted.anomalies
+        anomalies = self.cases.protocol.testsets.shifted_anomalies
         return len(self.shifts) * (1 + len(anomalies) * (scan.key in self._altered))
 
     def sources(self, scan: Scan) -> list[Case]:
         """The cases whose altered scans are shifted; none for most test scans."""
-        section = self.cases.protocol.testsets.shifted
+        section = self.cases.protocol.testsets
         if scan.key not in self._altered or not self.shifts:
             return []
         return [
             case
             for case in self.cases.cases(scan)
-            if case.anomaly in section.anomalies and case.severity == section.severity
+            if case.anomaly in section.shifted_anomalies and case.severity == section.shifted.severity
         ]
 
     def images(self, scan: Scan, shift: Shift, sources: list[Case]) -> list[ShiftedImage]:

@@ -142,7 +142,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return Phantom(participants=40, patients=1)
+    return Phantom(participants=40, patients=1, recipe=2)
 
 
 @pytest.fixture(scope="module")

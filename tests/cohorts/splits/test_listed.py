@@ -35,7 +35,7 @@ Key = tuple[str, str]
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     """25 healthy people: 5 folds of 4, and 5 who test; 3 patients, of whom two test."""
-    return Phantom(participants=25, patients=3)
+    return Phantom(participants=25, patients=3, recipe=2)
 
 
 def scans_of(phantom: Phantom, numbers: Iterable[int], letter: str = "P", first: bool = False) -> pd.DataFrame:
@@ -372,7 +372,7 @@ def test_a_manifest_gives_every_fold_as_the_protocol_does(phantom, tmp_path):
 @pytest.mark.slow
 def test_split_then_run_is_run(tmp_path, capsys):
     """`uadbench cohort split` and `run --split` give the scores of `run` alone, to the hash."""
-    cohort = "phantom:participants=16,patients=2"
+    cohort = "phantom:participants=16,patients=2,recipe=2"
     split = tmp_path / "split.json"
     assert call("cohort", "split", cohort, "--output", str(split), "--protocol", "smoke") == 0
     hint = command("uadbench", "run", model="vae3d", protocol="smoke", cohort=cohort, split=split)
@@ -394,7 +394,7 @@ def test_split_then_run_is_run(tmp_path, capsys):
 
 
 def test_clinicadls_split_as_a_manifest(split, phantom, tmp_path, capsys):
-    cohort, manifest = "phantom:participants=25,patients=3", tmp_path / "split.json"
+    cohort, manifest = "phantom:participants=25,patients=3,recipe=2", tmp_path / "split.json"
     options = ["--protocol", str(tmp_path / "all.toml"), "--split", str(split / "5_fold")]
     smoke = Path(__file__).parents[3] / "uadbench" / "protocols" / "smoke.toml"
     (tmp_path / "all.toml").write_text(smoke.read_text().replace('sessions = "baseline"', 'sessions = "all"'))
@@ -405,7 +405,7 @@ def test_clinicadls_split_as_a_manifest(split, phantom, tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [["--fold", "5"], ["--fold", "all", "--healthy", "SMC"]])
 def test_bad_use_is_one_line(arguments, split, tmp_path, capsys):
-    options = ["--model", "mean", "--protocol", "smoke", "--cohort", "phantom:participants=25,patients=3"]
+    options = ["--model", "mean", "--protocol", "smoke", "--cohort", "phantom:participants=25,patients=3,recipe=2"]
     code = call("run", *options, "--split", str(split), "--output", str(tmp_path), *arguments)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert code == 2 and len(lines) == 1
@@ -414,7 +414,15 @@ def test_bad_use_is_one_line(arguments, split, tmp_path, capsys):
 
 def test_every_fold_of_a_given_split_is_run(split, tmp_path, capsys):
     """Smoke has three folds, the split five."""
-    options = ["--model", "mean", "--protocol", "smoke", "--cohort", "phantom:participants=25,patients=3", "--dry-run"]
+    options = [
+        "--model",
+        "mean",
+        "--protocol",
+        "smoke",
+        "--cohort",
+        "phantom:participants=25,patients=3,recipe=2",
+        "--dry-run",
+    ]
     assert call("run", *options, "--split", str(split), "--fold", "all", "--output", str(tmp_path), "--json") == 0
     planned = json.loads(capsys.readouterr().out)
     assert [row["fold"] for row in planned] == [0, 1, 2, 3, 4] and len({row["folder"] for row in planned}) == 5
