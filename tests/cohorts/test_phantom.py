@@ -275,7 +275,7 @@ def test_regional_values_without_images_are_those_of_images(phantom, first, crow
     )
     table = [norms.ROWS[name] for name in norms.REGIONS if norms.REGIONS[name].published and name != "cerebellum"]
     together = [np.corrcoef(short[:, row], images[:, row])[0, 1] for row in table]
-    assert min(together) > 0.6 and np.median(together) > 0.9
+    assert min(together) > 0.6 and np.median(together) > 0.85
     np.testing.assert_allclose(short[:, table].mean(axis=0), images[:, table].mean(axis=0), rtol=0.06)
 
 

@@ -144,7 +144,7 @@ def test_markdown_shows_it_as_text(nasty) -> None:
                 assert len(re.findall(r"(?<!\\)\|", line)) == len(columns) + 1
         for line in lines:
             assert not line.startswith("#") or re.fullmatch(
-                "# Leaderboard|## smoke · phantom( · version 3, [0-9a-f]{8})?", line
+                "# Leaderboard|## smoke · phantom( · version 4, [0-9a-f]{8})?", line
             )
         links = re.findall(r"(?<!\\)\]\((.*?)\)", page)
         assert set(links) <= {"index.html", "leaderboard/README.md"}

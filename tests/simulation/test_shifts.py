@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import fft, ndimage
 
 from uadbench.cohorts.phantom import Phantom, _sample
-from uadbench.cohorts.synthetic import recipe
+from uadbench.cohorts.synthetic import brain, maps, norms, render
 from uadbench.cohorts.synthetic.norms import BASE
 from uadbench.errors import InputError
 from uadbench.protocols.schema import load_protocol
@@ -112,7 +112,7 @@ def test_shift_and_alteration_commute(fold_data, grid, shift: Shift, seed: int, 
 @pytest.mark.parametrize("seed", range(4))
 def test_suvr_is_relative_to_the_reference_region_after_the_shift(volume, grid, shift: Shift, seed: int) -> None:
     """An independent reference region: the voxels of the phantom's, on its own grid, linearly interpolated."""
-    share = atlas.resample(recipe.maps().reference.numpy(), BASE.affine, grid.affine, grid.shape)
+    share = atlas.resample(norms.reference(), BASE.affine, grid.affine, grid.shape)
     ratio = float((shifted(volume, grid, shift, seed) * share).sum() / (volume * share).sum())
     expected = 1 + shift.size if shift.name.startswith("suvr") else 1
     assert ratio == pytest.approx(expected, abs=1e-4)
@@ -188,12 +188,12 @@ def at_resolution():
     """Two participants' noise-free images at 6, 8 and 10 mm FWHM, each relative to its own reference region."""
     phantom, images = Phantom(participants=2, patients=0), {}
     for fwhm in (6.0, 8.0, 10.0):
-        kernels = [recipe._blur_matrix(n, fwhm / BASE.voxel_mm) for n in BASE.shape]
+        kernels = [render._blur_matrix(n, fwhm / BASE.voxel_mm) for n in BASE.shape]
         for number in (1, 2):
             person = phantom._visit(f"sub-P{number:04d}", "ses-M000").person
-            average, brain = recipe.maps(), recipe.draw_brain(person)
-            image = recipe._deform(recipe._uptake(person, "ses-M000", brain, average), brain, average)
-            image = recipe._separable(image, kernels)
+            average, own = maps.maps(person.recipe), brain.draw_brain(person)
+            image = render._deform(render._uptake(person, "ses-M000", own, average), person, own, average)
+            image = render._separable(image, kernels)
             images[fwhm, number] = (image / image[average.reference].mean()).numpy()
     return images
 
