@@ -52,7 +52,6 @@ def test_a_tool_is_shown_what_a_model_is_shown(fold_data, exported: Path) -> Non
     validation, witness.seen = witness.seen[: len(evaluator.validation.scans)], []
     for scan in fold_data.cases.scans:
         evaluator.score_scan(scan)
-        evaluator.score_shifted(scan)
     for scan in fold_data.scans("patients"):
         evaluator.score_patient(scan)
     for scan in fold_data.scans("audit"):
