@@ -20,6 +20,13 @@ from uadbench.models.families import FAMILIES, OTHER, family_order
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def no_models_of_other_tests(monkeypatch) -> None:
+    known = registry.models.origins()
+    loaded = {name: model for name, model in registry.models._loaded.items() if name in known}
+    monkeypatch.setattr(registry.models, "_loaded", loaded)
+
+
 def test_every_built_in_model_states_a_family() -> None:
     origins = registry.models.origins().values()
     assert {origin.family for origin in origins if origin.source == "built in"} == set(FAMILIES)

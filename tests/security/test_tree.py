@@ -37,6 +37,10 @@ ALLOWED = {
     ("tests/models/test_source.py", "exec"): "a class whose source nobody can find",
     ("tests/faults/processes.py", "exec"): "what a test does to the process that it is about to kill",
     ("uadbench/leaderboard/render.py", "markupsafe.Markup"): "the page's own style and script",
+    ("uadbench/report/template.py", "markupsafe.Markup"): "rendered templates, which escape, and shipped sources",
+    ("uadbench/report/exhibit.py", "markupsafe.Markup"): "the type of a rendered viewer",
+    ("uadbench/report/page.py", "markupsafe.Markup"): "the same",
+    ("uadbench/report/viewer.py", "markupsafe.Markup"): "the same",
     ("uadbench/cli/new.py", "jinja2.Environment"): "writes Python, where nothing is to be escaped",
 }
 
