@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -21,10 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def no_models_of_other_tests(monkeypatch) -> None:
-    known = registry.models.origins()
-    loaded = {name: model for name, model in registry.models._loaded.items() if name in known}
-    monkeypatch.setattr(registry.models, "_loaded", loaded)
+def no_models_of_other_tests() -> Iterator[None]:
+    loaded, known = registry.models._loaded, registry.models.origins()
+    others = {name: loaded.pop(name) for name in list(loaded) if name not in known}
+    yield
+    loaded.update(others)
 
 
 def test_every_built_in_model_states_a_family() -> None:

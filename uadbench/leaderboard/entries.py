@@ -22,7 +22,7 @@ from uadbench.runtime.commands import command
 from uadbench.runtime.files import file_name, write_text
 from uadbench.runtime.parts import is_part
 from uadbench.runtime.text import escaped
-from uadbench.stats.decimals import DIGITS, digits_of
+from uadbench.stats.decimals import DIGITS
 from uadbench.types import GIVEN
 
 RESULTS = "results"
@@ -111,10 +111,8 @@ def slim(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Values rounded to DIGITS significant digits, as in the score hash; rounding again changes nothing."""
-    mantissas, exponents = digits_of(values)
-    digits = zip(values.tolist(), mantissas.tolist(), exponents.tolist(), strict=True)
-    return np.array([float(f"{m}e{e - DIGITS + 1}") if math.isfinite(value) else value for value, m, e in digits])
+    """Values rounded to DIGITS significant digits via their decimal text, so that rounding again changes nothing."""
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values])
 
 
 def result_path(result: Result) -> Path:
