@@ -82,7 +82,7 @@ def test_a_sound_model(mine: str, fold_data, capsys) -> None:
     assert code == 0, out + err
     assert "Sound: all 16 checks pass" in out and re.search("smoke run +ok ", out)
     assert "ranking AP under smoke: Sound 0." in out and ", zscore 0." in out
-    assert "evaluating zscore: 20 of 20" in err
+    assert "evaluating zscore: 56 of 56" in err
 
 
 @pytest.mark.slow
