@@ -45,6 +45,9 @@ HEAD_ROWS = 8
 HEAD_COLUMNS = ("group", "rank", "model", "ap", "unseen", "detectable", "patients")
 """Columns shown in the project's README; the board shows every key of `COLUMNS`."""
 
+NOT_ON_INDEX = ("aurocUnseen", "healthyMse", "train", "threads", "processors")
+"""Values of `leaderboard.json` that the page does not show, and therefore does not contain."""
+
 LONGEST_PROCESSOR = 100
 """Characters of a processor's name that are kept; the name comes from a result that a stranger may have written."""
 
@@ -345,7 +348,13 @@ def _csv(described: Sequence[Fields]) -> str:
 
 def _index(described: Sequence[Fields]) -> str:
     columns = {key: shown.to_json() for key, shown in BOARD.items()}
-    return _page("index.html", boards=described, data=_inlined({"boards": described, "columns": columns}))
+    shown = [{**board, "rows": [_on_index(row) for row in board["rows"]]} for board in described]
+    return _page("index.html", boards=described, data=_inlined({"boards": shown, "columns": columns}))
+
+
+def _on_index(row: Fields) -> Fields:
+    """The values of a row that the page shows; the data files have all."""
+    return {name: value for name, value in row.items() if name not in NOT_ON_INDEX}
 
 
 def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
