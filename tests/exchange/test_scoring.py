@@ -312,21 +312,21 @@ def with_changed_images(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (without_answers, "no answers; write reconstructions/NAME.nii.gz or maps/NAME.nii.gz for each of 168 images"),
-        (without_three, r"maps: 3 of 168 answers are missing \((\w+\.nii\.gz(, )?){3}\)"),
+        (without_answers, "no answers; write reconstructions/NAME.nii.gz or maps/NAME.nii.gz for each of 380 images"),
+        (without_three, r"maps: 3 of 380 answers are missing \((\w+\.nii\.gz(, )?){3}\)"),
         (with_a_stray, r"maps: remove 1 file .*\(mean.nii.gz\)"),
         (answered_twice, r"maps: both \w+.nii and \w+.nii.gz exist"),
         (unfinished, "the export is incomplete"),
         (of_another_cohort, "from cohort phantom, version .*, but phantom:seed=7 is"),
         (of_another_version, "from cohort phantom, version 1, but phantom is phantom, version"),
         (of_other_test_sets, "with test sets or participants that differ"),
-        (of_another_fold, "the 192 images are not those of protocol smoke .*, fold 1; export again"),
+        (of_another_fold, "the 404 images are not those of protocol smoke .*, fold 1; export again"),
         (of_a_changed_protocol, "protocol was changed after the export"),
         (lambda folder: (folder / MANIFEST).unlink(), "no manifest.json"),
         (lambda folder: (folder / MANIFEST).write_text("{}"), "manifest.json: corrupted"),
         (
             with_changed_images,
-            r"2 of 192 images differ .*\.nii.gz was changed, test/\w+.nii.gz no such file",
+            r"2 of 404 images differ .*\.nii.gz was changed, test/\w+.nii.gz no such file",
         ),
     ],
 )
