@@ -373,7 +373,9 @@ def test_aggregates_hold_no_case(labs: dict[str, Lab]) -> None:
     told = json.loads((left / "aggregates" / "aggregates.json").read_text())
     result, table = read_result(left / "shared"), read_scores(left / "shared")
     assert told["headline"] == result.model_dump(mode="json")["headline"] and "score_hash" not in told
-    assert {each["anomaly"] for each in told["scores"]} == set(table["anomaly"]) - {"patients", "validation"}
+    people = table.groupby("anomaly")["participant_id"].nunique()
+    assert {each["anomaly"] for each in told["scores"]} == set(people.index[people >= 5]) - {"validation"}
+    assert "patients" not in people.index[people >= 5]
     assert told["detection"]["threshold"] is None and told["detection"]["clinical"]["value"] is None
     assert all(each["participants"] >= 5 for each in told["strata"])
 
