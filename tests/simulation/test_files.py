@@ -344,7 +344,7 @@ def test_a_real_template_stored_from_right_to_left(tmp_path: Path) -> None:
     np.testing.assert_array_equal(altered.affine, before.affine)
     lost = np.maximum(before.get_fdata() - altered.get_fdata(), 0)
     assert world_centre(nibabel.Nifti1Image(lost, altered.affine))[0] < -10
-    assert 0.2 < row["effective_reduction"] < 0.25
+    assert 0.15 < row["effective_reduction"] < 0.2
     assert not progress.warnings
 
 

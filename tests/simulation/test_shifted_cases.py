@@ -121,7 +121,7 @@ def test_shifts_are_part_of_the_fingerprint(fold_data) -> None:
     ("key", "value", "reason"),
     [
         ("testsets.shifted.severity", "0.2", "severity"),
-        ("testsets.shifted.anomalies", '["hyper"]', "anomalies"),
+        ("testsets.shifted.anomalies", '["ad", "ad"]', "unique"),
         ("testsets.shifted.shifts", '["motion", "motion"]', "unique"),
     ],
 )
@@ -133,4 +133,11 @@ def test_a_protocol_with_an_impossible_section_is_refused(key: str, value: str, 
 def test_an_unknown_shift_is_refused_before_a_scan_is_read(fold_data) -> None:
     protocol = load_protocol("smoke", {"testsets.shifted.shifts": '["translaton"]'})
     with pytest.raises(InputError, match="translation"):
+        plan_fold(fold_data.cohort, protocol, 0)
+
+
+@pytest.mark.parametrize("name", ["hyper", "varied", "lvpa"])
+def test_what_cannot_be_shifted_is_refused_before_a_scan_is_read(fold_data, name: str) -> None:
+    protocol = load_protocol("smoke", {"testsets.shifted.anomalies": f'["{name}"]'})
+    with pytest.raises(InputError, match=name):
         plan_fold(fold_data.cohort, protocol, 0)

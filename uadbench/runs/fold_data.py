@@ -29,7 +29,7 @@ from uadbench.runtime.progress import Progress, Silent
 from uadbench.simulation.regions import dementia
 from uadbench.simulation.shifts import shift_named
 from uadbench.simulation.testset import SimulatedCases, draw
-from uadbench.types import Scan
+from uadbench.types import UNSEEN, Scan
 
 PARTS = ("train", "validation", "test", "patients", "audit")
 TRAINING, TESTING, AUDITING = PARTS[:2], PARTS[2:4], PARTS[4:]
@@ -251,7 +251,8 @@ def plan_fold(
             healthy participants.
     """
     progress, chosen = progress or Silent(), selection or Selection()
-    for anomaly in protocol.testsets.anomalies:
+    shifted = set(protocol.testsets.shifted.anomalies) - {UNSEEN}
+    for anomaly in (*protocol.testsets.anomalies, *sorted(shifted)):
         dementia(anomaly)
     for shift in protocol.testsets.shifted.shifts:
         shift_named(shift)
