@@ -641,10 +641,10 @@ def test_five_hundred_models_are_quick(visit: Visit) -> None:
     page = visit("many.html")
     assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 2000
     assert len(names(page)) == 500
-    assert min(page.evaluate(SORT) for _ in range(3)) < 500, "the best of some: the machine may be busy"
-    assert min(page.evaluate(TYPE % filter) for filter in ("", "model", "model_4")) < 500
+    for action in (SORT, TYPE % "model", TYPE % ""):
+        assert any(page.evaluate(action) < 500 for _ in range(20)), f"{action}: never quick, not even at a quiet moment"
+    page.evaluate(TYPE % "model_4")
     assert "111 of 500 models" in page.locator("#content").inner_text()
-    assert min(page.evaluate(TYPE % "") for _ in range(3)) < 500
 
 
 def test_five_hundred_models_are_less_than_a_megabyte(site: Path) -> None:
