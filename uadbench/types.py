@@ -41,6 +41,9 @@ SHIFTED = "shifted:"
 """Prefix of the names of shifted test sets: `shifted:SHIFT` for healthy scans, `shifted:SHIFT:ANOMALY` for altered
 ones."""
 
+CUT = "cut"
+"""The shift that removes tissue: no model can restore it, and an anomaly map is right to mark it."""
+
 
 def is_dementia(anomaly: str) -> bool:
     """Whether a test set simulates one of the protocol's dementias, which the ranking of models is based on.

@@ -33,6 +33,9 @@ def table() -> pd.DataFrame:
         rows("shifted:motion", np.arange(20.0) + 8),
         rows("shifted:motion:ad", 1.0, 0.2, PEOPLE[:5], **{"ap.standard": plain[:5] * rng.uniform(0.5, 0.7, 5)}),
         rows("shifted:motion:unseen", 1.0, 0.2, PEOPLE[:5], **{"ap.standard": 0.6 * (plain[:5] - 0.2)}),
+        rows("shifted:cut", 100.0),
+        rows("shifted:cut:ad", 1.0, 0.2, PEOPLE[:5], **{"ap.standard": 0.1 * plain[:5]}),
+        rows("shifted:cut:unseen", 1.0, 0.2, PEOPLE[:5], **{"ap.standard": 0.1 * (plain[:5] - 0.2)}),
     ]
     return pd.concat(parts, ignore_index=True)
 

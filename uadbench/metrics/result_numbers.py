@@ -214,7 +214,7 @@ ROBUSTNESS = (
     Metric(
         "robustness.worst_false_alarms",
         "worst false-alarm rate under shift",
-        "highest of the false-alarm rates under the shifts of the protocol",
+        "highest of the false-alarm rates under the shifts of the protocol, without `cut`, which removes tissue",
         "uadbench.results.robustness:robustness",
         better="lower",
         high=1,
@@ -223,7 +223,7 @@ ROBUSTNESS = (
     Metric(
         "robustness.least_ap_kept",
         "AP kept under shift",
-        "lowest of the shares of average precision that are kept under the shifts of the protocol",
+        "lowest of the shares of average precision that are kept under the shifts of the protocol, without `cut`",
         "uadbench.results.robustness:robustness",
         better="higher",
         heading="least AP kept",

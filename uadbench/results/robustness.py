@@ -7,7 +7,7 @@ import pandas as pd
 
 from uadbench.results.schema import Bounded, Robustness, ShiftResponse, rounded
 from uadbench.stats.bootstrap import percentiles, resampled_means, share_interval, subject_resamples
-from uadbench.types import HEALTHY, SHIFTED, Values
+from uadbench.types import CUT, HEALTHY, SHIFTED, Values
 
 SCORE, PRECISION = "subject.score", "ap.standard"
 NOTHING = Bounded(value=None, low=None, high=None)
@@ -40,8 +40,9 @@ def robustness(table: pd.DataFrame, threshold: float | None) -> Robustness | Non
                 ap_kept=_ratio(pairs),
             )
         )
-    alarms = {each.shift: each.false_alarms.value for each in found if each.false_alarms.value is not None}
-    kept = {each.shift: each.ap_kept.value for each in found if each.ap_kept.value is not None}
+    whole = [each for each in found if each.shift != CUT]
+    alarms = {each.shift: each.false_alarms.value for each in whole if each.false_alarms.value is not None}
+    kept = {each.shift: each.ap_kept.value for each in whole if each.ap_kept.value is not None}
     return Robustness(
         participants=people,
         unshifted=false_alarms(table.loc[table["anomaly"] == HEALTHY, SCORE], threshold),

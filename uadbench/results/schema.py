@@ -319,7 +319,7 @@ class Robustness(_Section):
 
     `participants`: those with shifted altered scans, over whom `ap_kept` is computed. `unshifted`: the false-alarm rate
     of the same healthy scans without a shift. `worst_shift` and `least_shift` name the shifts of `worst_false_alarms`
-    and `least_ap_kept`.
+    and `least_ap_kept`; `cut`, which removes tissue, is not among them.
     """
 
     model_config = _described("robustness")

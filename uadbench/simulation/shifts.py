@@ -18,7 +18,7 @@ from uadbench.registry import did_you_mean
 from uadbench.simulation.fields import CANVAS
 from uadbench.simulation.moving import moved
 from uadbench.space import atlas
-from uadbench.types import Grid, Scan, Values, Volume
+from uadbench.types import CUT, Grid, Scan, Values, Volume
 
 REVISION = 1
 """Increase it whenever the same scan would be shifted differently."""
@@ -315,7 +315,7 @@ SHIFTS: Mapping[str, Shift] = {
             renormalised=False,
         ),
         Shift(
-            "cut",
+            CUT,
             12.0,
             "mm",
             "an axial field of view that ends early: the lowest 12 mm of the brain, in the cerebellum, are missing",
