@@ -1,7 +1,7 @@
 """The generated parts of pages, written as Markdown before each build.
 
-The pages in `docs/reference/`, and `docs/get-started/notebook.md`, include what is written to
-`docs/reference/_generated/`.
+The pages in `docs/reference/`, `docs/get-started/notebook.md` and `docs/concepts/findings.md` include what is written
+to `docs/reference/_generated/`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from notebook_text import notebook_page
 from reference_columns import columns_page
 from reference_commands import commands_page
 from reference_contract import contract_page
+from reference_findings import findings_page
 from reference_models import models_page
 from reference_regions import regions_page
 from reference_schema import schema_page
@@ -26,6 +27,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "contract.md": contract_page,
     "score-columns.md": columns_page,
     "result-schema.md": schema_page,
+    "findings.md": findings_page,
     "notebook.md": notebook_page,
 }
 """File in `docs/reference/_generated/` -> what writes its text."""
