@@ -499,9 +499,10 @@ def _score_metrics(result: Result, now: int) -> Iterator[Metric]:
             if estimate.mean is not None:
                 yield Metric(f"{scored.anomaly}.{name}", estimate.mean, now, _percent(scored.severity))
     for testset in result.detection.testsets:
-        for name, bounded in (("auroc", testset.auroc), ("sensitivity", testset.sensitivity)):
-            if bounded.value is not None:
-                yield Metric(f"{testset.anomaly}.subject.{name}", bounded.value, now, _percent(testset.severity))
+        for name in ("auroc", "sensitivity", "matched"):
+            value = getattr(testset, name).value
+            if value is not None:
+                yield Metric(f"{testset.anomaly}.subject.{name}", value, now, _percent(testset.severity))
 
 
 def _percent(severity: float | None) -> int:

@@ -10,7 +10,15 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from uadbench.stats.bootstrap import Interval, share_interval, subject_resamples
-from uadbench.stats.detection import auroc_among, auroc_between, cutoff, rank_correlation, share_above
+from uadbench.stats.detection import (
+    auroc_among,
+    auroc_between,
+    cutoff,
+    matched_cutoff,
+    rank_correlation,
+    share_above,
+    share_above_others,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -157,6 +165,42 @@ def test_a_cutoff_is_an_order_statistic_of_the_scores_and_of_each_resample():
     assert sure.low == pytest.approx(stats.binomtest(20, 20).proportion_ci(0.95, "exact").low)
     draws = share_above(np.tile([[0.0, 99.0]], (20, 1)), limit)
     assert draws.mean == 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(20, 60), st.integers(1, 3), st.sampled_from([0.5, 0.8, 0.95]))
+def test_each_matched_threshold_is_set_on_the_others(seed: int, subjects: int, draws: int, specificity: float):
+    healthy, altered = drawn_scores(seed, subjects, draws)
+    rank = int(np.ceil(specificity * subjects - 1e-9))
+    above = [np.mean(altered[i] > np.sort(np.delete(healthy, i))[rank - 1]) for i in range(subjects)]
+    found = share_above_others(healthy, altered, specificity)
+    assert found.mean == pytest.approx(np.mean(above), abs=1e-12)
+    assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
+    distinct = np.random.default_rng(seed).permutation(subjects).astype(float)
+    assert share_above_others(distinct, distinct, specificity).mean == pytest.approx(1 - rank / subjects)
+
+
+def test_too_few_subjects_have_no_matched_sensitivity():
+    scores = np.arange(19.0)
+    assert share_above_others(scores, scores + 9, 0.95) == Interval(None, None, None)
+    assert share_above_others(np.arange(20.0), np.arange(20.0) + 9, 0.95).mean is not None
+    assert matched_cutoff(np.arange(18.0), 0.95) is None and matched_cutoff(scores, 0.95).value == 18
+    assert matched_cutoff(RNG.permutation(100).astype(float), 0.95).value == 95
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("true", [0.5, 0.9])
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_the_interval_of_the_matched_sensitivity_covers(true: float, alike: float):
+    """A person's two scans may be alike; the truth is the sensitivity at the population's threshold."""
+    rng, shift = np.random.default_rng(7), stats.norm.ppf(0.95) - stats.norm.ppf(1 - true)
+    covered = []
+    for _ in range(200):
+        person, own = rng.normal(size=100), rng.normal(size=(2, 100))
+        healthy, altered = np.sqrt(alike) * person + np.sqrt(1 - alike) * own
+        found = share_above_others(healthy, altered + shift, 0.95)
+        covered.append(found.low <= true <= found.high)
+    assert np.mean(covered) >= 0.9
 
 
 @settings(max_examples=50, deadline=None)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from uadbench.results.compare import Pair
-    from uadbench.results.schema import Detection, Result, SeverityResponse
+    from uadbench.results.schema import Result
 
 RESTORED = ("recovered", "damage", "identified")
 HEALTHINESS = ("healthiness.healthy", "healthiness.altered", "healthiness.from_altered")
 MODEL_NAME = Column("model", "name")
-RESPONSES = ("severities.minimum_detectable", "severities.monotonicity", "clinical")
+RESPONSES = ("severities.monotonicity", "clinical")
+MATCHED = "detection.testsets.matched"
 """Numbers in the `detection` section of a result that the detection table shows."""
 NORMALISED, EFFECTIVE = "normalised_ap", "effective_reduction"
 
@@ -86,25 +87,24 @@ def models_table(results: Sequence[Result]) -> Group:
 
 def compact_table(results: Sequence[Result]) -> Group:
     """A table for 80 columns with one row for each result, in the given order."""
-    groups = _groups(results)
+    groups, at = _groups(results), near(results[0], 0.3)
     table = Fitted(
         MODEL_NAME,
         Column(heading_of("headline.ap_standard"), style="bold"),
         *(heading_of(f"headline.{name}") for name in ("ap_interval", "ap_dementias", "ap_unseen")),
         *(f"{heading_of('detection.testsets.auroc')} {group}" for group in groups or [PATIENTS]),
-        heading_of(f"detection.{RESPONSES[0]}"),
+        f"{heading_of(MATCHED)} {at:.0%}",
         heading_of("cost.train_seconds"),
     )
     for result in results:
-        head, detection = result.headline, result.detection
-        graded = [response for response in detection.severities if response.anomaly in result.dementias]
+        head = result.headline
         table.add_row(
             _name(result, results),
             number(head.ap_standard),
             "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
             *(number(value) for value in (head.ap_dementias, head.ap_unseen)),
             *([_auroc_of(result, group) for group in groups] or [auroc(result, PATIENTS)]),
-            _detectable(detection, graded),
+            number(_matched(result, at)),
             "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
         )
     return Group("", table)
@@ -188,6 +188,7 @@ def detection_table(results: Sequence[Result]) -> Group:
         MODEL_NAME,
         *(heading_of(name) for name in names),
         *(f"{heading_of('detection.testsets.auroc')} {testset}" for testset in testsets),
+        f"{heading_of(MATCHED)} {at:.0%}",
         *(heading_of(f"detection.{name}") for name in RESPONSES),
     )
     for result in results:
@@ -201,21 +202,17 @@ def detection_table(results: Sequence[Result]) -> Group:
             auroc(result, HYPER),
             auroc(result, PATIENTS),
             *(_auroc_of(result, group) for group in groups),
-            _detectable(detection, graded),
+            number(_matched(result, at)),
             number(_mean([response.monotonicity.value for response in graded])),
             number(detection.clinical.value),
         )
     note = (
         f"Recall, Dice and correlation at {at:.0%}, mean over dementias. FPR: the given share of healthy validation "
         f"voxels exceeds the threshold. {explained('dice.oracle', 'subject.score', 'detection.testsets.auroc')} "
-        "Hyper: increased uptake; the AUROC should not exceed .5. Detectable from, over dementias: "
-        f"{metric_of(f'detection.{RESPONSES[0]}').help}. "
-        f"{explained(*(f'detection.{name}' for name in RESPONSES[1:]))}"
+        "Hyper: increased uptake; the AUROC should not exceed .5. "
+        f"{explained(MATCHED, *(f'detection.{name}' for name in RESPONSES))}"
     )
-    lines = [note]
-    if first.detection.threshold is None:
-        lines.append(f"Detectable from: n/a; {first.detection.validation_scans} validation scans are too few.")
-    return Group("", "detection", table, *(Text(line, style="dim") for line in lines))
+    return Group("", "detection", table, Text(note, style="dim"))
 
 
 def severity_table(result: Result) -> Group:
@@ -283,13 +280,10 @@ def over_dementias(result: Result, severity: float, metric: str) -> float | None
     return _mean([result.metric(anomaly, severity, metric) for anomaly in result.dementias])
 
 
-def _detectable(detection: Detection, graded: Sequence[SeverityResponse]) -> str:
-    if detection.threshold is None:
-        return "n/a"
-    reached = [response.minimum_detectable for response in graded if response.minimum_detectable is not None]
-    if len(reached) < len(graded):
-        return f"{min(reached):.0%} to never" if reached else "never"
-    return f"{min(reached):.0%} to {max(reached):.0%}" if min(reached) < max(reached) else f"{reached[0]:.0%}"
+def _matched(result: Result, severity: float) -> float | None:
+    """The mean over dementias of the sensitivity at matched specificity; None if it is n/a for any of them."""
+    testsets = [result.detected(anomaly, severity) for anomaly in result.dementias]
+    return _mean([None if each is None else each.matched.value for each in testsets])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

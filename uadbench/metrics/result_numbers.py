@@ -140,6 +140,16 @@ DETECTION = (
         high=1,
     ),
     Metric(
+        "detection.testsets.matched",
+        "sensitivity at matched specificity",
+        "share of the scans of a test set that are above the threshold at which, for every model alike, the protocol's "
+        "specificity is reached in healthy test scans of other participants; n/a if there are too few",
+        f"{_PROPORTIONS}:share_above_others",
+        better="higher",
+        high=1,
+        heading="matched sensitivity",
+    ),
+    Metric(
         "detection.severities.minimum_detectable",
         "minimum detectable severity",
         "lowest severity at and above which at least half of the altered scans (lower bound of the interval) are above "

@@ -188,6 +188,7 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
             **_effective(result, testset.anomaly, testset.severity),
             f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(testset.auroc),
             f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(testset.sensitivity),
+            f"{heading_of('detection.testsets.matched')} [95 %]": bounded(testset.matched),
         }
         for testset in result.detection.testsets
     ]
@@ -211,7 +212,8 @@ def _detection(result: Result, scores: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "detection",
         "Detection of altered scans",
-        f"{explained('subject.score', 'detection.testsets.auroc')} {threshold}{clinical}{leak}",
+        f"{explained('subject.score', 'detection.testsets.auroc', 'detection.testsets.matched')} {threshold}{clinical}"
+        f"{leak}",
         of_paper=False,
         table=pd.DataFrame(rows),
         draw=lambda: charts.detection_chart(result, scores),
@@ -225,6 +227,7 @@ def _patients(result: Result) -> Exhibit:
             "patients": str(group.patients),
             f"{heading_of('detection.testsets.auroc')} [95 %]": bounded(group.auroc),
             f"{heading_of('detection.testsets.sensitivity')} [95 %]": bounded(group.sensitivity),
+            f"{heading_of('detection.testsets.matched')} [95 %]": bounded(group.matched),
             f"{metric_of('detection.clinical').label} [95 %]": bounded(group.clinical),
             "with MMSE": str(group.clinical_patients),
         }

@@ -31,12 +31,21 @@ from uadbench.results.schema import (
 )
 from uadbench.results.scores import by_testset, ranking_scores, score_hash, summarise
 from uadbench.stats.bootstrap import Interval, mean_intervals, share_interval
-from uadbench.stats.detection import Cutoff, auroc_among, auroc_between, cutoff, rank_correlation, share_above
+from uadbench.stats.detection import (
+    Cutoff,
+    auroc_among,
+    auroc_between,
+    cutoff,
+    matched_cutoff,
+    rank_correlation,
+    share_above,
+    share_above_others,
+)
 from uadbench.types import AUDIT, HEALTHY, PATIENTS, SHIFTED, UNSEEN, VALIDATION, Values, is_dementia
 
 SCORE = "subject.score"
 RESIDUAL = "residual.whole.mse"
-REVISION = 2
+REVISION = 3
 """Increase it whenever the same scores would lead to other aggregates."""
 
 DETECTED = 0.5
@@ -128,7 +137,7 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
     limit = _limit(validation, protocol)
     above = None if limit is None else cutoff(validation, limit.rank)
     testsets = [
-        _detected(anomaly, severity, rows, healthy, above)
+        _detected(anomaly, severity, rows, healthy, above, protocol)
         for (anomaly, severity), rows in by_testset(table)
         if anomaly not in (HEALTHY, VALIDATION, AUDIT) and not anomaly.startswith(SHIFTED)
     ]
@@ -150,15 +159,17 @@ def detection(table: pd.DataFrame, protocol: Protocol, voxel_thresholds: Mapping
         severities=[_response(name, table, healthy, testsets) for name in graded],
         clinical=clinical,
         clinical_patients=clinical_patients,
-        patients=_patient_groups(ill, healthy, above),
+        patients=_patient_groups(ill, healthy, above, protocol),
     )
 
 
-def _patient_groups(ill: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None) -> list[PatientGroup]:
+def _patient_groups(
+    ill: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None, protocol: Protocol
+) -> list[PatientGroup]:
     """The patients of each diagnosis; none if the table does not contain the diagnoses."""
     groups = []
     for _, rows in ill.groupby(ill["group"].str.lower()) if len(ill) and "group" in ill else ():
-        detected = _detected(PATIENTS, 0.0, rows, healthy, limit)
+        detected = _detected(PATIENTS, 0.0, rows, healthy, limit, protocol)
         clinical, clinical_patients = _clinical(rows)
         groups.append(
             PatientGroup(
@@ -166,6 +177,7 @@ def _patient_groups(ill: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff 
                 patients=len(rows),
                 auroc=detected.auroc,
                 sensitivity=detected.sensitivity,
+                matched=detected.matched,
                 clinical=clinical,
                 clinical_patients=clinical_patients,
             )
@@ -252,18 +264,33 @@ _NOTHING = Interval(None, None, None)
 
 
 def _detected(
-    anomaly: str, severity: float | None, rows: pd.DataFrame, healthy: pd.Series[float], limit: Cutoff | None
+    anomaly: str,
+    severity: float | None,
+    rows: pd.DataFrame,
+    healthy: pd.Series[float],
+    limit: Cutoff | None,
+    protocol: Protocol,
 ) -> DetectedTestSet:
     rows = rows.sort_values("participant_id", kind="stable")  # resampling is by row number
     people, values = rows["participant_id"].to_numpy(), _values(rows[SCORE])
     by_person = [values[people == person] for person in dict.fromkeys(people)]
     scores = np.stack(by_person)  # (participants, draws)
+    specificity = protocol.detection.specificity
     if anomaly == PATIENTS:
         auroc = auroc_between(_values(healthy), scores[:, 0])
+        same = matched_cutoff(_values(healthy), specificity)
+        matched = _NOTHING if same is None else share_above(scores, same)
     else:
-        auroc = auroc_among(_values(healthy.loc[list(dict.fromkeys(people))]), scores)
+        own = _values(healthy.loc[list(dict.fromkeys(people))])
+        auroc, matched = auroc_among(own, scores), share_above_others(own, scores, specificity)
     sensitivity = _NOTHING if limit is None else share_above(scores, limit)
-    return DetectedTestSet(anomaly=anomaly, severity=severity, auroc=_bounded(auroc), sensitivity=_bounded(sensitivity))
+    return DetectedTestSet(
+        anomaly=anomaly,
+        severity=severity,
+        auroc=_bounded(auroc),
+        sensitivity=_bounded(sensitivity),
+        matched=_bounded(matched),
+    )
 
 
 def _response(

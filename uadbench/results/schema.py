@@ -201,7 +201,8 @@ class VoxelThreshold(_Section):
 class DetectedTestSet(_Section):
     """How well the scores of a test set's scans separate them from healthy test scans.
 
-    The interval of `sensitivity` covers test participants and the participants who set the threshold.
+    The interval of `sensitivity` covers test participants and the participants who set the threshold. `matched` is n/a
+    if there are too few healthy test scans for the protocol's specificity.
     """
 
     model_config = _described("detection.testsets")
@@ -210,6 +211,7 @@ class DetectedTestSet(_Section):
     severity: float | None
     auroc: Bounded
     sensitivity: Bounded
+    matched: Bounded
 
 
 class PaperTest(_Section):
@@ -252,12 +254,14 @@ class PatientGroup(_Section):
         "detection",
         auroc="detection.testsets.auroc",
         sensitivity="detection.testsets.sensitivity",
+        matched="detection.testsets.matched",
     )
 
     group: str
     patients: int
     auroc: Bounded
     sensitivity: Bounded
+    matched: Bounded
     clinical: Bounded
     clinical_patients: int
 

@@ -162,6 +162,58 @@ def share_above(scores: Values, limit: Cutoff, level: float = LEVEL) -> Interval
     return Interval(share, max(0.0, min(low, plain.low)), min(1.0, max(high, plain.high)))
 
 
+def share_above_others(healthy: Values, altered: Values, specificity: float, level: float = LEVEL) -> Interval:
+    """The share of altered scans above a threshold that lets every model raise the same share of false alarms.
+
+    The threshold of a subject is set on the healthy scans of the *other* subjects, such that at most 1 - `specificity`
+    of the healthy scans are above theirs. For the interval, subjects are resampled, each with both scans, and the
+    threshold is set again in each resample. The interval is at least as wide as that of Clopper and Pearson.
+
+    Args:
+        healthy: (subjects,) scores, without NaN.
+        altered: (subjects,) or (subjects, draws) scores in the same order, without NaN.
+        specificity: The share of healthy scans that are not above the threshold.
+        level: The confidence level.
+
+    Returns:
+        The share with its interval; all values are None if there are too few subjects for this specificity.
+    """
+    subjects = len(healthy)
+    rank = _rank_for(specificity, subjects)
+    if rank >= subjects:
+        return Interval(None, None, None)
+    altered, order = altered.reshape(subjects, -1), np.argsort(healthy, kind="stable")
+    ordered, place = healthy[order], np.argsort(order)
+    share = float((altered > ordered[np.where(place < rank, rank, rank - 1)][:, None]).mean())
+    counts = subject_resamples(subjects)
+    drawn = ordered[(np.cumsum(counts[:, order], axis=1) >= rank).argmax(axis=1)]
+    values, index = np.unique(drawn, return_inverse=True)
+    above = (altered[:, :, None] > values).sum(axis=1).astype(np.float64)  # (subjects, values)
+    low, high = percentiles((counts @ above)[np.arange(len(counts)), index] / altered.size, subjects, level)
+    plain = share_interval(share, subjects, level)
+    lower, upper = plain.low or 0.0, 1.0 if plain.high is None else plain.high
+    return Interval(share, max(0.0, min(low, lower)), min(1.0, max(high, upper)))
+
+
+def matched_cutoff(healthy: Values, specificity: float) -> Cutoff | None:
+    """The threshold that at most 1 - `specificity` of new healthy scans exceed, for scans of other subjects.
+
+    Args:
+        healthy: (subjects,) scores, without NaN.
+        specificity: The share of healthy scans that are not above the threshold.
+
+    Returns:
+        The threshold; None if there are too few subjects for this specificity.
+    """
+    rank = _rank_for(specificity, len(healthy) + 1)
+    return cutoff(healthy, rank) if rank <= len(healthy) else None
+
+
+def _rank_for(specificity: float, subjects: int) -> int:
+    """The lowest rank among the others' scores that one of `subjects` exceeds with at most 1 - `specificity`."""
+    return int(np.ceil(specificity * subjects - 1e-9))
+
+
 def rank_correlation(a: Values, b: Values, level: float = LEVEL) -> Interval:
     """Spearman's rank correlation with the interval of Bonett and Wright (2000, Psychometrika 65:23).
 
