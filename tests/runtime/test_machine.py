@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from uadbench.runtime import machine
 
@@ -33,3 +35,11 @@ def test_other_systems(system: str, stated: str, name: str | None, monkeypatch: 
     monkeypatch.setattr(machine.platform, "processor", lambda: stated)
     monkeypatch.setenv("PATH", "")
     assert machine.processor.__wrapped__() == name
+
+
+def test_the_libraries_are_those_that_threadpoolctl_and_torch_name() -> None:
+    libraries = machine.kernel_libraries()
+    assert libraries["onednn"] in torch.__config__.show() and libraries["onednn"].count(".") == 2
+    loaded = {each["prefix"] for each in threadpool_info() if each["user_api"] == "blas"}
+    assert loaded == set(libraries) - {"onednn", "mkl"}
+    assert machine.instruction_set().startswith(torch.backends.cpu.get_cpu_capability())

@@ -392,7 +392,11 @@ class Cost(_Section):
 
 
 class Provenance(_Section):
-    """Software, machine and time of a result. `processor` is the model of the CPU, null where it is unknown."""
+    """Software, machine and time of a result. `processor` is the model of the CPU, null where it is unknown.
+
+    `instruction_set`: the vector instructions that torch used. `kernel_libraries`: versions of oneDNN and of the BLAS
+    libraries.
+    """
 
     uadbench: str
     python: str
@@ -401,6 +405,8 @@ class Provenance(_Section):
     device: str
     threads: int
     processor: str | None = None
+    instruction_set: str | None = None
+    kernel_libraries: dict[str, str] = {}
     commit: str | None
     revisions: dict[str, int]
     model_source: str

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from uadbench.results.schema import Provenance
-from uadbench.runtime.machine import processor
+from uadbench.runtime.machine import instruction_set, kernel_libraries, processor
 from uadbench.runtime.memory import peak_resident_bytes
 
 OPTIONAL = ("monai", "timm")
@@ -45,6 +45,8 @@ def provenance(source: str | None, device: torch.device, revisions: dict[str, in
         device=f"{device.type}: {name}",
         threads=torch.get_num_threads(),
         processor=processor(),
+        instruction_set=instruction_set(),
+        kernel_libraries=kernel_libraries(),
         commit=_commit(),
         revisions=revisions,
         model_source=source or "unknown",

@@ -1,8 +1,9 @@
-"""The processor of this machine."""
+"""The processor of this machine, and the libraries whose kernels compute on it."""
 
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -38,3 +39,26 @@ def _in_cpuinfo() -> str | None:
         return None
     names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
     return next(filter(None, names), None)
+
+
+def instruction_set() -> str:
+    """The vector instructions that torch uses, such as "AVX512 bf16"; what it does not use is left out."""
+    import torch
+
+    extensions = {"bf16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
+    supported = [name for name, test in extensions.items() if getattr(torch.cpu, test, bool)()]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *supported])
+
+
+def kernel_libraries() -> dict[str, str]:
+    """Versions of oneDNN and MKL in torch, and of every BLAS that is loaded, with the processor that it is tuned to."""
+    import torch
+    from threadpoolctl import threadpool_info
+
+    patterns = {"onednn": r"MKL-DNN v([\d.]+)", "mkl": r"Math Kernel Library Version ([\d.]+)"}
+    found = {name: re.search(pattern, torch.__config__.show()) for name, pattern in patterns.items()}
+    libraries = {name: match[1] for name, match in found.items() if match}
+    for each in threadpool_info():
+        if each["user_api"] == "blas":
+            libraries[each["prefix"]] = f"{each['version']} {each.get('architecture') or ''}".strip()
+    return libraries
