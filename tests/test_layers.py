@@ -21,6 +21,7 @@ LAYERS = (
     ("launch",),
     ("api",),
     ("cli",),
+    ("__main__",),
 )
 """Bottom first. A package imports from itself and from rows above its own in this list, never from its own row."""
 

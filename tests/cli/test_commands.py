@@ -30,6 +30,11 @@ def run_folder(trained) -> Path:
     return trained[0].folder
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "uadbench", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() and not done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "models"]], ids=" ".join)
 def test_what_lists_imports_little(arguments: list[str]) -> None:
     """How long it takes is measured in `benchmarks`."""
@@ -41,11 +46,11 @@ def test_what_lists_imports_little(arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_run_prints_a_table_and_where_everything_lies(fold_data, tmp_path: Path, capsys) -> None:
-    arguments = ["run", "--model", "mean", "--model", "zscore", "--protocol", "smoke", "--output", str(tmp_path)]
+    arguments = ["run", "--model", "mean, zscore", "--protocol", "smoke", "--output", str(tmp_path)]
     code, out, err = call(capsys, *arguments, "--details")
     assert code == 0, err
     tables, verdict = ("zscore", "mean", "ranking AP", "95 %", "recovered", "damage"), "of 8 participants"
-    for word in (*tables, verdict, "unseen", "hyper", "detectable", "mlflow ui", "score hash"):
+    for word in (*tables, verdict, "unseen", "hyper", "matched", "mlflow ui", "score hash"):
         assert word in out
     assert "evaluating mean: 56 of 56" in err  # 8 test scans, 24 patients, 24 scans of the bias audit
     assert err.count("cohort phantom: CN 701 participants") == 1

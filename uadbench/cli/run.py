@@ -28,7 +28,8 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help="Model to run: a name, PATH.py:Class, or 'all'. May be repeated. 'uadbench list models' lists names.",
+            help="Model to run: a name, several with commas, PATH.py:Class, or 'all'. May be repeated. 'uadbench list "
+            "models' lists names.",
         ),
     ],
     protocol: Annotated[
@@ -162,7 +163,7 @@ def run(
 
             limit_s = seconds_of("--time-limit", time_limit)
             backend = _backend(launcher, workers, threads, scheduler, slurm, device)
-            names = list(dict.fromkeys(n for m in model for n in (_all_models(progress) if m == "all" else [m])))
+            names = list(dict.fromkeys(name for each in model for name in _names(each, progress)))
             overrides, options = _parse_settings(settings or [])
             chosen = load_protocol(protocol, overrides)
             count = fold_count(chosen, split)
@@ -284,6 +285,14 @@ def _backend(
         gpus = torch.cuda.device_count()
         choose_device(device)
     return Backend(workers, threads, scheduler, job, gpus)
+
+
+def _names(given: str, progress: Progress) -> list[str]:
+    """The models of one `--model`; a path may contain commas."""
+    if ".py:" in given:
+        return [given]
+    parts = [part.strip() for part in given.split(",") if part.strip()] or [given]
+    return [name for part in parts for name in (_all_models(progress) if part == "all" else [part])]
 
 
 def _all_models(progress: Progress) -> list[str]:
