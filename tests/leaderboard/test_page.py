@@ -290,7 +290,7 @@ def test_tabs_can_be_told_apart(visit: Visit) -> None:
 def test_headers_sort_and_sort_back(visit: Visit) -> None:
     page = visit()
     heads = page.locator("#board > thead th")
-    for key, first in (("ap", "descending"), ("damage", "ascending"), ("name", "ascending"), ("ap", "descending")):
+    for key, first in (("damage", "ascending"), ("name", "ascending"), ("ap", "descending")):
         for direction in (first, "descending" if first == "ascending" else "ascending"):
             header(page, key).click()
             told = heads.evaluate_all("heads => heads.map(h => h.getAttribute('aria-sort')).filter(Boolean)")
@@ -395,13 +395,13 @@ def test_keyboard_alone_reaches_everything(visit: Visit) -> None:
         if expected:
             assert expected in focused(page).inner_text()
     assert focused(page).get_attribute("data-sort") == "name"
-    for _ in range(3):
+    for _ in range(2):
         page.keyboard.press("Tab")
+    assert focused(page).locator("..").get_attribute("aria-sort") == "descending", "the best comes first"
     page.keyboard.press("Enter")
     assert focused(page).get_attribute("data-sort") == "ap"
-    page.keyboard.press("Enter")
     assert focused(page).locator("..").get_attribute("aria-sort") == "ascending"
-    for _ in range(page.locator("[data-sort]").count() - 3):
+    for _ in range(page.locator("[data-sort]").count() - 2):
         page.keyboard.press("Tab")
     assert focused(page).get_attribute("data-row") == "identity"
     page.keyboard.press("Enter")

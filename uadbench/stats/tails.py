@@ -20,8 +20,8 @@ from scipy.special import ndtr, stdtr
 from uadbench.stats.bootstrap import LEVEL, Noise
 from uadbench.types import Values
 
-NODES = 20
-"""The number of values of each training variance over which a tail is averaged; p is then exact to 2 %."""
+NODES = 16
+"""The number of values of each training variance over which a tail is averaged; a p below .1 is then exact to 2 %."""
 
 CUT = 1e-8
 """The probability beyond the smallest and the largest of these values."""
