@@ -59,6 +59,9 @@ def _ranks(name: str, boards: Sequence[Any]) -> Iterator[tuple[str, str]]:
     for board in boards:
         for row in board["rows"]:
             if row["model"] == name:
+                if row["rank"] is None:
+                    yield escaped(board["title"]), f"no rank: {row['failures']}"
+                    continue
                 (first, last), (mean, low, high) = row["rank"], row["ap"]
                 rank = f"rank {first}" if first == last else f"rank {first} to {last}"
                 scores = f"{rank} of {len(board['rows'])}, ranking AP {mean:.3f} [{low:.3f}, {high:.3f}]"

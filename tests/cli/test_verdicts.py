@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uadbench.cli.verdicts import places_line, summaries, verdict_line
+from uadbench.cli.verdicts import ranks_line, summaries, verdict_line
 from uadbench.report.words import signed
 from uadbench.results.verdicts import gather, ranked_models
 from uadbench.results.verdicts import verdicts as verdicts_of
+from uadbench.stats.paired import ONE_TRAINING
 
 
 def result(name: str, fold: int = 0, seed: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(model=SimpleNamespace(name=name, options={}, answers=None), fold=fold, seed=seed)
+    model = SimpleNamespace(name=name, options={}, answers=None, reconstructs=False)
+    headline = SimpleNamespace(validation_mse=None)
+    return SimpleNamespace(model=model, fold=fold, seed=seed, training=None, headline=headline)
 
 
 def scores(shift: float, noise: float = 0.05) -> pd.Series:
@@ -65,13 +68,43 @@ def test_folds_are_averaged_within_the_participant_before_anything_is_compared()
     assert "of 50 participants" in verdict
 
 
-def test_places_name_groups_and_ranks():
+def test_a_line_names_the_ranks():
     shown = [result("low"), result("high"), result("twin")]
     models = gather(shown, [scores(-0.2, 0.01), scores(0.0, 0.01), scores(0.0, 0.01)])
-    (line,) = places_line(models)
-    assert "1. high (1), twin (1); 2. low (3); Kendall's tau" in line
-    assert [(p.model, p.group, p.ranks) for p in ranked_models(models)][-1] == ("low", 2, (3, 3))
-    assert places_line(models[:2]) == []
+    (line,) = ranks_line(models)
+    assert "high 1-2, twin 1-2, low 3; Kendall's tau" in line
+    assert [(row.model, row.ranks) for row in ranked_models(models)][-1] == ("low", (3, 3))
+    assert ranks_line(models[:2]) == []
+
+
+def learnt(name: str, seed: int, error: float | None) -> SimpleNamespace:
+    """A run that was trained by gradients, with a healthy validation error."""
+    run = result(name, seed=seed)
+    run.training, run.model.reconstructs, run.headline.validation_mse = SimpleNamespace(), True, error
+    return run
+
+
+def test_failed_trainings_are_counted_and_do_not_count():
+    mean = learnt("mean", 0, 0.002)
+    mean.training = None
+    runs = [learnt("net", 0, 0.001), learnt("net", 1, 0.002), learnt("lost", 0, None), mean, result("zscore")]
+    given = [scores(0.1), scores(-0.4), scores(0.3), scores(0.01), scores(0, 0)]
+    net, lost, *_ = models = gather(runs, given)
+    np.testing.assert_allclose(net.values, scores(0.1).sort_index().to_numpy()[None])
+    assert (net.failed, net.runs, lost.failed, lost.runs, lost.sound) == (1, 2, 1, 1, False)
+    assert [verdict.model for verdict in verdicts_of(models)] == ["net", "mean"]
+    assert [(row.model, row.ranks is None) for row in ranked_models(models)][-1] == ("lost", True)
+    (own, all_failed) = summaries(models)
+    assert own.startswith("net: ") and "1 of 2 failed" in own
+    assert all_failed.startswith("lost: no rank") and "1 of 1 failed" in all_failed
+    assert "lost" not in ranks_line(models)[0]
+
+
+def test_one_training_each_is_said():
+    both = [learnt("net", 0, 0.001), result("zscore")]
+    assert ONE_TRAINING in verdicts(gather(both, [scores(0.1), scores(0, 0)]))[0]
+    fitted = [result("pca"), result("zscore")]
+    assert ONE_TRAINING not in verdicts(gather(fitted, [scores(0.1), scores(0, 0)]))[0]
 
 
 def test_one_participant_is_no_comparison():

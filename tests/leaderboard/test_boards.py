@@ -1,4 +1,4 @@
-"""Committed results as boards: what makes a row, what stands apart and why, groups and ranks, badges."""
+"""Committed results as boards: what makes a row, what stands apart and why, ranks, failed trainings, badges."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from uadbench.leaderboard.boards import REPRODUCED, Board, boards, over_runs, re
 from uadbench.leaderboard.entries import Entry, read_entries
 from uadbench.protocols.schema import load_protocol
 from uadbench.results.scores import ranking_scores
-from uadbench.stats.bootstrap import mean_intervals
-from uadbench.stats.paired import rank_intervals, tie_groups
+from uadbench.results.verdicts import ranked_models, ranking_of
+from uadbench.stats.bootstrap import Noise, mean_intervals
+from uadbench.stats.paired import ONE_TRAINING, contrasts
 
 SMOKE = load_protocol("smoke").hash[:8]
 
@@ -59,8 +60,9 @@ def test_seeds_and_folds_are_one_row(root, mean) -> None:
     for seed in (0, 1, 3):
         folds = [ranking_scores(made[seed, fold].scores(), (0.3,)) for fold in (0, 2)]
         by_seed.append(pd.concat(folds, axis=1).mean(axis=1).sort_index().to_numpy())
-    np.testing.assert_allclose(row.scores, np.stack(by_seed), rtol=1e-12)
-    (interval,) = mean_intervals(np.stack(by_seed)[..., None])
+    np.testing.assert_allclose(row.scores.values, np.stack(by_seed), rtol=1e-12)
+    seeds = Noise(np.stack(by_seed).mean(axis=1).var(ddof=1) / 3, 2)
+    (interval,) = mean_intervals(np.stack(by_seed).mean(axis=0)[:, None], noise=[seeds])
     assert (row.parts["both"].low, row.parts["both"].high) == pytest.approx((interval.low, interval.high), rel=1e-9)
     values = render.files([only(root)])["leaderboard.json"]
     told = next(row for row in json.loads(values)["boards"][0]["rows"] if row["name"] == "net")
@@ -71,7 +73,7 @@ def test_a_seed_without_one_of_the_folds_counts_with_those_it_has(root, mean) ->
     for seed, fold in ((0, 0), (0, 1), (1, 0)):
         made_up(root, mean, "net", seed=seed, fold=fold, sound=False)
     row = next(row for row in only(root).rows if row.name == "net")
-    assert row.scores.shape == (2, 8) and np.isfinite(row.scores).all()
+    assert row.scores.values.shape == (2, 8) and np.isfinite(row.scores.values).all()
 
 
 def test_options_apart_are_rows_with_what_differs_in_the_name(root, mean) -> None:
@@ -169,7 +171,7 @@ def test_versions_of_the_phantom_are_numbers(root, mean) -> None:
     assert [board.rows[0].name for board in all_boards(root)][:2] == ["net10", "net9"]
 
 
-# --- groups and ranks
+# --- ranks
 
 
 def three(root: Path, mean: Entry) -> list[Entry]:
@@ -178,28 +180,84 @@ def three(root: Path, mean: Entry) -> list[Entry]:
     return [made_up(root, mean, name, by, seed=seed, noise=0.03, sound=False) for name, by, seed in made]
 
 
-def test_groups_and_ranks_are_those_of_the_statistics(root, mean) -> None:
+def test_ranks_are_those_of_the_decision_rule(root, mean) -> None:
     entries = three(root, mean)
     (board,) = boards(entries, root)
-    scores = {row.name: row.scores for row in board.rows}
-    in_order = [scores[name] for name in ("a", "b", "c")]
-    groups = dict(zip("abc", tie_groups(in_order), strict=True))
-    ranks = dict(zip("abc", rank_intervals(in_order), strict=True))
-    assert {row.name: row.group for row in board.rows} == groups
-    assert {row.name: row.rank for row in board.rows} == ranks
-    assert groups["a"] == 2 and groups["b"] == groups["c"] == 1 and ranks["a"] == (3, 3)
+    scores = {row.name: row.scores.scored for row in board.rows}
+    ranks = dict(zip("abc", contrasts([scores[name] for name in "abc"]).rank_sets(), strict=True))
+    assert {row.name: row.rank for row in board.rows} == ranks == {"a": (3, 3), "b": (1, 2), "c": (1, 2)}
+    models = ranking_of([entry.result for entry in entries], [entry.scores() for entry in entries])
+    assert {row.model: row.ranks for row in ranked_models(models)} == ranks, "run and board agree"
 
 
-def test_rows_are_best_first_within_their_group(root, mean) -> None:
+def test_rows_are_best_first(root, mean) -> None:
     (board,) = boards(three(root, mean), root)
-    keys = [(row.group, -float(np.nanmean(row.scores))) for row in board.rows]
-    assert keys == sorted(keys) and board.rows[-1].name == "a"
+    means = [row.parts["both"].mean for row in board.rows]
+    assert means == sorted(means, reverse=True) and board.rows[-1].name == "a"
 
 
 def test_a_single_model_is_first(root, mean) -> None:
     (board,) = boards([mean], root)
-    assert [(row.group, row.rank) for row in board.rows] == [(1, (1, 1))]
+    assert [row.rank for row in board.rows] == [(1, 1)]
     assert boards([], root) == []
+
+
+def learnt(root: Path, mean: Entry, name: str, by: float, seed: int, error: float | None) -> Entry:
+    """A made-up network with a healthy validation error."""
+    curve = {"epochs": 1, "best_epoch": 0, "losses": [{"loss": 1.0}], "precision": "float32"}
+    training = {**curve, "validation_mse": [error]}
+    changes = {"headline__validation_mse": error, "training": training}
+    return made_up(root, mean, name, by, seed=seed, noise=0.03, sound=False, **changes)
+
+
+def test_failed_trainings_are_counted_and_do_not_count(root, mean) -> None:
+    error = mean.result.headline.validation_mse
+    for seed, (by, own) in enumerate(((0.1, 0.5 * error), (-0.4, error), (0.12, 0.5 * error), (0.3, None))):
+        learnt(root, mean, "net", by, seed, own)
+    board = only(root)
+    net = next(row for row in board.rows if row.name == "net")
+    assert net.failures == "2 of 4 failed"
+    assert [entry.result.seed for entry in net.entries] == [0, 2]
+    assert [(entry.result.seed, bool(reason)) for entry, reason in net.runs] == [(k, k in (1, 3)) for k in range(4)]
+    assert net.scores.values.shape == (2, 8)
+    assert net.parts["both"].mean == pytest.approx(net.scores.values.mean())
+    assert net.parts["both"].low > net.parts["both"].mean - 0.2, "the failed trainings are no part of the variance"
+    assert board.rows[0].name == "net" and "--seed 0,1,2,3" in render.command(net)
+    pages = render.files([board])
+    told = next(row for row in json.loads(pages["leaderboard.json"])["boards"][0]["rows"] if row["name"] == "net")
+    assert (told["failures"], told["seeds"]) == ("2 of 4 failed", 2)
+    assert "**net** (2 of 4 failed)" in pages["README.md"] and "2 of 4 failed" in render.head([board])
+    page = pages["models/smoke-phantom/net.html"]
+    assert "2 of 4 failed" in page and page.count("failed: ") == 2
+
+
+def test_a_model_that_always_failed_has_no_rank(root, mean) -> None:
+    error = mean.result.headline.validation_mse
+    learnt(root, mean, "net", 0.1, 0, 0.5 * error)
+    learnt(root, mean, "lost", 0.5, 0, 2 * error)
+    board = only(root)
+    lost = board.rows[-1]
+    assert (lost.name, lost.rank, lost.failures, lost.parts["both"].mean) == ("lost", None, "1 of 1 failed", None)
+    assert max(row.rank[1] for row in board.rows[:-1]) == 3, "it takes nobody's rank"
+    pages = render.files([board])
+    told = json.loads(pages["leaderboard.json"])["boards"][0]["rows"][-1]
+    assert told["rank"] is None and told["ap"] == [None] * 3 and told["detectable"] == "n/a"
+    line = next(line for line in pages["README.md"].splitlines() if "**lost**" in line)
+    assert line.startswith("| none | **lost** (1 of 1 failed) | n/a |")
+    assert "No rank" in pages["models/smoke-phantom/lost.html"]
+
+
+def test_only_failed_trainings_are_a_board_without_ranks(root, mean) -> None:
+    entry = learnt(root, mean, "lost", 0.5, 0, None)
+    (board,) = boards([entry], root)
+    assert [row.rank for row in board.rows] == [None] and len(render.files([board])) == 5
+
+
+def test_one_training_each_is_said(root, mean) -> None:
+    error = mean.result.headline.validation_mse
+    assert not only(root).conditional and ONE_TRAINING not in render.files([only(root)])["README.md"]
+    learnt(root, mean, "net", 0.1, 0, 0.5 * error)
+    assert only(root).conditional and ONE_TRAINING in render.files([only(root)])["README.md"]
 
 
 def test_the_order_of_the_entries_does_not_matter(root, mean) -> None:

@@ -49,7 +49,7 @@ def test_only_what_is_known_to_differ_is_named(board: dict[str, Any], differs: t
 
 def write_board(folder: Path, result: Result, *machines: dict[str, Any], **changes: Any) -> Path:
     """A leaderboard with rows of the result's model, on its own test sets unless `changes` say otherwise."""
-    values = {"rank": [1, 1], "group": 1, "seeds": 1, "folds": 1, "reproduced": False}
+    values = {"rank": [1, 1], "seeds": 1, "folds": 1, "reproduced": False}
     values |= {part: [0.5, 0.4, 0.6] for part in ("ap", "dementias", "unseen", "native")}
     rows = [{**values, "name": f"row {n}", "model": result.model.name, **m} for n, m in enumerate(machines)]
     about = {"title": "t", "protocol": "p", "protocolHash": result.protocol.hash, "cohort": result.cohort.title}
@@ -85,13 +85,13 @@ def test_run_compare_and_show_say_it(
     trained, fold_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     outcome, output = trained
-    mean = complete(Run("mean", fold_data, 0), tmp_path / "runs", torch.device("cpu"), Silent())
+    other = complete(Run("zscore", fold_data, 0), tmp_path / "runs", torch.device("cpu"), Silent())
     board = write_board(tmp_path, outcome.result, {"threads": [OTHER]})
     monkeypatch.setattr("uadbench.leaderboard.ranking.shipped_board", lambda: board)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     run = ("run", "--model", "vae3d", "--protocol", "smoke", "--output", str(output), "--tracking-uri", "none")
-    compare = ("compare", str(outcome.folder), str(mean.folder))
+    compare = ("compare", str(outcome.folder), str(other.folder))
     for arguments in (run, compare, ("show", "vae3d", "--protocol", "smoke", "--leaderboard", str(board))):
         code, out, err = call(capsys, *arguments)
         assert code == 0, err

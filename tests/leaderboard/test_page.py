@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from tests.browser import Visit, chromium, needs_browser, watched
 from uadbench.leaderboard import render
 from uadbench.leaderboard.boards import Board, Row
 from uadbench.leaderboard.entries import Entry
+from uadbench.results.model_scores import ModelScores
 from uadbench.results.schema import Result
 from uadbench.stats.bootstrap import Interval
 
@@ -31,7 +33,6 @@ class Model(NamedTuple):
     name: str
     ap: float
     ms: float | None
-    group: int
     rank: tuple[int, int]
     parameters: int
     model: str = "vae3d"
@@ -41,18 +42,18 @@ class Model(NamedTuple):
 
 
 MODELS = (
-    Model("ddpm", 0.72, 400.0, 1, (1, 2), 9_500_000, "ddpm", reproduced=True),
-    Model("vae3d (latent=128)", 0.64, 24.0, 1, (1, 4), 1_026_721, reproduced=True),
-    Model("vae3d (latent=256)", 0.62, 30.0, 2, (3, 5), 1_900_000),
-    Model("patchcore", 0.6, None, 2, (3, 5), 2_000, "patchcore", maps_only=True),
-    Model("pca_recon", 0.55, 1.4, 3, (5, 6), 92_160, "pca_recon", "cpu: x86_64"),
-    Model("zscore", 0.4, 0.9, 4, (6, 7), 18_432, "zscore", "cpu: x86_64", reproduced=True, maps_only=True),
-    Model("mean", 0.38, 2.0, 4, (6, 8), 9_216, "mean", "cpu: x86_64"),
-    Model("identity", 0.09, 0.25, 5, (8, 8), 0, "identity", "cpu: x86_64"),
+    Model("ddpm", 0.72, 400.0, (1, 2), 9_500_000, "ddpm", reproduced=True),
+    Model("vae3d (latent=128)", 0.64, 24.0, (1, 4), 1_026_721, reproduced=True),
+    Model("vae3d (latent=256)", 0.62, 30.0, (3, 5), 1_900_000),
+    Model("patchcore", 0.6, None, (3, 5), 2_000, "patchcore", maps_only=True),
+    Model("pca_recon", 0.55, 1.4, (5, 6), 92_160, "pca_recon", "cpu: x86_64"),
+    Model("zscore", 0.4, 0.9, (6, 7), 18_432, "zscore", "cpu: x86_64", reproduced=True, maps_only=True),
+    Model("mean", 0.38, 2.0, (6, 8), 9_216, "mean", "cpu: x86_64"),
+    Model("identity", 0.09, 0.25, (8, 8), 0, "identity", "cpu: x86_64"),
 )
 OLD = (
-    Model("mean", 0.31, 2.0, 1, (1, 1), 9_216, "mean", "cpu: x86_64"),
-    Model(MARKUP, 0.3, 5.0, 1, (1, 2), 10, MARKUP, MARKUP),
+    Model("mean", 0.31, 2.0, (1, 1), 9_216, "mean", "cpu: x86_64"),
+    Model(MARKUP, 0.3, 5.0, (1, 2), 10, MARKUP, MARKUP),
 )
 BASELINES = {"zscore", "mean", "identity"}
 FRONT = ("identity", "zscore", "pca_recon", "vae3d (latent=128)", "ddpm")
@@ -136,11 +137,21 @@ def result(model: Model, protocol: str, severities: tuple[float, ...] = SEVERITI
 def board(protocol: str, models: tuple[Model, ...], apart: str = "") -> Board:
     rows = []
     for model in models:
+        scores = ModelScores(model.name, np.zeros((1, 2)))
         interval = Interval(model.ap, model.ap - 0.05, model.ap + 0.05)
         parts = dict.fromkeys(("both", "dementias", "unseen", "native"), interval)
         entry = Entry(Path("fold0.json"), result(model, protocol))
-        rows.append(Row(model.name, (entry,), np.zeros((1, 2)), parts, model.reproduced, model.rank, model.group))
-    return Board(protocol, "phantom", tuple(rows), apart)
+        rows.append(Row(model.name, (entry,), scores, parts, model.reproduced, model.rank))
+    return Board(protocol, "phantom", tuple(rows), apart=apart)
+
+
+def with_a_failure() -> Board:
+    """A board whose last model failed in its only training."""
+    whole = board("paper", MODELS[:2])
+    *others, last = whole.rows
+    unknown = dict.fromkeys(last.parts, Interval(None, None, None))
+    lost = replace(last, entries=(), parts=unknown, rank=None, failed=((last.entries[0], "no better than the mean"),))
+    return replace(whole, rows=(*others, lost))
 
 
 def many(count: int) -> str:
@@ -156,7 +167,7 @@ def many(count: int) -> str:
     for number in range(count):
         curves = {name: chance.random((len(severities), 3)).round(digits).tolist() for name in names}
         own = {"name": f"model_{number}", "curves": curves, "parameters": int(chance.integers(10**7))}
-        rows.append({**first, **own, "page": f"models/paper-phantom/model_{number}.html", "group": 1 + number // 20})
+        rows.append({**first, **own, "page": f"models/paper-phantom/model_{number}.html"})
     return render._index([{**described, "severities": severities, "testsets": names, "rows": rows}])
 
 
@@ -165,7 +176,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All pages of two boards, one of 500 models, and of none."""
     folder = tmp_path_factory.mktemp("site")
     boards = [board("paper", MODELS), board("paper", OLD, "protocol version 3 instead of 4")]
+    failed = render.files([with_a_failure()])
     pages = {**render.files(boards), "many.html": many(500), "none.html": render.files([])["index.html"]}
+    pages |= {"failed.html": failed["index.html"]}
     for path, text in pages.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -228,9 +241,20 @@ def test_board_shows_every_model_with_its_values(visit: Visit) -> None:
     assert column(page, "recovered")[3] == "n/a"
     assert column(page, "parameters")[0] == "9.5 M"
     assert page.locator("#board .bar").count() == len(MODELS)
-    assert page.locator("tr.groupstart").count() == 4
     assert page.locator("td.name .tag", has_text="baseline").count() == len(BASELINES)
     assert page.locator("td.name .tag.reproduced").count() == 3
+
+
+def test_a_failed_training_is_shown_and_comes_last_by_rank(visit: Visit) -> None:
+    page = visit("failed.html")
+    assert names(page) == [model.name for model in MODELS[:2]]
+    assert column(page, "rank") == ["1–2", "none"] and column(page, "ap")[1] == "n/a"
+    assert page.locator("td.name .tag.failed").all_inner_texts() == ["1 of 1 failed"]
+    for _ in range(2):  # in either direction
+        page.locator('[data-sort="rank"]').click()
+        assert column(page, "rank")[-1] == "none"
+    page.locator("#filter").fill("failed")
+    assert names(page) == [MODELS[1].name]
 
 
 def test_tabs_change_the_board_by_click_and_by_arrow(visit: Visit) -> None:
@@ -266,7 +290,7 @@ def test_tabs_can_be_told_apart(visit: Visit) -> None:
 def test_headers_sort_and_sort_back(visit: Visit) -> None:
     page = visit()
     heads = page.locator("#board > thead th")
-    for key, first in (("ap", "descending"), ("damage", "ascending"), ("name", "ascending"), ("ap", "descending")):
+    for key, first in (("damage", "ascending"), ("name", "ascending"), ("ap", "descending")):
         for direction in (first, "descending" if first == "ascending" else "ascending"):
             header(page, key).click()
             told = heads.evaluate_all("heads => heads.map(h => h.getAttribute('aria-sort')).filter(Boolean)")
@@ -371,13 +395,13 @@ def test_keyboard_alone_reaches_everything(visit: Visit) -> None:
         if expected:
             assert expected in focused(page).inner_text()
     assert focused(page).get_attribute("data-sort") == "name"
-    for _ in range(3):
+    for _ in range(2):
         page.keyboard.press("Tab")
+    assert focused(page).locator("..").get_attribute("aria-sort") == "descending", "the best comes first"
     page.keyboard.press("Enter")
     assert focused(page).get_attribute("data-sort") == "ap"
-    page.keyboard.press("Enter")
     assert focused(page).locator("..").get_attribute("aria-sort") == "ascending"
-    for _ in range(page.locator("[data-sort]").count() - 3):
+    for _ in range(page.locator("[data-sort]").count() - 2):
         page.keyboard.press("Tab")
     assert focused(page).get_attribute("data-row") == "identity"
     page.keyboard.press("Enter")

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from scipy import stats
 
 from uadbench.errors import InputError
 from uadbench.report.forest import DECIDED, forest
 from uadbench.results.compare import OVERALL, Pair, compare, contenders
-from uadbench.results.schema import Result
-from uadbench.stats.paired import compare_paired
+from uadbench.results.schema import Result, Training
+from uadbench.results.verdicts import ranked_models, ranking_of
+from uadbench.stats.paired import contrasts
+from uadbench.stats.trainings import Scored
 
 DEMENTIAS = ("ad", "pca")
 SEVERITIES = (0.1, 0.3)
@@ -74,13 +77,14 @@ def holm_by_hand(p_values: list[float]) -> list[float]:
 
 
 def same(pair: Pair, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> None:
-    """The comparison is that of the two arrays."""
-    expected, found = compare_paired(a, b), pair.comparison
+    """The comparison is that of the two arrays, (trainings, people)."""
+    models = [Scored(np.atleast_2d(a)), Scored(np.atleast_2d(b))]
+    expected, found = contrasts(models).comparison(0, 1), pair.comparison
     assert found.difference.mean == pytest.approx(expected.difference.mean, abs=1e-12)
     assert (found.difference.low, found.difference.high) == pytest.approx(
         (expected.difference.low, expected.difference.high), abs=1e-9
     )
-    assert (found.p, found.effect) == pytest.approx((expected.p, expected.effect), rel=1e-9)
+    assert (found.error, found.effect) == pytest.approx((expected.error, expected.effect), rel=1e-9)
     assert (found.prefer_a, found.prefer_b, found.subjects) == (expected.prefer_a, expected.prefer_b, expected.subjects)
 
 
@@ -96,18 +100,53 @@ def test_two_models_overall_and_in_every_test_set(result) -> None:
         assert pair.comparison.prefer_a == (difference > 0).sum()
 
 
-def test_p_is_adjusted_over_all_pairs_and_measures(result) -> None:
+def test_p_is_adjusted_over_the_pairs_and_once_more_for_all_other_measures(result) -> None:
     scores = {"a": drawn(1, by=0.04), "b": drawn(2, by=0.02), "c": drawn(3)}
     pairs = compare(contenders([told(result, name) for name in scores], [table(each) for each in scores.values()]))
     assert len(pairs) == 3 * 4
     assert [(pair.first, pair.second) for pair in pairs[:3]] == [("a", "b"), ("a", "c"), ("b", "c")]
-    raw = [pair.comparison.p for pair in pairs]
-    assert [pair.p for pair in pairs] == pytest.approx(holm_by_hand(raw))
-    assert any(pair.p > pair.comparison.p for pair in pairs)
-    for pair in pairs:
-        off = pair.comparison.difference
-        assert pair.decided == (pair.p < 0.05 and not off.low <= 0 <= off.high)
+    raw = [
+        float(stats.ttest_rel(by_hand(scores[pair.first], pair.measure), by_hand(scores[pair.second], pair.measure))[1])
+        for pair in pairs
+    ]
+    assert [pair.p for pair in pairs[:3]] == pytest.approx(holm_by_hand(raw[:3]))
+    assert [pair.p for pair in pairs[3:]] == pytest.approx(holm_by_hand(raw[3:]))
+    assert all(pair.decided == (pair.p < 0.05) for pair in pairs)
     assert {pair.decided for pair in pairs} == {True, False}
+
+
+def test_p_of_the_ranking_is_that_of_the_ranks(result) -> None:
+    """The ranks of a board and the comparison of the same results contradict each other nowhere."""
+    scores = {"a": drawn(1, by=0.02), "b": drawn(2, by=0.01), "c": drawn(3)}
+    results, tables = [told(result, name) for name in scores], [table(each) for each in scores.values()]
+    pairs = [pair for pair in compare(contenders(results, tables)) if pair.measure == OVERALL]
+    for row in ranked_models(ranking_of(results, tables)):
+        own = [(pair, 1 if pair.first == row.model else -1) for pair in pairs if row.model in (pair.first, pair.second)]
+        signs = [sign * (pair.comparison.difference.mean or 0) for pair, sign in own if pair.decided]
+        assert row.ranks == (1 + sum(sign < 0 for sign in signs), 3 - sum(sign > 0 for sign in signs))
+
+
+def test_failed_trainings_are_left_out(result) -> None:
+    """A training that is no better than the mean image; its scores would decide the comparison."""
+    learnt = {"training": Training(epochs=1, best_epoch=0, losses=[{}], validation_mse=[0.1], precision="float32")}
+    card = result.model.model_copy(update={"reconstructs": True})
+
+    def run(name: str, seed: int, error: float) -> Result:
+        headline = result.headline.model_copy(update={"validation_mse": error})
+        return told(result.model_copy(update={**learnt, "model": card, "headline": headline}), name, seed)
+
+    mean = told(run("mean", 0, 0.2).model_copy(update={"training": None}), "mean")
+    runs = [run("a", 0, 0.1), run("a", 1, 0.2), mean]
+    kept, dropped, other = drawn(1), drawn(2, by=0.4), drawn(3)
+    models = contenders(runs, [table(kept), table(dropped), table(other)])
+    (overall, *_) = compare(models)
+    same(overall, by_hand(kept, OVERALL), by_hand(other, OVERALL))
+    (note,) = models[0].notes
+    assert "a fold 0 seed 1" in note and models[1].notes == []
+    with pytest.raises(InputError, match="a fold 0 seed 1"):
+        compare(contenders([runs[1], mean], [table(dropped), table(other)]))
+    *_, last = compare(contenders([runs[1], mean, run("b", 0, 0.1)], [table(dropped), table(other), table(kept)]))
+    assert (last.first, last.second) == ("mean", "b")
 
 
 def test_seeds_stay_apart_and_folds_are_averaged(result) -> None:
@@ -117,9 +156,8 @@ def test_seeds_stay_apart_and_folds_are_averaged(result) -> None:
     (overall, *_) = compare(contenders(results, [*(table(scores) for scores in runs.values()), table(other)]))
     by_seed = np.stack([by_hand((runs[seed, 0] + runs[seed, 1]) / 2, OVERALL) for seed in (0, 1, 2)])
     same(overall, by_seed, by_hand(other, OVERALL)[None])
-    plain = compare_paired(by_seed.mean(axis=0), by_hand(other, OVERALL))
-    width = overall.comparison.difference.high - overall.comparison.difference.low
-    assert width > plain.difference.high - plain.difference.low, "seeds widen the interval"
+    plain = contrasts([Scored(by_seed.mean(axis=0, keepdims=True)), Scored(by_hand(other, OVERALL)[None])])
+    assert overall.comparison.error > plain.comparison(0, 1).error, "seeds add to the error"
 
 
 def test_identical_models_are_not_told_apart(result) -> None:

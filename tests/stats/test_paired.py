@@ -1,6 +1,8 @@
-"""Statistics: against scipy and worked examples, and on simulated scores whose truth is known."""
+"""The decision rule: against scipy, brute force and properties."""
 
 from __future__ import annotations
+
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -8,174 +10,237 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from uadbench.stats.bootstrap import mean_intervals, resampled_means, subject_resamples
-from uadbench.stats.paired import (
-    calibrate,
-    compare_paired,
-    holm,
-    rank_intervals,
-    ranking_stability,
-    signed_rank_p,
-    tie_groups,
-)
+from uadbench.stats.paired import Contrasts, contrasts, holm, ranking_stability, significant
+from uadbench.stats.trainings import Scored, calibration_noise, training_noise
 
-RNG = np.random.default_rng(3)
+SEEDS = st.integers(0, 10**6)
 
 
-def test_resamples_are_the_same_every_time_and_count_everybody():
-    counts = subject_resamples(17, 200, seed=5)
-    assert counts.shape == (200, 17) and (counts.sum(axis=1) == 17).all()
-    np.testing.assert_array_equal(counts, subject_resamples(17, 200, seed=5))
-    assert not np.array_equal(counts, subject_resamples(17, 200, seed=6))
-    assert abs(counts.mean() - 1) < 1e-12 and abs(counts.var() - 16 / 17) < 0.1
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6))
-def test_resampled_means_are_those_of_the_drawn_subjects(seed: int):
+def drawn(seed: int, models: int = 4, trainings: int = 3, subjects: int = 20, gain: float = 0.03) -> list[Scored]:
     rng = np.random.default_rng(seed)
-    values, counts = rng.normal(size=(9, 4)), subject_resamples(9, 30, seed).copy()
-    values[3:][rng.random((6, 4)) < 0.4] = np.nan
-    counts[:, :3] += 1
-    expected = [[np.nanmean(np.repeat(column, row.astype(int))) for column in values.T] for row in counts]
-    np.testing.assert_allclose(resampled_means(values, counts), expected, rtol=1e-12, atol=1e-13)
+    person = rng.normal(0.5, 0.1, subjects)
+    return [
+        Scored(person + gain * k + rng.normal(0, 0.05, subjects) + rng.normal(0, 0.02, (trainings, 1)))
+        for k in range(models)
+    ]
 
 
-def test_intervals_are_near_students_for_normal_scores():
-    values = RNG.normal(0.6, 0.1, (25, 3))
-    for column, interval in zip(values.T, mean_intervals(values), strict=True):
-        low, high = stats.t.interval(0.95, 24, column.mean(), stats.sem(column))
-        assert interval.mean == pytest.approx(column.mean())
-        assert (interval.low, interval.high) == (pytest.approx(low, abs=0.005), pytest.approx(high, abs=0.005))
-        plain = stats.bootstrap((column,), np.mean, method="percentile", rng=1).confidence_interval
-        assert interval.low < plain.low and interval.high > plain.high
+def shifted(models: list[Scored], by: float) -> list[Scored]:
+    return [Scored(model.values + by, model.trained, model.calibration) for model in models]
 
 
-def test_what_is_undefined_is_not_available():
-    values = np.array([[np.nan, 1.0, 2.0], [np.nan, np.nan, 2.0], [np.nan, np.nan, 2.0]])
-    nothing, single, constant = mean_intervals(values)
-    assert (nothing.mean, nothing.low) == (None, None)
-    assert (single.mean, single.low) == (1.0, None)
-    assert (constant.mean, constant.low, constant.high) == (2.0, 2.0, 2.0)
-    same = compare_paired(np.ones(5), np.ones(5))
-    assert (same.p, same.effect, same.prefer_a, same.prefer_b) == (None, None, 0, 0)
-    with pytest.raises(ValueError, match="not of the same subjects"):
-        compare_paired(np.ones(5), np.ones(4))
+@pytest.mark.parametrize("subjects", [3, 8, 100])
+def test_two_models_trained_once_meet_in_a_paired_t_test(subjects: int) -> None:
+    one, other = drawn(subjects, models=2, trainings=1, subjects=subjects)
+    expected = stats.ttest_rel(one.values[0], other.values[0])
+    found = contrasts([one, other])
+    interval = found.comparison(0, 1).difference
+    assert found.raw == pytest.approx([expected.pvalue], rel=1e-9)
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.conditional and found.comparison(0, 1).conditional
+    fixed = contrasts([Scored(one.values, trained=False), Scored(other.values, trained=False)])
+    assert not fixed.conditional and fixed.raw == pytest.approx(found.raw)
 
 
-def test_a_paired_comparison_is_wilcoxons():
-    a = RNG.normal(0.1, 0.2, 40)
-    b = np.zeros(40)
-    a[0] = np.nan
-    found = compare_paired(a, b)
-    assert found.p == pytest.approx(stats.wilcoxon(a[1:]).pvalue)
-    assert found.subjects == 39 and found.prefer_a + found.prefer_b == 39
-    ranks = stats.rankdata(np.abs(a[1:]))
-    assert found.effect == pytest.approx(float((ranks * np.sign(a[1:])).sum() / ranks.sum()))
-    back = compare_paired(b, a)
-    assert back.effect == pytest.approx(-found.effect) and back.p == pytest.approx(found.p)
-    assert compare_paired(np.arange(1.0, 9), np.zeros(8)).effect == 1
+def test_holm_is_the_worked_example() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_array_equal(holm(np.array([0.5, np.nan, 0.6])), [1.0, np.nan, 1.0])
+    assert holm(np.array([])).size == 0
 
 
-def alone(row: np.ndarray) -> float:
-    """The p of one row by itself; NaN where there is none."""
-    moved = row[np.isfinite(row) & (row != 0)]
-    return float(stats.wilcoxon(moved).pvalue) if len(moved) else np.nan
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_of_bonferroni(p_values: list[float]) -> None:
+    """A hypothesis is rejected where Bonferroni rejects every set of hypotheses that contains it."""
+    sets = [chosen for size in range(1, len(p_values) + 1) for chosen in combinations(range(len(p_values)), size)]
+    expected = [
+        max(min(1.0, len(chosen) * min(p_values[j] for j in chosen)) for chosen in sets if k in chosen)
+        for k in range(len(p_values))
+    ]
+    assert holm(np.array(p_values)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("digits", [9, 1, 0])
-@pytest.mark.parametrize("subjects", [1, 2, 5, 8, 30, 50, 51, 100])
-def test_many_tests_at_once_give_what_each_gives_alone(subjects: int, digits: int):
-    """With few ties and zeros, with many, and with none; NaN is left out. SciPy would use one method for all rows."""
-    rows = np.round(np.random.default_rng(subjects).standard_normal((20, subjects)) + 0.2, digits)
-    rows[3, 0] = rows[4, :] = np.nan
-    rows[5, 0] = rows[6, :] = 0.0
-    found = signed_rank_p(rows)
-    assert found[4] is found[6] is None
-    given = np.array(found, dtype=np.float64)  # None becomes NaN
-    np.testing.assert_allclose(given, [alone(row) for row in rows], rtol=1e-12)
-    np.testing.assert_allclose(np.array(signed_rank_p(-rows), dtype=np.float64), given, rtol=1e-12)
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_what_all_models_share_changes_nothing(seed: int) -> None:
+    models = drawn(seed)
+    found, moved = contrasts(models), contrasts(shifted(models, 0.25))
+    assert moved.raw == pytest.approx(found.raw, rel=1e-6)
+    assert moved.rank_sets() == found.rank_sets()
+    person = np.random.default_rng(seed).normal(0, 1, 20)
+    easier = contrasts([Scored(model.values + person) for model in models])
+    assert easier.raw == pytest.approx(found.raw, rel=1e-6), "an easy participant is easy for all models"
 
 
-def test_holm_is_the_worked_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, None, 0.6]) == [1.0, None, 1.0]
-    assert holm([]) == []
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_worse_scores_turn_the_ranks_around(seed: int) -> None:
+    models = drawn(seed)
+    found, turned = contrasts(models), contrasts([Scored(-model.values) for model in models])
+    assert turned.raw == pytest.approx(found.raw, rel=1e-9)
+    assert turned.rank_sets() == [(5 - high, 5 - low) for low, high in found.rank_sets()]
 
 
-def test_ranks_and_ties():
-    """Two that differ by luck share ranks and group; one that is far off does not."""
-    person = RNG.normal(0.6, 0.1, (60, 1))
-    scores = person + np.array([0.0, 0.0, -0.3]) + RNG.normal(0, 0.02, (60, 3))
-    models = list(scores.T)
-    ranks = rank_intervals(models)
-    assert {ranks[0], ranks[1]} <= {(1, 2), (1, 1), (2, 2)} and ranks[2] == (3, 3)
-    groups = tie_groups(models)
-    assert groups[0] == groups[1] == 1 and groups[2] == 2
-    stability = ranking_stability(models)
-    assert stability is not None and 0.3 < stability <= 1
-    assert ranking_stability(models[:1]) is None
-    equal = [person[:, 0], person[:, 0]]
-    assert rank_intervals(equal) == [(1, 1), (1, 1)] and tie_groups(equal) == [1, 1]
+@settings(max_examples=10, deadline=None)
+@given(SEEDS, st.permutations(range(4)))
+def test_the_order_of_models_and_subjects_does_not_matter(seed: int, order: list[int]) -> None:
+    models = drawn(seed)
+    people = np.random.default_rng(seed).permutation(20)
+    found, other = contrasts(models), contrasts([Scored(models[k].values[:, people]) for k in order])
+    assert [other.rank_sets()[order.index(k)] for k in range(4)] == found.rank_sets()
+    for i, j in permutations(range(4), 2):
+        assert other.p_of(order.index(i), order.index(j)) == pytest.approx(found.p_of(i, j), rel=1e-6)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("subjects", [30, 100])
-def test_intervals_cover_and_tests_reject_as_often_as_they_say(subjects: int):
-    found = calibrate(subjects, trials=1000)
-    assert 0.93 <= found.covered <= 0.97
-    assert found.rejected <= 0.05
-    assert found.rejected_if_pooled > 0.2, "pooling test sets that share subjects must be seen to reject too often"
+def test_a_pair_reversed_is_the_same_pair() -> None:
+    found = contrasts(drawn(3))
+    one, back = found.comparison(0, 2), found.comparison(2, 0)
+    assert found.p_of(0, 2) == found.p_of(2, 0)
+    assert back.difference.mean == -(one.difference.mean or 0) and back.difference.low == -(one.difference.high or 0)
+    assert (back.effect, back.prefer_a, back.error) == (-(one.effect or 0), one.prefer_b, one.error)
+    assert back.reversed == one
 
 
-@pytest.mark.nightly
-def test_with_several_trainings_too_and_who_forgets_the_seeds_is_wrong():
-    found = calibrate(30, seeds=3, trials=500)
-    assert found.seeds == 3
-    assert 0.92 <= found.covered <= 0.98
-    assert found.rejected <= 0.07
-    assert found.rejected_if_seeds_are_ignored > 0.3
+def test_every_pair_has_its_own_place() -> None:
+    models = drawn(1, models=6)
+    found = contrasts(models)
+    pairs = list(combinations(range(6), 2))
+    assert [found.pair(i, j) for i, j in pairs] == list(range(len(pairs)))
+    assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == pairs
+    for i, j in pairs:
+        off = models[i].values.mean(axis=0) - models[j].values.mean(axis=0)
+        assert found.difference[found.pair(i, j)] == pytest.approx(off.mean())
 
 
-def test_places_take_seeds_into_account():
-    """Two equal models whose trainings scatter: their means differ for every subject, and yet they are tied."""
-    person = RNG.normal(0.6, 0.1, 80)
-    first = person + np.array([[0.03], [-0.02], [0.01]])
-    second = person + np.array([[-0.03], [0.01], [-0.01]])
-    assert tie_groups([first.mean(axis=0), second.mean(axis=0)]) == [1, 2]
-    assert tie_groups([first, second]) == [1, 1]
-    assert rank_intervals([first.mean(axis=0), second.mean(axis=0)]) == [(1, 1), (2, 2)]
-    assert rank_intervals([first, second]) == [(1, 2), (1, 2)]
-    assert ranking_stability([first, second]) < 1
-    assert tie_groups([first, second - 0.3]) == [1, 2]
+def test_the_standard_error_adds_its_three_sources() -> None:
+    rng = np.random.default_rng(8)
+    first, second = drawn(8, models=2)
+    replicates = [rng.normal(0.5, 0.01, (3, 10)) for _ in range(2)]
+    models = [Scored(m.values, True, c) for m, c in zip((first, second), replicates, strict=True)]
+    off = first.values.mean(axis=0) - second.values.mean(axis=0)
+    jackknife = replicates[0].mean(axis=0) - replicates[1].mean(axis=0)
+    variances = [m.values.mean(axis=1).var(ddof=1) / 3 for m in (first, second)]
+    expected = off.var(ddof=1) / 20 + sum(variances) + 0.9 * ((jackknife - jackknife.mean()) ** 2).sum()
+    found = contrasts(models)
+    assert found.comparison(0, 1).error == pytest.approx(np.sqrt(expected))
+    assert found.raw > contrasts([first, second]).raw
 
 
-def test_a_comparison_of_several_trainings_is_uncertain_where_they_disagree():
-    person = RNG.normal(0.05, 0.1, 50)
-    other = np.zeros((3, 50))
-    agree = compare_paired(np.tile(person, (3, 1)), other)
-    moved = np.array([[-0.1], [0.0], [0.1]])
-    differ = compare_paired(person + moved, other)
-    one = compare_paired(person, other[0])
-    assert differ.difference.mean == pytest.approx(agree.difference.mean) == pytest.approx(person.mean())
-    width = [found.difference.high - found.difference.low for found in (one, agree, differ)]
-    assert width[0] == pytest.approx(width[1]) and width[2] > 1.5 * width[1]
-    assert agree.p == differ.p == pytest.approx(stats.wilcoxon(person).pvalue)
-    assert differ.p < 0.05 and differ.difference.low < 0 < differ.difference.high
+def test_calibration_that_moves_both_models_alike_is_no_difference() -> None:
+    first, second = drawn(8, models=2)
+    shared = np.random.default_rng(0).normal(0.5, 0.05, (1, 10))
+    both = [Scored(first.values, True, shared), Scored(second.values, True, shared + 0.1)]
+    assert contrasts(both).raw == pytest.approx(contrasts([first, second]).raw, rel=1e-6)
+    one = [Scored(first.values, True, shared), second]
+    expected = contrasts([first, second]).comparison(0, 1).error ** 2 + calibration_noise(shared[0]).variance
+    assert contrasts(one).comparison(0, 1).error == pytest.approx(np.sqrt(expected))
+    with pytest.raises(ValueError, match=r"\[9, 10\]"):
+        contrasts([Scored(first.values, True, shared), Scored(second.values, True, shared[:, :9])])
 
 
-def test_a_comparison_of_several_trainings_is_of_their_means():
-    a, b = RNG.normal(0.02, 0.1, (3, 30)), RNG.normal(0, 0.1, (2, 30))
-    a[1, 4] = a[:, 9] = np.nan
-    kept = np.delete(np.arange(30), 9)
-    off = np.array([np.nanmean(a[:, k]) - b[:, k].mean() for k in kept])
-    found = compare_paired(a, b)
-    assert found.subjects == 29 and found.prefer_a == (off > 0).sum() and found.prefer_b == (off < 0).sum()
-    assert found.p == pytest.approx(stats.wilcoxon(off).pvalue)
-    assert found.difference.mean == pytest.approx(off.mean())
-    assert found.difference.low < off.mean() < found.difference.high
-    back = compare_paired(b, a)
-    assert back.effect == pytest.approx(-found.effect) and back.difference.mean == pytest.approx(-off.mean())
-    for wrong in (np.zeros((2, 29)), np.zeros((1, 2, 30))):
+def test_models_without_a_difference_are_not_compared() -> None:
+    same = np.random.default_rng(0).normal(0.5, 0.1, (1, 6))
+    found = contrasts([Scored(same), Scored(same.copy())])
+    assert found.p_of(0, 1) is None and found.rank_sets() == [(1, 2), (1, 2)]
+    assert (found.comparison(0, 1).effect, found.comparison(0, 1).difference.mean) == (None, 0.0)
+    one = contrasts([Scored(same[:, :1]), Scored(same[:, :1] + 1)])
+    assert one.p_of(0, 1) is None and one.comparison(0, 1).difference.low is None
+    constant = contrasts([Scored(same), Scored(same + 0.125)])
+    assert constant.p_of(0, 1) == 0 and constant.rank_sets() == [(2, 2), (1, 1)]
+    assert not significant(None) and significant(0.049) and not significant(0.051)
+    assert contrasts([Scored(same)]).rank_sets() == [(1, 1)]
+
+
+def test_somebody_without_a_score_is_left_out_of_a_pair() -> None:
+    first, second, third = drawn(5, models=3, trainings=1)
+    first.values[0, 3] = np.nan
+    found = contrasts([first, second, third])
+    kept = np.delete(np.arange(20), 3)
+    expected = stats.ttest_rel(first.values[0, kept], second.values[0, kept]).pvalue
+    assert found.raw[found.pair(0, 1)] == pytest.approx(expected)
+    assert found.raw[found.pair(1, 2)] == pytest.approx(stats.ttest_rel(second.values[0], third.values[0]).pvalue)
+    assert [found.comparison(0, 1).subjects, found.comparison(1, 2).subjects] == [19, 20]
+    for wrong in (np.zeros((2, 19)), np.zeros((1, 2, 20))):
         with pytest.raises(ValueError, match="not of the same subjects"):
-            compare_paired(a, wrong)
+            contrasts([first, Scored(wrong)])
+
+
+def test_the_effect_is_the_rank_biserial_correlation() -> None:
+    first, second = drawn(6, models=2, trainings=1)
+    off = (first.values - second.values)[0]
+    ranks = stats.rankdata(np.abs(off))
+    found = contrasts([first, second]).comparison(0, 1)
+    assert found.effect == pytest.approx(float((ranks * np.sign(off)).sum() / ranks.sum()))
+    assert (found.prefer_a, found.prefer_b) == ((off > 0).sum(), (off < 0).sum())
+    assert found.subject_sd == pytest.approx(off.std(ddof=1))
+
+
+def rank_sets_by_brute_force(found: Contrasts) -> list[tuple[int, int]]:
+    """All orders of the models, with ties, that no significant difference contradicts."""
+    count = len(found.centres)
+    allowed: list[list[int]] = []
+    for levels in np.ndindex(*(count,) * count):
+        decided = [(i, j) for i, j in combinations(range(count), 2) if significant(found.p_of(i, j))]
+        if all((levels[i] - levels[j]) * found.difference[found.pair(i, j)] > 0 for i, j in decided):
+            allowed.append(list(levels))
+    better = np.array([[sum(other > own for other in levels) for own in levels] for levels in allowed])
+    worse = np.array([[sum(other < own for other in levels) for own in levels] for levels in allowed])
+    return list(zip((1 + better.min(axis=0)).tolist(), (count - worse.min(axis=0)).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("gain", [0.01, 0.05])
+def test_rank_sets_hold_what_no_test_contradicts(seed: int, gain: float) -> None:
+    found = contrasts(drawn(seed, models=5, gain=gain, trainings=1))
+    assert found.rank_sets() == rank_sets_by_brute_force(found)
+
+
+def test_bad_models_widen_a_rank_set_by_their_number_of_tests_alone() -> None:
+    """Twenty equally bad ones: the p-values of the others stay, and Holm counts the tests that are left open."""
+    rng = np.random.default_rng(11)
+    models = [Scored(each.values, trained=False) for each in drawn(11, models=5, trainings=1, subjects=100, gain=0.02)]
+    person = models[0].values
+    bad = [Scored(person - 0.4 + rng.normal(0, 0.05, (1, 100)), trained=False) for _ in range(20)]
+    alone, beside = contrasts(models), contrasts([*models, *bad])
+    old = [beside.pair(i, j) for i, j in combinations(range(5), 2)]
+    assert beside.raw[old] == pytest.approx(alone.raw, rel=1e-12)
+    rejected_first = [k for k in range(len(beside.raw)) if beside.raw[k] < alone.raw.min()]
+    assert len(rejected_first) >= 5 * 20, "bad models differ from the others"
+    multiplier = len(beside.raw) - len(rejected_first)
+    assert (beside.p[old] <= np.minimum(1.0, multiplier * alone.raw) + 1e-12).all()
+    decided = np.minimum(1.0, multiplier * alone.raw) < 0.05
+    for k, (low, high) in enumerate(beside.rank_sets()[:5]):
+        better = [p for p in range(10) if decided[p] and _loses(alone, p, k)]
+        worse = [p for p in range(10) if decided[p] and _loses(alone, p, k, wins=True)]
+        assert low >= 1 + len(better) and high <= 5 - len(worse)
+
+
+def _loses(found: Contrasts, pair: int, model: int, wins: bool = False) -> bool:
+    better, worse = (found.first, found.second) if found.difference[pair] > 0 else (found.second, found.first)
+    return bool((better if wins else worse)[pair] == model)
+
+
+def test_bad_models_that_vary_alike_leave_the_shared_variance_of_trainings() -> None:
+    models = drawn(2, models=6, subjects=100)
+    bad = [Scored(model.values - 0.3) for model in models]
+    alone, beside = training_noise(models), training_noise([*models, *bad])
+    for noise, other in zip(alone, beside, strict=False):
+        assert other.variance == pytest.approx(noise.variance, rel=0.5) and other.freedom >= noise.freedom - 1e-9
+
+
+def test_trainings_that_scatter_are_no_difference() -> None:
+    """Two equal models whose trainings scatter: their means differ for every subject."""
+    person = np.random.default_rng(3).normal(0.6, 0.1, 80)
+    first = person + np.array([[0.03], [-0.02], [0.01]]) + np.linspace(0, 0.001, 80)
+    second = person + np.array([[-0.03], [0.01], [-0.01]])
+    assert contrasts([Scored(first), Scored(second)]).rank_sets() == [(1, 2), (1, 2)]
+    blind = [Scored(each.mean(axis=0, keepdims=True), trained=False) for each in (first, second)]
+    assert contrasts(blind).rank_sets() == [(1, 1), (2, 2)]
+    assert contrasts([Scored(first), Scored(second - 0.5)]).rank_sets() == [(1, 1), (2, 2)]
+
+
+def test_resampled_rankings_agree_where_models_differ() -> None:
+    apart = ranking_stability(drawn(1, gain=0.5))
+    close = ranking_stability(drawn(1, gain=0.0))
+    assert apart == pytest.approx(1.0) and close is not None and close < 0.9
+    assert ranking_stability(drawn(1)[:1]) is None

@@ -32,7 +32,8 @@ class Comparisons:
 
         Returns:
             `measure`, `first`, `second`; `difference` (first minus second) with its 95 % interval `low`, `high`; `p`,
-            Holm-adjusted over all rows; `effect`, the rank-biserial correlation; `decided`, whether the two differ.
+            Holm-adjusted (the ranking AP over all pairs, the other measures together over theirs); `effect`, the
+            rank-biserial correlation; `decided`, whether the two differ: p is below .05.
         """
         import pandas as pd
 
@@ -64,9 +65,9 @@ class Comparisons:
 
 
 def compare(runs: Iterable[CompletedRun | str | Path]) -> Comparisons:
-    """Compare models by paired tests over participants (Wilcoxon's signed-rank test, Holm-adjusted).
+    """Compare models by paired tests over participants and trainings, Holm-adjusted.
 
-    Several runs of one model are treated as its seeds and folds.
+    Several runs of one model are treated as its seeds and folds. Failed trainings are left out.
 
     Args:
         runs: `Runs`, or run folders, result files and completed runs, of two models at least.

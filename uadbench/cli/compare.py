@@ -32,8 +32,8 @@ def compare(
     """Compare models by paired tests, with intervals and Holm-adjusted p-values.
 
     Compares the ranking AP over all anomalies and for each dementia. Several
-    results of one model are treated as its seeds and folds. All results must
-    have the same test sets.
+    results of one model are treated as its seeds and folds; a failed training
+    is reported and left out. All results must have the same test sets.
     """
     import json
 
@@ -53,7 +53,8 @@ def compare(
     results = [read_result(run) for run in runs]
     require_comparable(runs, results)
     tables = [_cases(run, result) for run, result in zip(runs, results, strict=True)]
-    pairs = compare_models(contenders(results, tables))
+    models = contenders(results, tables)
+    pairs = compare_models(models)
     if pictures is not None:
         from uadbench.report.lineup import draw_lineup, read_entries
 
@@ -71,7 +72,7 @@ def compare(
     from uadbench.cli.tables import comparison_table
 
     console = terminal()
-    console.print(comparison_table(pairs))
+    console.print(comparison_table(pairs, [note for model in models for note in model.notes]))
     print_machine_notes(console, results)
     for label, file in (("figure", figure), ("pictures", pictures)):
         if file is not None:

@@ -160,14 +160,15 @@ def _rankings(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _ranking(row: Mapping[str, Any], name: str) -> str:
     from uadbench.report.words import number
 
-    low, high = row["rank"]
-    rank = f"{low}" if low == high else f"{low} to {high}"
+    low, high = row["rank"] or (None, None)
+    ranks = f"rank {low}" if low == high else f"rank {low} to {high}"
+    rank = "no rank" if low is None else f"{ranks} of {row['rows']}"
     mean, lower, upper = row["ap"]
     parts = ", ".join(f"{part} {number(row[part][0])}" for part in ("dementias", "unseen", "native"))
     label = "" if row["row"] == name else f"{row['row']}: "
-    verified = "reproduced" if row["reproduced"] else "self-reported"
+    verified = ", ".join(filter(None, ("reproduced" if row["reproduced"] else "self-reported", row["failures"])))
     return (
-        f"{label}rank {rank} of {row['rows']}, ranking AP {number(mean)} [{number(lower)}, {number(upper)}] ({parts}); "
+        f"{label}{rank}, ranking AP {number(mean)} [{number(lower)}, {number(upper)}] ({parts}); "
         f"seeds {row['seeds']}, folds {row['folds']}, {verified}" + (f"; {row['machine']}" if row["machine"] else "")
     )
 

@@ -19,12 +19,14 @@ from uadbench.cli.tables import (
     robustness_tables,
     severity_table,
 )
-from uadbench.cli.verdicts import places_line, summaries, verdict_line
+from uadbench.cli.verdicts import ranks_line, summaries, verdict_line
 from uadbench.report.words import number
+from uadbench.results.failed import failures, share_failed
 from uadbench.results.near_ideal import near_ideal
 from uadbench.results.scores import read_scores
 from uadbench.results.verdicts import BASELINE, Verdict, ranked_models, ranking_of, verdicts
 from uadbench.runtime.commands import command
+from uadbench.stats.paired import ONE_TRAINING
 
 if TYPE_CHECKING:
     from uadbench.launch.sweep import Sweep
@@ -64,7 +66,9 @@ def print_outcome(sweep: Sweep, uri: str | None, details: bool, seconds: dict[st
     console = terminal()
     if sweep.outcomes:
         models = _models(sweep)
-        results = sorted((o.result for o in sweep.outcomes), key=lambda r: -(r.headline.ap_standard or 0.0))
+        own = [outcome.result for outcome in sweep.outcomes]
+        failed = {id(result) for result, reason in zip(own, failures(own), strict=True) if reason}
+        results = sorted(own, key=lambda r: (id(r) in failed, -(r.headline.ap_standard or 0.0)))
         for line in verdict_lines(sweep, results, models):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(compact_table(results))
@@ -80,7 +84,7 @@ def print_outcome(sweep: Sweep, uri: str | None, details: bool, seconds: dict[st
 
 
 def verdict_lines(sweep: Sweep, results: Sequence[Result], models: Sequence[ModelScores]) -> Iterator[str]:
-    """At most five lines: the score, the comparison with the z-score, a warning, the files, the next command.
+    """A few lines: the score, the comparison with the z-score, warnings, the files, the next command.
 
     Args:
         sweep: The finished runs.
@@ -95,6 +99,8 @@ def verdict_lines(sweep: Sweep, results: Sequence[Result], models: Sequence[Mode
     first = "" if len(results) == 1 else "best run: "
     yield f"{first}{best.model.name}, ranking AP {number(best.headline.ap_standard)}{interval} ({bounds})"
     yield _against_baseline(verdicts(models), models)
+    if failed := [f"{each.name} {share_failed(each.failed, each.runs)}" for each in models if each.failed]:
+        yield f"Failed trainings, which do not count: {'; '.join(failed)}"
     unranked = list(dict.fromkeys(result.unranked for result in results if result.unranked))
     if unranked:
         yield f"Unranked: {'; '.join(unranked)}"
@@ -119,7 +125,8 @@ def _against_baseline(compared: Sequence[Verdict], models: Sequence[ModelScores]
     for verdict in compared:
         groups.setdefault(verdict.word, []).append(verdict.model)
     parts = (f"{_names(names)} {_plural(word, len(names))} {BASELINE}" for word, names in groups.items())
-    return "; ".join(parts)
+    conditional = any(verdict.comparison.conditional for verdict in compared)
+    return "; ".join(parts) + (f" ({ONE_TRAINING})" if conditional else "")
 
 
 def _names(names: Sequence[str]) -> str:
@@ -140,7 +147,7 @@ def _models(sweep: Sweep) -> list[ModelScores]:
 def _print_details(sweep: Sweep, results: Sequence[Result], models: Sequence[ModelScores], uri: str | None) -> None:
     console = terminal()
     console.print(models_table(results))
-    for line in [*summaries(models), *map(verdict_line, verdicts(models)), *places_line(models)]:
+    for line in [*summaries(models), *map(verdict_line, verdicts(models)), *ranks_line(models)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(restoration_table(results))
     console.print(detection_table(results))

@@ -12,10 +12,11 @@ from uadbench.cli.fitting import Column, Fitted
 from uadbench.metrics.catalogue import explained, heading_of, metric_of
 from uadbench.report.people import about, given_rows, strata_rows
 from uadbench.report.robustness import bias_rows, bias_tests, shift_rows, worst_shifts
-from uadbench.report.words import effective_share, near, number, share, signed
+from uadbench.report.words import effective_share, near, number, p_value, share, signed
 from uadbench.results.near_ideal import near_ideal
 from uadbench.runtime.plurals import counted
 from uadbench.runtime.profiling import MODEL, share_in_model
+from uadbench.stats.paired import ONE_TRAINING
 from uadbench.types import HYPER, PATIENTS, UNSEEN
 
 if TYPE_CHECKING:
@@ -297,8 +298,16 @@ def _name(result: Result, results: Sequence[Result]) -> str:
     return result.model.name + (f" f{result.fold} s{result.seed}" if several else "")
 
 
-def comparison_table(pairs: Sequence[Pair]) -> Group:
-    """A table with one row for each measure and pair of models."""
+def comparison_table(pairs: Sequence[Pair], notes: Sequence[str] = ()) -> Group:
+    """A table with one row for each measure and pair of models.
+
+    Args:
+        pairs: The comparisons.
+        notes: Lines about failed trainings.
+
+    Returns:
+        The table, with notes below it.
+    """
     numbers = ("difference [95 %]", "p (Holm)", "effect", "prefer first", "prefer second")
     table = Fitted(Column("measure", "name"), Column("models", "prose"), *numbers, Column("verdict", "prose"))
     for pair in pairs:
@@ -309,21 +318,22 @@ def comparison_table(pairs: Sequence[Pair]) -> Group:
             pair.measure,
             f"{pair.first} - {pair.second}",
             "n/a" if off.mean is None else f"{signed(off.mean)}{interval}",
-            "n/a" if pair.p is None else "< .001" if pair.p < 0.001 else f"{pair.p:.3f}",
+            "n/a" if pair.p is None else p_value(pair.p).removeprefix("= "),
             "n/a" if comparison.effect is None else f"{comparison.effect:+.2f}",
             f"{comparison.prefer_a} of {comparison.subjects}",
             f"{comparison.prefer_b} of {comparison.subjects}",
-            f"{better} is better" if pair.decided else "too few people" if pair.too_few else "not significant",
+            f"{better} is better" if pair.decided else "not significant",
             style="bold" if pair.measure == pairs[0].measure else "",
         )
-    note = (
-        "Average precision of the standard map over the ranking severities, paired over test participants (and seeds, "
-        "if there are several). Effect: matched-pairs rank-biserial correlation. Significant: Holm-adjusted p below "
-        ".05 and an interval that excludes 0."
-    )
-    reasons = dict.fromkeys(pair.too_few for pair in pairs if pair.too_few and not pair.decided)
-    lines = [f"Too few people: {'; '.join(reasons)}."] if reasons else []
-    return Group("", table, *(Text(line, style="dim") for line in [note, *lines]))
+    lines = [
+        "Average precision of the standard map over the ranking severities, paired over test participants. Each "
+        "interval is for its pair alone. p is Holm-adjusted: for the ranking AP over its pairs, for the other measures "
+        "over theirs together. Effect: matched-pairs rank-biserial correlation.",
+        *notes,
+    ]
+    if any(pair.comparison.conditional for pair in pairs):
+        lines.append(f"p holds for these trainings only: {ONE_TRAINING}.")
+    return Group("", table, *(Text(line, style="dim") for line in lines))
 
 
 def profile_table(seconds: dict[str, float]) -> Fitted:

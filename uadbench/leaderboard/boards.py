@@ -15,17 +15,22 @@ from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
 from uadbench.leaderboard.tolerance import incomparable
 from uadbench.protocols.schema import load_protocol, protocol_names
+from uadbench.results.failed import failures, share_failed
 from uadbench.results.model_scores import ModelScores, by_model
 from uadbench.results.schema import Result
 from uadbench.results.scores import ranking_scores
+from uadbench.results.verdicts import sound_contrasts
 from uadbench.runtime.files import LARGEST_SEALED, file_name
 from uadbench.runtime.reading import read_json
-from uadbench.stats.bootstrap import Interval, mean_intervals
-from uadbench.stats.paired import rank_intervals, tie_groups
-from uadbench.types import PATIENTS, Values
+from uadbench.stats.bootstrap import Interval, mean_intervals, mean_over_seeds
+from uadbench.stats.trainings import score_noise
+from uadbench.types import PATIENTS
 
 BASELINES = ("identity", "mean", "zscore", "maxcheck", "zscore_glm")
 """Trivial reference models; a deep model is useful only if it outperforms them."""
+
+PARTS = ("both", "dementias", "unseen", "native")
+"""The scores of a row: the ranking AP, its halves, and that of the native map."""
 
 REPRODUCED = "reproduced.json"
 """File of the reproduced results, by score hash; written by `leaderboard verify --rerun`."""
@@ -37,29 +42,38 @@ class Row:
 
     Attributes:
         name: Name of the model, with the options in which its rows differ.
-        entries: Its committed results.
-        scores: (seeds, participants) float64, the ranking AP, averaged over folds within each participant.
+        entries: Its committed results whose training did not fail; only these count.
+        scores: The ranking AP of these results.
         parts: Mean and 95 % interval over participants and seeds of the ranking AP (`both`), of the dementias and the
             unseen anomalies alone (`dementias`, `unseen`), and of the native map (`native`).
         reproduced: Whether a rerun has reproduced every run.
-        rank: Lowest and highest rank (95 %).
-        group: Number of its group; the models of a group do not differ significantly from the best one in it.
-        people: Participants of the columns of `scores`.
+        rank: Lowest and highest rank, of simultaneous 95 % confidence sets; None if all trainings failed.
+        failed: Its committed results whose training failed, each with the reason.
     """
 
     name: str
     entries: tuple[Entry, ...]
-    scores: Values
+    scores: ModelScores
     parts: dict[str, Interval]
     reproduced: bool
-    rank: tuple[int, int] = (0, 0)
-    group: int = 0
-    people: tuple[str, ...] = ()
+    rank: tuple[int, int] | None = None
+    failed: tuple[tuple[Entry, str], ...] = ()
 
     @property
     def result(self) -> Result:
         """The first run's result, for everything that all runs have in common."""
-        return self.entries[0].result
+        return self.runs[0][0].result
+
+    @property
+    def runs(self) -> list[tuple[Entry, str]]:
+        """All results by seed and fold, each with the reason why its training failed, or ""."""
+        runs = [*((entry, "") for entry in self.entries), *self.failed]
+        return sorted(runs, key=lambda run: (run[0].result.seed, run[0].result.fold))
+
+    @property
+    def failures(self) -> str:
+        """How many trainings failed, such as "1 of 3 failed"; "" if none did."""
+        return share_failed(len(self.failed), len(self.runs))
 
     @property
     def baseline(self) -> bool:
@@ -69,7 +83,7 @@ class Row:
     @property
     def over_budget(self) -> bool:
         """Whether a run used more processor time than its protocol allows."""
-        return any(entry.result.cost.over_budget for entry in self.entries)
+        return any(entry.result.cost.over_budget for entry, _ in self.runs)
 
     @property
     def slug(self) -> str:
@@ -86,12 +100,14 @@ class Board:
         protocol: Name of the protocol.
         cohort: Name of the cohort, followed by the test cohort if there is one.
         rows: The models, best first.
+        conditional: Whether the variance between trainings of a model is unknown, and not included in the ranks.
         apart: Why the results are not on the newest board of this protocol and cohort; "" for the newest board.
     """
 
     protocol: str
     cohort: str
     rows: tuple[Row, ...]
+    conditional: bool = False
     apart: str = ""
 
     @property
@@ -168,7 +184,7 @@ def boards(entries: Sequence[Entry], root: Path) -> list[Board]:
         newest = versions[0].entries[0].result
         for version in versions:
             apart = "" if version is versions[0] else incomparable(version.entries[0].result, newest)
-            ranked.append(Board(protocol, cohort, _ranked(_rows(version.entries, reproduced)), apart))
+            ranked.append(Board(protocol, cohort, *_ranked(_rows(version.entries, reproduced)), apart))
     return ranked
 
 
@@ -199,53 +215,70 @@ def read_reproduced(root: Path) -> dict[str, Any]:
 
 
 def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
-    """One row for each model with its options."""
-    rows = []
-    for name, own in by_model(entries, lambda entry: entry.result, lambda entry: entry.file.parent).items():
-        own.sort(key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
-        parts = _parts(name, own)
-        confirmed = all(entry.result.score_hash in reproduced for entry in own)
-        intervals = {part: mean_intervals(scores.values[..., None])[0] for part, scores in parts.items()}
-        ranked = parts["both"]
-        rows.append(Row(name, tuple(own), ranked.values, intervals, confirmed, people=ranked.participants))
-    return rows
+    """One row for each model with its options, without ranks."""
+    entries = sorted(entries, key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
+    reasons = dict(zip(map(id, entries), failures([entry.result for entry in entries]), strict=True))
+    models = by_model(entries, lambda entry: entry.result, lambda entry: entry.file.parent)
+    parts = {name: _parts(name, own, [reasons[id(entry)] for entry in own]) for name, own in models.items()}
+    intervals = {part: _intervals([scores[part] for scores in parts.values()]) for part in PARTS}
+    return [
+        Row(
+            name,
+            tuple(entry for entry in own if not reasons[id(entry)]),
+            parts[name]["both"],
+            {part: intervals[part][position] for part in PARTS},
+            all(entry.result.score_hash in reproduced for entry in own),
+            failed=tuple((entry, reasons[id(entry)]) for entry in own if reasons[id(entry)]),
+        )
+        for position, (name, own) in enumerate(models.items())
+    ]
 
 
-def _parts(name: str, entries: Sequence[Entry]) -> dict[str, ModelScores]:
+def _intervals(models: Sequence[ModelScores]) -> list[Interval]:
+    """Mean and interval of each model over participants and seeds; n/a if all its trainings failed."""
+    noises = iter(score_noise([model.scored for model in models if model.sound]))
+    return [
+        mean_intervals(mean_over_seeds(model.values[..., None]), noise=next(noises))[0]
+        if model.sound
+        else Interval(None, None, None)
+        for model in models
+    ]
+
+
+def _parts(name: str, entries: Sequence[Entry], reasons: Sequence[str]) -> dict[str, ModelScores]:
     """Ranking AP over all anomalies, over dementias alone and unseen anomalies alone, and of the native map."""
     columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
-    scores: dict[str, dict[tuple[int, int], pd.Series[float]]] = {}
+    scores: dict[str, list[pd.Series[float]]] = {part: [] for part in PARTS}
     for entry in entries:
         table = entry.scores(columns)
         severities = entry.result.headline.severities
-        run = entry.result.seed, entry.result.fold
         try:
             table = table[table["severity"].isin(severities)]
             for halves in ("both", "dementias", "unseen"):
-                scores.setdefault(halves, {})[run] = ranking_scores(table, severities, "ap.standard", halves)
-            scores.setdefault("native", {})[run] = ranking_scores(table, severities, "ap.native")
-            complete = len(scores["both"][run]) > 0 and bool(np.isfinite(scores["both"][run]).all())
+                scores[halves].append(ranking_scores(table, severities, "ap.standard", halves))
+            scores["native"].append(ranking_scores(table, severities, "ap.native"))
+            complete = len(scores["both"][-1]) > 0 and bool(np.isfinite(scores["both"][-1]).all())
         except (KeyError, ValueError, TypeError):
             complete = False
         if not complete:
             raise InputError(
                 f"{entry.scores_file}: scores needed for the ranking are missing; run 'uadbench leaderboard verify'"
             )
-    return {part: ModelScores.of(name, runs) for part, runs in scores.items()}
+    results = [entry.result for entry in entries]
+    return {part: ModelScores.of(name, results, own, reasons) for part, own in scores.items()}
 
 
-def _ranked(rows: list[Row]) -> tuple[Row, ...]:
-    """The rows sorted by group and score, with their groups and rank intervals (95 %)."""
+def _ranked(rows: list[Row]) -> tuple[tuple[Row, ...], bool]:
+    """The rows with their ranks, best first, and whether the variance between trainings of one of them is unknown."""
     for row in rows[1:]:
-        if row.people != rows[0].people:
-            files = f"{rows[0].entries[0].file} and {row.entries[0].file}"
+        if row.scores.participants != rows[0].scores.participants:
+            files = f"{rows[0].runs[0][0].file} and {row.runs[0][0].file}"
             raise InputError(f"{files} have different test participants and cannot be ranked together")
-    scores = [row.scores for row in rows]
-    ranked = [
-        replace(row, rank=rank, group=group)
-        for row, rank, group in zip(rows, rank_intervals(scores), tie_groups(scores), strict=True)
-    ]
-    return tuple(sorted(ranked, key=lambda row: (row.group, -(np.nanmean(row.scores)), row.name)))
+    _, found = sound_contrasts([row.scores for row in rows])
+    ranks = iter(found.rank_sets() if found else [])
+    ranked = [replace(row, rank=next(ranks)) if row.scores.sound else row for row in rows]
+    best_first = sorted(ranked, key=lambda row: (row.rank is None, -(row.parts["both"].mean or 0.0), row.name))
+    return tuple(best_first), found is not None and found.conditional
 
 
 def _protocol_order(name: str) -> tuple[bool, int]:
@@ -261,10 +294,10 @@ def over_runs(row: Row, value: Any) -> float | None:
         value: A function that returns the number of a result, or None.
 
     Returns:
-        The mean; None if the number is missing in any run.
+        The mean over the runs that count; None if there are none, or the number is missing in any of them.
     """
     values = [value(entry.result) for entry in row.entries]
-    return None if any(each is None for each in values) else float(np.mean(values))
+    return None if not values or any(each is None for each in values) else float(np.mean(values))
 
 
 def detectable(result: Result) -> list[float | None]:
@@ -285,7 +318,7 @@ def lowest_ranked(result: Result) -> float:
 
 def patient_groups(row: Row) -> dict[str, float | None]:
     """The AUROC of the patients with each diagnosis against healthy test scans, averaged over runs."""
-    by_run = [{each.group: each.auroc.value for each in entry.result.detection.patients} for entry in row.entries]
+    by_run = [{each.group: each.auroc.value for each in entry.result.detection.patients} for entry, _ in row.runs]
     names = [name for name in by_run[0] if all(name in groups for groups in by_run)]
     return {name: over_runs(row, lambda result, name=name: _auroc_of(result, name)) for name in names}
 

@@ -41,7 +41,6 @@ LOWEST = "At the lowest ranking severity"
 AUROC = metric_of("detection.testsets.auroc")
 
 BOARD = {
-    "group": Shown(metric_of("board.group")),
     "rank": Shown(metric_of("board.rank")),
     "ap": Shown(metric_of("headline.ap_standard")),
     "dementias": Shown(metric_of("headline.ap_dementias")),

@@ -30,15 +30,15 @@ class Ranking:
         board: Title of the board.
         row: Name of the row: the model, with options if it has several rows on the board.
         rows: Number of rows on the board.
-        rank: Lowest and highest rank (95 %).
-        group: Group number; models of one group do not differ significantly from the best one in it.
+        rank: Lowest and highest rank, of simultaneous 95 % confidence sets; None if all trainings failed.
         ap: Ranking AP: mean, lower and upper bound.
         dementias: The same over dementias alone.
         unseen: The same over unseen anomalies alone.
         native: The same for the native anomaly map.
-        seeds: Number of seeds.
-        folds: Number of folds.
+        seeds: Number of seeds whose trainings did not all fail.
+        folds: Number of folds whose trainings did not all fail.
         reproduced: Whether a rerun has reproduced the result.
+        failures: How many trainings failed, such as "1 of 3 failed"; "" if none did.
         threads: Numbers of threads of torch in its runs; empty if the file does not say.
         processors: Processors of its runs; empty if they are unknown.
     """
@@ -46,8 +46,7 @@ class Ranking:
     board: str
     row: str
     rows: int
-    rank: list[int]
-    group: int
+    rank: list[int] | None
     ap: list[float | None]
     dementias: list[float | None]
     unseen: list[float | None]
@@ -55,6 +54,7 @@ class Ranking:
     seeds: int
     folds: int
     reproduced: bool
+    failures: str = ""
     threads: list[int] = field(default_factory=list)
     processors: list[str] = field(default_factory=list)
 
@@ -167,7 +167,7 @@ def _rankings(root: Path, model: str, on: Callable[[Any], bool]) -> list[Ranking
 def _ranking(board: Any, row: Any) -> Ranking:
     """The ranking in a row of a board, as `leaderboard.json` has them."""
     own = {"board": board["title"], "row": row["name"], "rows": len(board["rows"])}
-    optional = {"threads", "processors"} - set(row)  # a file from an earlier version
+    optional = {"failures", "threads", "processors"} - set(row)  # a file from an earlier version
     rest = {each.name for each in fields(Ranking)} - set(own) - optional
     return Ranking(**own, **{name: row[name] for name in rest})
 

@@ -298,19 +298,11 @@ COST = (
 
 BOARD = (
     Metric(
-        "board.group",
-        "group",
-        "models that do not differ significantly from the best model of their group (paired tests over participants, "
-        "Holm-adjusted)",
-        "uadbench.stats.paired:tie_groups",
-        "lower",
-        low=1,
-    ),
-    Metric(
         "board.rank",
         "rank",
-        "95 % interval of the rank under resampling of participants and seeds",
-        "uadbench.stats.paired:rank_intervals",
+        "simultaneous 95 % confidence set of the rank, from paired tests of all models over participants and "
+        "trainings, Holm-adjusted",
+        "uadbench.stats.paired:contrasts",
         "lower",
         low=1,
     ),

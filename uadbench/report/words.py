@@ -30,6 +30,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}" if abs(value) >= 0.0005 or not value else f"{value:+.1e}"
 
 
+def p_value(p: float) -> str:
+    """A p-value with its sign, such as "= .032" or "< .001"."""
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
+
+
 def percent(severity: float | None) -> str:
     """A severity in percent; None, if it varies between the cases of a test set."""
     return "its own" if severity is None else f"{severity:.0%}"

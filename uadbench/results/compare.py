@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
 from uadbench.metrics.catalogue import metric_of
+from uadbench.results.failed import failures
 from uadbench.results.model_scores import ModelScores, by_model
 from uadbench.results.schema import Result
 from uadbench.results.scores import ranking_scores
-from uadbench.stats.paired import Comparison, compare_paired, holm, least_p, too_few
+from uadbench.stats.paired import Comparison, contrasts, holm, significant
 from uadbench.types import UNSEEN
 
 OVERALL = metric_of("headline.ap_standard").label
@@ -22,11 +24,25 @@ OVERALL = metric_of("headline.ap_standard").label
 
 @dataclass(frozen=True)
 class Contender:
-    """A model with all its runs in a comparison; `tables` have one row per case."""
+    """A model with all its runs in a comparison.
+
+    Attributes:
+        name: Name of the model.
+        results: Its results.
+        tables: Their tables with one row per case.
+        reasons: Why each training failed; "" for a sound one. Failed trainings are not compared.
+    """
 
     name: str
     results: tuple[Result, ...]
     tables: tuple[pd.DataFrame, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each failed training."""
+        runs = zip(self.results, self.reasons, strict=True)
+        return [f"{self.name} fold {r.fold} seed {r.seed}: training failed ({reason})" for r, reason in runs if reason]
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,8 @@ class Pair:
         first: Name of the first model.
         second: Name of the second model.
         comparison: The paired comparison of the two.
-        p: Holm-adjusted over all pairs and measures of the comparison.
-        tests: Number of these tests.
+        p: Holm-adjusted: the ranking AP over all pairs of models, which is the p of the board; the other measures
+            together over all pairs and measures.
     """
 
     measure: str
@@ -47,23 +63,16 @@ class Pair:
     second: str
     comparison: Comparison
     p: float | None
-    tests: int = 1
-
-    @property
-    def too_few(self) -> str:
-        """Why there are too few participants to separate any pair; "" if there are enough."""
-        return too_few(self.comparison.moved, self.tests)
 
     @property
     def decided(self) -> bool:
         """Whether the two differ significantly."""
-        return self.comparison.decided(self.p)
+        return significant(self.p)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as JSON."""
         names = {"measure": self.measure, "first": self.first, "second": self.second}
-        tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
-        return {**names, **asdict(self.comparison), **tested, "decided": self.decided}
+        return {**names, **asdict(self.comparison), "p": self.p, "decided": self.decided}
 
 
 def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[Contender]:
@@ -72,8 +81,8 @@ def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> lis
     Raises:
         InputError: If there are fewer than two models, or two results of the same run.
     """
-    grouped = by_model(zip(results, tables, strict=True), lambda run: run[0])
-    models = [Contender(name, tuple(r for r, _ in runs), tuple(t for _, t in runs)) for name, runs in grouped.items()]
+    grouped = by_model(zip(results, tables, failures(results), strict=True), lambda run: run[0])
+    models = [Contender(name, *zip(*runs, strict=True)) for name, runs in grouped.items()]
     if len(models) < 2:
         raise InputError("all results are of one model; give results of at least two models")
     return models
@@ -82,24 +91,33 @@ def contenders(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> lis
 def compare(models: Sequence[Contender]) -> list[Pair]:
     """Compare every pair of models: by the ranking AP, then by the AP of every dementia and of unseen blobs.
 
+    Failed trainings are left out, and so are models all of whose trainings failed.
+
     Raises:
-        InputError: If the models were tested on different participants.
+        InputError: If the models were tested on different participants, or fewer than two have a training that did not
+            fail.
     """
     result = models[0].results[0]
-    measures = [OVERALL, *result.dementias, UNSEEN]
-    scores = {(model.name, measure): _scores(model, measure) for model in models for measure in measures}
-    people = [scores[model.name, OVERALL].participants for model in models]
-    if any(each != people[0] for each in people):
+    overall = [_scores(model, OVERALL) for model in models]
+    if any(each.participants != overall[0].participants for each in overall):
         raise InputError(f"{models[0].name} and others were not tested on the same participants")
-    pairs = [(measure, a.name, b.name) for measure in measures for a, b in combinations(models, 2)]
-    compared = [compare_paired(scores[a, measure].values, scores[b, measure].values) for measure, a, b in pairs]
-    adjusted = holm([comparison.p for comparison in compared])
-    tests = sum(p is not None for p in adjusted)
-    return [Pair(*pair, comparison, p, tests) for pair, comparison, p in zip(pairs, compared, adjusted, strict=True)]
+    sound = [model for model, scores in zip(models, overall, strict=True) if scores.sound]
+    if len(sound) < 2:
+        failed = "; ".join(note for model in models for note in model.notes)
+        raise InputError(f"fewer than two models to compare: {failed}")
+    names = list(combinations(range(len(sound)), 2))
+    measures = [OVERALL, *result.dementias, UNSEEN]
+    found = [contrasts([_scores(model, measure).scored for model in sound]) for measure in measures]
+    p_values = np.concatenate([found[0].p, holm(np.concatenate([each.raw for each in found[1:]]))])
+    pairs = [(measure, each, a, b) for measure, each in zip(measures, found, strict=True) for a, b in names]
+    return [
+        Pair(measure, sound[a].name, sound[b].name, each.comparison(a, b), None if np.isnan(p) else float(p))
+        for (measure, each, a, b), p in zip(pairs, p_values, strict=True)
+    ]
 
 
 def _scores(model: Contender, measure: str) -> ModelScores:
-    runs: dict[tuple[int, int], pd.Series[float]] = {}
+    scores = []
     for result, table in zip(model.results, model.tables, strict=True):
         severities = result.headline.severities
         if measure == OVERALL:
@@ -107,5 +125,5 @@ def _scores(model: Contender, measure: str) -> ModelScores:
         else:
             rows = table[(table["anomaly"] == measure) & table["severity"].isin(severities)]
             own = rows.groupby("participant_id")["ap.standard"].agg(lambda values: values.mean(skipna=False))
-        runs[result.seed, result.fold] = own
-    return ModelScores.of(model.name, runs)
+        scores.append(own)
+    return ModelScores.of(model.name, model.results, scores, model.reasons)

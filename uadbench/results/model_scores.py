@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from uadbench.errors import InputError
+from uadbench.results.failed import trained
 from uadbench.results.schema import ModelCard, Result
 from uadbench.runtime.files import canonical
+from uadbench.stats.trainings import Scored
 from uadbench.types import Values
 
 Run = TypeVar("Run")
@@ -23,23 +25,71 @@ class ModelScores:
 
     Attributes:
         name: Name of the model, with options if several models share it.
-        values: (seeds, participants) float64, both sorted. Folds are averaged within each participant, since they share
-            the test participants; NaN if no fold has a score.
+        values: (seeds, participants) float64, both sorted, without failed trainings. Folds are averaged within each
+            participant, since they share the test participants; NaN if no fold has a score.
         folds: Number of folds.
         participants: The participants, in the order of the columns.
+        trained: Whether trainings can differ; see `Scored`.
+        calibration: (runs, groups) jackknife replicates of the mean; see `Scored`. None if there are none.
+        failed: Number of failed trainings.
+        runs: Number of trainings, failed or not.
     """
 
     name: str
     values: Values
     folds: int = 1
     participants: tuple[str, ...] = ()
+    trained: bool = True
+    calibration: Values | None = None
+    failed: int = 0
+    runs: int = 1
 
     @classmethod
-    def of(cls, name: str, runs: Mapping[tuple[int, int], pd.Series[float]]) -> ModelScores:
-        """Average folds and stack seeds; `runs` maps (seed, fold) to scores by participant."""
-        table = pd.DataFrame({run: runs[run] for run in sorted(runs)}).sort_index()
-        by_seed = table.T.groupby(level=0).mean().to_numpy(dtype=np.float64)
-        return cls(name, by_seed, len({fold for _, fold in runs}), tuple(map(str, table.index)))
+    def of(
+        cls,
+        name: str,
+        results: Sequence[Result],
+        scores: Sequence[pd.Series[float]],
+        reasons: Sequence[str],
+        calibration: Values | None = None,
+    ) -> ModelScores:
+        """Average folds, stack seeds, and leave out failed trainings.
+
+        Args:
+            name: Name of the model.
+            results: Its results.
+            scores: The scores by participant of each result.
+            reasons: Why each training failed, from `failures`; "" for a sound one.
+            calibration: (runs, groups) jackknife replicates of the results that did not fail.
+        """
+        runs = {
+            (result.seed, result.fold): own
+            for result, own, reason in zip(results, scores, reasons, strict=True)
+            if not reason
+        }
+        table = pd.DataFrame({run: runs[run] for run in sorted(runs)}, index=None if runs else scores[0].index)
+        table = table.sort_index()
+        by_seed = table.T.groupby(level=0).mean().to_numpy(dtype=np.float64) if runs else np.empty((0, len(table)))
+        return cls(
+            name,
+            by_seed,
+            len({fold for _, fold in runs}),
+            tuple(map(str, table.index)),
+            trained=any(map(trained, results)),
+            calibration=calibration,
+            failed=len(results) - len(runs),
+            runs=len(results),
+        )
+
+    @property
+    def sound(self) -> bool:
+        """Whether at least one training did not fail."""
+        return len(self.values) > 0
+
+    @property
+    def scored(self) -> Scored:
+        """The scores for the decision rule."""
+        return Scored(self.values, self.trained, self.calibration)
 
 
 def by_model(

@@ -1,4 +1,4 @@
-"""Paired tests of every model against the z-score, and rank intervals, over participants and all runs of a model."""
+"""Comparison of every model with the z-score, and ranks, over participants and all runs of a model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from uadbench.results.failed import failures
 from uadbench.results.model_scores import ModelScores, by_model
 from uadbench.results.schema import Result
 from uadbench.results.scores import ranking_scores
-from uadbench.stats.paired import Comparison, compare_paired, holm, least_p, rank_intervals, tie_groups
+from uadbench.stats.paired import Comparison, Contrasts, contrasts, significant
 
 BASELINE = "zscore"
 
@@ -24,27 +25,24 @@ class Verdict:
     Attributes:
         model: Name of the model.
         comparison: The paired comparison of the two.
-        p: Holm-adjusted over all comparisons of a table.
-        tests: Number of these comparisons.
+        p: Holm-adjusted over all pairs of models.
     """
 
     model: str
     comparison: Comparison
     p: float | None
-    tests: int = 1
 
     @property
     def word(self) -> str:
         """The outcome: "beats", "is worse than" or "does not differ significantly from"."""
-        if not self.comparison.decided(self.p):
+        if not significant(self.p):
             return "does not differ significantly from"
         return "beats" if (self.comparison.difference.mean or 0.0) > 0 else "is worse than"
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as JSON."""
         named = {"model": self.model, "baseline": BASELINE, "word": self.word}
-        tested = {"p": self.p, "p_alone": self.comparison.p, "p_least": least_p(self.comparison.moved, self.tests)}
-        return {**named, **asdict(self.comparison), **tested}
+        return {**named, **asdict(self.comparison), "p": self.p}
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,15 @@ class RankedModel:
 
     Attributes:
         model: Name of the model.
-        group: Number of its group, whose members do not differ significantly from the best of the group.
-        ranks: Lowest and highest rank (95 %).
+        ranks: Lowest and highest rank, of simultaneous 95 % confidence sets; None if all its trainings failed.
+        failed: Number of failed trainings.
+        runs: Number of trainings.
     """
 
     model: str
-    group: int
-    ranks: tuple[int, int]
+    ranks: tuple[int, int] | None
+    failed: int = 0
+    runs: int = 1
 
 
 def ranking_of(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> list[ModelScores]:
@@ -70,30 +70,46 @@ def ranking_of(results: Sequence[Result], tables: Sequence[pd.DataFrame]) -> lis
 
 def gather(results: Sequence[Result], scores: Sequence[pd.Series[float]]) -> list[ModelScores]:
     """Group runs by model; `scores` are by participant, and are aligned to those of the first run."""
-    runs = [(result, own.reindex(scores[0].index)) for result, own in zip(results, scores, strict=True)]
-    return [
-        ModelScores.of(name, {(result.seed, result.fold): own for result, own in group})
-        for name, group in by_model(runs, lambda run: run[0]).items()
-    ]
+    aligned = [own.reindex(scores[0].index) for own in scores]
+    runs = zip(results, aligned, failures(results), strict=True)
+    models = []
+    for name, group in by_model(runs, lambda run: run[0]).items():
+        own, by_participant, reasons = zip(*group, strict=True)
+        models.append(ModelScores.of(name, own, by_participant, reasons))
+    return models
+
+
+def sound_contrasts(models: Sequence[ModelScores]) -> tuple[list[ModelScores], Contrasts | None]:
+    """Compare all models of which a training did not fail.
+
+    Returns:
+        These models, and their comparisons; None without models.
+    """
+    sound = [model for model in models if model.sound]
+    return sound, contrasts([model.scored for model in sound]) if sound else None
 
 
 def verdicts(models: Sequence[ModelScores]) -> list[Verdict]:
     """Compare each model with the z-score; empty if the z-score is not among the models."""
-    baseline = next((model for model in models if model.name == BASELINE), None)
-    if baseline is None:
+    sound, found = sound_contrasts(models)
+    baseline = next((k for k, model in enumerate(sound) if model.name == BASELINE), None)
+    if baseline is None or found is None:
         return []
-    others = [model for model in models if model is not baseline]
-    compared = [compare_paired(model.values, baseline.values) for model in others]
-    adjusted = holm([comparison.p for comparison in compared])
-    tests = sum(p is not None for p in adjusted)
-    return [Verdict(m.name, comparison, p, tests) for m, comparison, p in zip(others, compared, adjusted, strict=True)]
+    return [
+        Verdict(model.name, found.comparison(k, baseline), found.p_of(k, baseline))
+        for k, model in enumerate(sound)
+        if k != baseline
+    ]
 
 
 def ranked_models(models: Sequence[ModelScores]) -> list[RankedModel]:
-    """The ranks of the models, best first."""
-    if not models:
-        return []
-    scores = [model.values for model in models]
-    ranked = zip(models, tie_groups(scores), rank_intervals(scores), strict=True)
+    """The ranks of the models, best first; models without a sound training are last."""
+    sound, found = sound_contrasts(models)
+    if found is None:
+        return [RankedModel(model.name, None, model.failed, model.runs) for model in models]
+    ranked = zip(sound, found.rank_sets(), strict=True)
     best_first = sorted(ranked, key=lambda row: -float(np.nanmean(row[0].values)))
-    return [RankedModel(model.name, group, ranks) for model, group, ranks in best_first]
+    return [
+        *(RankedModel(model.name, ranks, model.failed, model.runs) for model, ranks in best_first),
+        *(RankedModel(model.name, None, model.failed, model.runs) for model in models if not model.sound),
+    ]

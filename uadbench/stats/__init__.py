@@ -1,1 +1,1 @@
-"""Statistics of score arrays: confidence intervals, detection (AUROC), paired tests, and rank intervals."""
+"""Statistics of score arrays: confidence intervals, detection (AUROC), paired tests, and sets of ranks."""

@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals over subjects, and over training seeds if a model was trained several times.
+"""Bootstrap confidence intervals over subjects, widened by further noise such as that of trainings.
 
 Resamples are fixed and sums are exact, so that an interval is identical on every machine and in any order of
 computation.
@@ -104,98 +104,90 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SeedNoise:
-    """The uncertainty of a mean over a few training seeds.
+class Noise:
+    """A variance that adds to the one between subjects, such as that of a few trainings.
 
     Attributes:
-        variance: The variance of the mean due to the seeds.
-        seeds: The number of seeds.
+        variance: The variance.
+        freedom: The degrees of freedom of its estimate.
     """
 
     variance: float
-    seeds: int
+    freedom: float
 
 
-def seed_noise(values: Values) -> SeedNoise:
-    """Estimate the variance of a mean over seeds that is due to the seeds.
+def satterthwaite(parts: Sequence[Noise]) -> Noise:
+    """The sum of independent variances, with the effective degrees of freedom (Satterthwaite 1946, Biometrics 2:110).
 
     Args:
-        values: (seeds, subjects) values; NaN if n/a.
+        parts: The variances; at least one is positive.
 
     Returns:
-        The variance; 0 for a single seed, from which it cannot be estimated.
+        The sum with its degrees of freedom.
     """
-    if len(values) < 2:
-        return SeedNoise(0.0, len(values))
-    off = values - mean_over_seeds(values[..., None])[:, 0]
-    # sorted and contiguous, so that the result does not depend on the order of subjects
-    effects = np.nanmean(np.sort(np.ascontiguousarray(off), axis=1), axis=1)
-    return SeedNoise(float(effects.var(ddof=1)) / len(values), len(values))
+    total = sum(part.variance for part in parts)
+    return Noise(total, total**2 / sum(part.variance**2 / part.freedom for part in parts))
 
 
-def mean_intervals(values: Values, level: float = LEVEL, counts: Values | None = None) -> list[Interval]:
-    """The mean of each column with its interval over subjects, and over seeds if there are several.
+def mean_intervals(
+    values: Values, level: float = LEVEL, counts: Values | None = None, noise: Sequence[Noise] = ()
+) -> list[Interval]:
+    """The mean of each column with its interval over subjects, and over other sources of noise if there are any.
 
     Subjects are resampled, with the expanded percentile interval (Hesterberg 2015, Am Stat 69:371): the percentiles are
     moved outward by the ratio of Student's t to the normal quantile, because the plain percentile interval is too
-    narrow for few subjects. Seeds are too few for resampling; see `widened`.
+    narrow for few subjects. Trainings are too few for resampling; see `widened`.
 
     Args:
-        values: (subjects, columns) or (seeds, subjects, columns) values; NaN if n/a.
+        values: (subjects, columns) values; NaN if n/a.
         level: The confidence level.
         counts: (resamples, subjects) resamples to use, so that several tables share them; by default those of
             `subject_resamples`.
+        noise: Further variances of the mean of every column, such as that of trainings.
 
     Returns:
         The interval of each column.
     """
-    stacked = values if values.ndim == 3 else values[None]
-    centre = mean_over_seeds(stacked)
-    counts = subject_resamples(len(centre)) if counts is None else counts
-    sizes = np.isfinite(centre).sum(axis=0)
+    counts = subject_resamples(len(values)) if counts is None else counts
+    sizes = np.isfinite(values).sum(axis=0)
     bounds = np.full((2, len(sizes)), np.nan)
     for size in np.unique(sizes[sizes > 1]):
         alike = sizes == size
-        bounds[:, alike] = _expanded(resampled_means(centre[:, alike], counts), int(size), level)
+        bounds[:, alike] = _expanded(resampled_means(values[:, alike], counts), int(size), level)
     intervals = []
-    for index, (column, (low, high)) in enumerate(zip(centre.T, bounds.T, strict=True)):
+    for column, (low, high) in zip(values.T, bounds.T, strict=True):
         finite = column[np.isfinite(column)]
         if len(finite) < 2:
             intervals.append(Interval(float(finite[0]) if len(finite) else None, None, None))
             continue
         mean = float(_addable(finite[:, None]).sum() / len(finite))
-        plain = Interval(mean, float(low), float(high))
-        noise = [seed_noise(stacked[..., index])] if len(stacked) > 1 else []
-        intervals.append(widened(plain, finite, noise, level))
+        intervals.append(widened(Interval(mean, float(low), float(high)), finite, noise, level))
     return intervals
 
 
-def widened(interval: Interval, subjects: Values, noise: Sequence[SeedNoise], level: float = LEVEL) -> Interval:
-    """Widen an interval over subjects by the variability of training seeds.
+def widened(interval: Interval, subjects: Values, noise: Sequence[Noise], level: float = LEVEL) -> Interval:
+    """Widen an interval over subjects by further variances, such as that of trainings.
 
-    Each half is scaled to Student's t with the effective degrees of freedom (Satterthwaite 1946, Biometrics 2:110) of
-    subjects and seeds, and the contribution of the seeds is added in quadrature. Resampling, for example, three seeds
-    would give too narrow an interval, because the mean of a resample never leaves the range of the three.
+    Each half is scaled to Student's t with the effective degrees of freedom of all variances, and the further ones are
+    added in quadrature. Resampling, for example, three trainings would give too narrow an interval, because the mean of
+    a resample never leaves the range of the three.
 
     Args:
-        interval: The interval of a mean over subjects, as `mean_intervals` computes it for one seed.
+        interval: The interval of a mean over subjects.
         subjects: (subjects,) the values that are averaged, without NaN.
-        noise: The seed noise of each model that contributes to the mean.
+        noise: The further variances of the mean.
         level: The confidence level.
 
     Returns:
-        The widened interval; the same interval if there is no seed noise.
+        The widened interval; the same interval if no further variance is positive.
     """
-    positive = [each for each in noise if each.seeds > 1 and each.variance > 0]
+    positive = [each for each in noise if each.variance > 0]
     if not positive or interval.mean is None or interval.low is None or interval.high is None:
         return interval
-    tail = (1 + level) / 2
-    parts = [(float(np.sort(subjects).var(ddof=1)) / len(subjects), len(subjects) - 1)]
-    parts += [(each.variance, each.seeds - 1) for each in positive]
-    total = sum(variance for variance, _ in parts)
-    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-    reach = float(stats.t.ppf(tail, freedom))
-    stretch = reach / float(stats.t.ppf(tail, len(subjects) - 1))
+    tail, freedom = (1 + level) / 2, len(subjects) - 1
+    whole = satterthwaite([Noise(float(np.sort(subjects).var(ddof=1)) / len(subjects), freedom), *positive])
+    reach = float(stats.t.ppf(tail, whole.freedom))
+    stretch = reach / float(stats.t.ppf(tail, freedom))
     added = reach**2 * sum(each.variance for each in positive)
     below, above = (
         float(np.hypot(stretch * half, np.sqrt(added)))

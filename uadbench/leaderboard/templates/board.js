@@ -42,8 +42,7 @@
   // text and sort key of each column; headings, help and direction come with the data of the page
   const COLUMNS = [
     { key: "name", heading: "model", name: true, text: (row) => row.name, sort: (row) => row.name.toLowerCase(), up: true },
-    { key: "group", text: (row) => `${row.group}`, sort: (row) => row.group },
-    { key: "rank", text: (row) => (row.rank[0] === row.rank[1] ? `${row.rank[0]}` : `${row.rank[0]}–${row.rank[1]}`), sort: (row) => row.rank[0] + row.rank[1] / 1000 },
+    { key: "rank", text: (row) => (row.rank === null ? "none" : row.rank[0] === row.rank[1] ? `${row.rank[0]}` : `${row.rank[0]}–${row.rank[1]}`), sort: (row) => (row.rank === null ? null : row.rank[0] + row.rank[1] / 1000) },
     { key: "ap", main: true, text: (row) => fixed(row.ap[0]), sort: (row) => row.ap[0] },
     { key: "bar", title: "95 %\n0 to 1", bar: true, sort: (row) => row.ap[0] },
     { key: "dementias", text: (row) => fixed(row.dementias[0]), sort: (row) => row.dementias[0] },
@@ -81,12 +80,12 @@
   }
 
   let draw = drawBoard;
-  const state = { board: 0, sort: "group", down: false, filter: "", baselines: true, testset: "dementias", open: new Set() };
+  const state = { board: 0, sort: "ap", down: true, filter: "", baselines: true, testset: "dementias", open: new Set() };
 
   function visible(board) {
     const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = board.rows.filter((row) => (state.baselines || !row.baseline)
-      && words.every((word) => `${row.name} ${row.device} ${row.reproduced ? "reproduced" : "self-reported"} ${row.overBudget ? "over budget" : ""}`.toLowerCase().includes(word)));
+      && words.every((word) => `${row.name} ${row.device} ${row.reproduced ? "reproduced" : "self-reported"} ${row.overBudget ? "over budget" : ""} ${row.failures}`.toLowerCase().includes(word)));
     const column = COLUMNS.find((each) => each.key === state.sort);
     return rows.map((row, place) => [column.sort(row), place, row]).sort(([a, i], [b, j]) => {
       const none = (v) => v === null || v === undefined;
@@ -107,8 +106,7 @@
         draw(`[data-sort="${column.key}"]`);
       },
     }, column.title))));
-    const byGroup = state.sort === "group";
-    const body = visible(board).flatMap((row, place, rows) => {
+    const body = visible(board).flatMap((row) => {
       const toggle = () => {
         if (getSelection().toString()) return; // the user is selecting text to copy
         if (!state.open.delete(row.name)) state.open.add(row.name);
@@ -119,11 +117,11 @@
         if (!column.name) return el("td", { class: column.main ? "main" : null }, column.text(row));
         return el("td", { class: "name" }, el("b", { title: row.name }, row.name), row.baseline ? el("span", { class: "tag" }, "baseline") : null,
           el("span", { class: row.reproduced ? "tag reproduced" : "tag" }, row.reproduced ? "reproduced" : "self-reported"),
-          row.overBudget ? el("span", { class: "tag" }, "over budget") : null);
+          row.overBudget ? el("span", { class: "tag" }, "over budget") : null,
+          row.failures ? el("span", { class: "tag failed" }, row.failures) : null);
       });
       const line = el("tr", {
-        class: byGroup && place > 0 && rows[place - 1].group !== row.group ? "row groupstart" : "row",
-        tabindex: 0, "data-row": row.name, "aria-expanded": state.open.has(row.name) ? "true" : "false", onclick: toggle,
+        class: "row", tabindex: 0, "data-row": row.name, "aria-expanded": state.open.has(row.name) ? "true" : "false", onclick: toggle,
         onkeydown: (event) => {
           if (event.target !== event.currentTarget) return;
           const all = [...document.querySelectorAll("tr.row")];
