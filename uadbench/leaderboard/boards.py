@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from uadbench.errors import InputError
 from uadbench.leaderboard.entries import Entry
+from uadbench.leaderboard.stability import COLUMNS, Alternative, alternative_scores, over_trainings, stability
 from uadbench.leaderboard.tolerance import incomparable
 from uadbench.protocols.schema import load_protocol, protocol_names
 from uadbench.results.failed import failures, share_failed
@@ -49,6 +50,7 @@ class Row:
         reproduced: Whether a rerun has reproduced every run.
         rank: Lowest and highest rank, of simultaneous 95 % confidence sets; None if all trainings failed.
         failed: Its committed results whose training failed, each with the reason.
+        alternatives: Other scores of the same runs (see `stability`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Row:
     reproduced: bool
     rank: tuple[int, int] | None = None
     failed: tuple[tuple[Entry, str], ...] = ()
+    alternatives: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def result(self) -> Result:
@@ -114,6 +117,11 @@ class Board:
     def result(self) -> Result:
         """The first row's result; all results of a board share protocol, cohort and test sets."""
         return self.rows[0].result
+
+    @property
+    def stability(self) -> list[Alternative]:
+        """How much the order of the models depends on what is scored."""
+        return stability({row.name: row.alternatives for row in self.rows if row.alternatives})
 
     @property
     def slug(self) -> str:
@@ -219,7 +227,8 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
     entries = sorted(entries, key=lambda entry: (entry.result.seed, entry.result.fold, str(entry.file)))
     reasons = dict(zip(map(id, entries), failures([entry.result for entry in entries]), strict=True))
     models = by_model(entries, lambda entry: entry.result, lambda entry: entry.file.parent)
-    parts = {name: _parts(name, own, [reasons[id(entry)] for entry in own]) for name, own in models.items()}
+    scored = {name: _scored(name, own, [reasons[id(entry)] for entry in own]) for name, own in models.items()}
+    parts = {name: own for name, (own, _) in scored.items()}
     intervals = {part: _intervals([scores[part] for scores in parts.values()]) for part in PARTS}
     return [
         Row(
@@ -229,6 +238,7 @@ def _rows(entries: Sequence[Entry], reproduced: dict[str, Any]) -> list[Row]:
             {part: intervals[part][position] for part in PARTS},
             all(entry.result.score_hash in reproduced for entry in own),
             failed=tuple((entry, reasons[id(entry)]) for entry in own if reasons[id(entry)]),
+            alternatives=scored[name][1],
         )
         for position, (name, own) in enumerate(models.items())
     ]
@@ -245,18 +255,26 @@ def _intervals(models: Sequence[ModelScores]) -> list[Interval]:
     ]
 
 
-def _parts(name: str, entries: Sequence[Entry], reasons: Sequence[str]) -> dict[str, ModelScores]:
-    """Ranking AP over all anomalies, over dementias alone and unseen anomalies alone, and of the native map."""
-    columns = ("participant_id", "anomaly", "severity", "ap.standard", "ap.native")
+def _scored(
+    name: str, entries: Sequence[Entry], reasons: Sequence[str]
+) -> tuple[dict[str, ModelScores], Mapping[str, float]]:
+    """Ranking AP over all anomalies, dementias alone, and unseen anomalies alone, and of the native map; alternatives.
+
+    The alternatives are other scores of the runs whose training did not fail.
+    """
+    columns = ("participant_id", "anomaly", "severity", *COLUMNS)
     scores: dict[str, list[pd.Series[float]]] = {part: [] for part in PARTS}
-    for entry in entries:
-        table = entry.scores(columns)
+    alternatives = []
+    for entry, reason in zip(entries, reasons, strict=True):
+        whole = entry.scores(columns)
         severities = entry.result.headline.severities
         try:
-            table = table[table["severity"].isin(severities)]
+            table = whole[whole["severity"].isin(severities)]
             for halves in ("both", "dementias", "unseen"):
                 scores[halves].append(ranking_scores(table, severities, "ap.standard", halves))
             scores["native"].append(ranking_scores(table, severities, "ap.native"))
+            if not reason:
+                alternatives.append(alternative_scores(entry.result, whole))
             complete = len(scores["both"][-1]) > 0 and bool(np.isfinite(scores["both"][-1]).all())
         except (KeyError, ValueError, TypeError):
             complete = False
@@ -265,7 +283,9 @@ def _parts(name: str, entries: Sequence[Entry], reasons: Sequence[str]) -> dict[
                 f"{entry.scores_file}: scores needed for the ranking are missing; run 'uadbench leaderboard verify'"
             )
     results = [entry.result for entry in entries]
-    return {part: ModelScores.of(name, results, own, reasons) for part, own in scores.items()}
+    return {part: ModelScores.of(name, results, own, reasons) for part, own in scores.items()}, over_trainings(
+        alternatives
+    )
 
 
 def _ranked(rows: list[Row]) -> tuple[tuple[Row, ...], bool]:
@@ -300,9 +320,11 @@ def over_runs(row: Row, value: Any) -> float | None:
     return None if not values or any(each is None for each in values) else float(np.mean(values))
 
 
-def detectable(result: Result) -> list[float | None]:
-    """The minimum detectable severity of each dementia, as fractions; None where none is detectable."""
-    return [each.minimum_detectable for each in result.detection.severities if each.anomaly in result.dementias]
+def matched(result: Result, severity: float) -> float | None:
+    """The sensitivity at matched specificity, mean over dementias; None if it is n/a for any of them."""
+    found = [result.detected(name, severity) for name in result.dementias]
+    values = [each.matched.value for each in found if each is not None and each.matched.value is not None]
+    return float(np.mean(values)) if values and len(values) == len(found) else None
 
 
 def auroc(result: Result, anomaly: str, severity: float) -> float | None:

@@ -19,8 +19,8 @@ from uadbench.leaderboard.boards import (
     Board,
     Row,
     auroc,
-    detectable,
     lowest_ranked,
+    matched,
     over_runs,
     patient_groups,
     patients,
@@ -42,11 +42,17 @@ BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 
 HEAD_ROWS = 8
 """Rows shown in the project's README."""
-HEAD_COLUMNS = ("rank", "model", "ap", "unseen", "detectable", "patients")
+HEAD_COLUMNS = ("rank", "model", "ap", "unseen", "matched", "patients")
 """Columns shown in the project's README; the board shows every key of `COLUMNS`."""
 
 NOT_ON_INDEX = ("aurocUnseen", "healthyMse", "train", "threads", "processors")
 """Values of `leaderboard.json` that the page does not show, and therefore does not contain."""
+
+STABILITY = (
+    "How much the order depends on what is scored: Kendall's tau with the order by ranking AP (1: the same, -1: "
+    "reversed), and the model that would be first."
+)
+"""Explains the table of `stability`."""
 
 LONGEST_PROCESSOR = 100
 """Characters of a processor's name that are kept; the name comes from a result that a stranger may have written."""
@@ -125,6 +131,7 @@ def _described(board: Board) -> Fields:
         "testsets": testsets,
         "chance": _rounded(result.headline.prevalence),
         "nearIdeal": _rounded(reference.ap if reference else None),
+        "stability": [{"name": each.name, "tau": round(each.tau, 2), "first": each.first} for each in board.stability],
     }
     return {**fields, "rows": [_row(board, row, severities, testsets) for row in board.rows]}
 
@@ -133,7 +140,6 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
     result = row.result
     at = max(result.headline.severities)
     lowest = lowest_ranked(result)
-    detectable_at = [severity for entry in row.entries for severity in detectable(entry.result)]
     inference = over_runs(row, lambda r: r.cost.inference_seconds_per_scan)
     made = [entry.result.provenance for entry, _ in row.runs]
     devices = sorted({each.device.partition(":")[0] for each in made})
@@ -145,8 +151,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "dementias": _bounds(row.parts["dementias"]),
         "unseen": _bounds(row.parts["unseen"]),
         "native": _bounds(row.parts["native"]),
-        "detectable": _range(detectable_at, result.detection.threshold is None or not row.entries),
-        "detectableAt": _rounded(_mean_or_none(detectable_at)),
+        "matched": _rounded(over_runs(row, lambda r: matched(r, at))),
         "recovered": _mean_of(row, "recovered", at),
         "damage": _mean_of(row, "damage", at),
         "healthiness": _ratio(row, at),
@@ -194,17 +199,6 @@ def _ratio(row: Row, severity: float) -> float | None:
     return None if restored is None or not healthy else _rounded(restored / healthy)
 
 
-def _range(severities: Sequence[float | None], without_threshold: bool) -> str:
-    """The smallest and largest of several minimum detectable severities, as text."""
-    if without_threshold:
-        return "n/a"
-    reached = sorted(severity for severity in severities if severity is not None)
-    if not reached:
-        return "never"
-    low, high = f"{reached[0]:.0%}", "never" if len(reached) < len(severities) else f"{reached[-1]:.0%}"
-    return low if low == high else f"{low} to {high}"
-
-
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present and len(present) == len(values) else None
@@ -230,7 +224,7 @@ COLUMNS = {
     "rank": heading("rank"),
     "model": "model",
     "ap": f"{heading('ap')} [95 %]",
-    **{key: heading(key) for key in ("dementias", "unseen", "native", "detectable")},
+    **{key: heading(key) for key in ("dementias", "unseen", "native", "matched")},
     **{key: heading(key) for key in ("healthyMse", "recovered", "damage", "auroc", "patients")},
     **{key: heading(key) for key in ("parameters", "cpuMinutes", "inference")},
     "device": "device",
@@ -258,8 +252,7 @@ def _cells(row: Fields) -> dict[str, str]:
         "model": f"**{in_markdown(row['name'])}**" + (f" ({', '.join(marks)})" if marks else ""),
         "ap": f"{_fixed(mean)}{interval}",
         **{key: _fixed(row[key][0]) for key in ("dementias", "unseen", "native")},
-        "detectable": row["detectable"],
-        **{key: _short(row[key]) for key in ("healthyMse", "recovered", "damage", "auroc")},
+        **{key: _short(row[key]) for key in ("matched", "healthyMse", "recovered", "damage", "auroc")},
         "patients": _patients(row),
         "parameters": _whole(row["parameters"]),
         **{key: _short(row[key]) for key in ("cpuMinutes", "inference")},
@@ -316,8 +309,16 @@ def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
         lines += ["", f"## {in_markdown(content['title'])}", ""]
         if board.apart:
             lines += [f"*Not comparable with newer results: {in_markdown(board.apart)}*", ""]
-        lines += [_escaped_about(content["about"]), "", *_table(content["rows"])]
+        lines += [_escaped_about(content["about"]), "", *_table(content["rows"]), *_stability(content["stability"])]
     return "\n".join(lines) + "\n"
+
+
+def _stability(alternatives: Sequence[Fields]) -> list[str]:
+    """The table of how much the order depends on what is scored; empty for fewer than three models."""
+    if not alternatives:
+        return []
+    rows = [f"| {each['name']} | {each['tau']:.2f} | {in_markdown(each['first'])} |" for each in alternatives]
+    return ["", STABILITY, "", "| scored instead | Kendall's tau | first |", "|---|---|---|", *rows]
 
 
 def _escaped_about(text: str) -> str:
@@ -339,7 +340,7 @@ def _csv(described: Sequence[Fields]) -> str:
         "unseen",
         "native",
     ]
-    rest = ["detectable", "recovered", "damage", "healthiness", "identified", "auroc", "aurocUnseen", "patients"]
+    rest = ["matched", "recovered", "damage", "healthiness", "identified", "auroc", "aurocUnseen", "patients"]
     rest += ["healthyMse", "parameters", "train", "inference", "device", "baseline", "reproduced", "overBudget"]
     rest += ["failures", "seeds", "folds"]
     writer = csv.writer(buffer, lineterminator="\n")
@@ -357,7 +358,9 @@ def _csv(described: Sequence[Fields]) -> str:
 def _index(described: Sequence[Fields]) -> str:
     columns = {key: shown.to_json() for key, shown in BOARD.items()}
     shown = [{**board, "rows": [_on_index(row) for row in board["rows"]]} for board in described]
-    return _page("index.html", boards=described, data=_inlined({"boards": shown, "columns": columns}))
+    return _page(
+        "index.html", boards=described, data=_inlined({"boards": shown, "columns": columns, "stability": STABILITY})
+    )
 
 
 def _on_index(row: Fields) -> Fields:
@@ -367,7 +370,7 @@ def _on_index(row: Fields) -> Fields:
 
 def _model_page(board: Board, row: Row, content: Fields, values: Fields) -> str:
     result = row.result
-    alone = {**content, "rows": [values]}
+    alone = {**content, "rows": [values], "stability": []}
     columns = ("fold", "seed", heading("ap"), heading("train"), "training", "device", "score hash", "weights key")
     runs = [_run_line(entry.result, reason) for entry, reason in row.runs]
     return _page(

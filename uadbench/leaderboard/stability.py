@@ -38,51 +38,23 @@ class Alternative:
         name: What is scored.
         tau: Kendall's tau-b between its order and that of the ranking AP.
         first: The model that would be first.
-        models: The number of models with such a score.
     """
 
     name: str
     tau: float
     first: str
-    models: int
 
 
-def alternative_scores(runs: Sequence[tuple[Result, pd.DataFrame]]) -> dict[str, float]:
-    """Score one model in every way.
-
-    Args:
-        runs: The result and the table of cases of each run of the model.
-
-    Returns:
-        Alternative -> mean over runs; NaN where a run has no such score. The first is the ranking AP itself.
-    """
-    scores = [_scores(result, table) for result, table in runs]
-    return {name: float(np.mean([each.get(name, np.nan) for each in scores])) for name in scores[0]}
-
-
-def stability(models: Mapping[str, Mapping[str, float]]) -> list[Alternative]:
-    """Compare the order under each alternative with that of the ranking AP.
+def alternative_scores(result: Result, table: pd.DataFrame) -> dict[str, float]:
+    """Score one run in every way.
 
     Args:
-        models: Model -> its scores, from `alternative_scores`.
+        result: The result.
+        table: Its table of cases.
 
     Returns:
-        The alternatives that at least three models have, except where all scores are equal.
+        Alternative -> score; NaN where the run has none. The first is the ranking AP itself.
     """
-    found = []
-    for name in dict.fromkeys(key for scores in models.values() for key in scores if key != RANKING):
-        pairs = {model: (scores[RANKING], scores.get(name, np.nan)) for model, scores in models.items()}
-        pairs = {model: pair for model, pair in pairs.items() if np.isfinite(pair).all()}
-        if len(pairs) < FEWEST:
-            continue
-        tau = float(stats.kendalltau(*zip(*pairs.values(), strict=True)).statistic)
-        if np.isfinite(tau):
-            first = max(pairs, key=lambda model: pairs[model][1])
-            found.append(Alternative(name, tau, first, len(pairs)))
-    return found
-
-
-def _scores(result: Result, table: pd.DataFrame) -> dict[str, float]:
     severities = result.headline.severities
     scores = {RANKING: _mean(ranking_scores(table, severities))}
     scores |= {
@@ -93,6 +65,33 @@ def _scores(result: Result, table: pd.DataFrame) -> dict[str, float]:
     for severity in severities:
         scores[f"scans found at {severity:.0%}"] = _matched(result, severity)
     return scores
+
+
+def over_trainings(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average the scores of a model over its runs; empty without runs."""
+    return {name: float(np.mean([each.get(name, np.nan) for each in runs])) for name in (runs[0] if runs else ())}
+
+
+def stability(models: Mapping[str, Mapping[str, float]]) -> list[Alternative]:
+    """Compare the order under each alternative with that of the ranking AP.
+
+    Args:
+        models: Model -> its scores, from `over_trainings`.
+
+    Returns:
+        The alternatives, each over the models that have such a score, if these are at least three with different ones.
+    """
+    found = []
+    for name in dict.fromkeys(key for scores in models.values() for key in scores if key != RANKING):
+        pairs = {model: (scores[RANKING], scores.get(name, np.nan)) for model, scores in models.items()}
+        pairs = {model: pair for model, pair in pairs.items() if np.isfinite(pair).all()}
+        if len(pairs) < FEWEST:
+            continue
+        tau = float(stats.kendalltau(*zip(*pairs.values(), strict=True)).statistic)
+        if np.isfinite(tau):
+            first = max(pairs, key=lambda model: pairs[model][1])
+            found.append(Alternative(name, tau, first))
+    return found
 
 
 def _mean(scores: pd.Series[float]) -> float:

@@ -48,7 +48,7 @@
     { key: "dementias", text: (row) => fixed(row.dementias[0]), sort: (row) => row.dementias[0] },
     { key: "unseen", text: (row) => fixed(row.unseen[0]), sort: (row) => row.unseen[0] },
     { key: "native", text: (row) => fixed(row.native[0]), sort: (row) => row.native[0] },
-    { key: "detectable", text: (row) => row.detectable, sort: (row) => row.detectableAt },
+    { key: "matched", text: (row) => number(row.matched), sort: (row) => row.matched },
     { key: "recovered", text: (row) => number(row.recovered), sort: (row) => row.recovered },
     { key: "damage", text: (row) => number(row.damage), sort: (row) => row.damage },
     { key: "healthiness", text: (row) => number(row.healthiness), sort: (row) => (row.healthiness === null ? null : Math.abs(row.healthiness - 1)), up: true },
@@ -252,6 +252,14 @@
     return figure;
   }
 
+  function stability(board) {
+    if (!board.stability.length) return "";
+    const head = ["scored instead", "Kendall's tau", "first"].map((text) => el("th", { scope: "col" }, text));
+    const body = board.stability.map((each) => el("tr", {}, el("th", { scope: "row" }, each.name), el("td", {}, each.tau.toFixed(2)), el("td", {}, each.first)));
+    return el("section", { id: "stability" }, el("h2", {}, "Stability of the order"), el("p", { class: "note" }, data.stability),
+      el("div", { class: "scroll" }, el("table", { class: "heat" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body))));
+  }
+
   function drawBoard(focus) {
     const board = data.boards[state.board];
     const place = document.getElementById("content");
@@ -264,7 +272,7 @@
       el("p", { class: "note" }, board.about), drawTable(board),
       el("p", { class: "note" }, `${rows.length} of ${board.rows.length} models. Click a row or press Enter to open it; move between rows with the arrow keys; press / to filter.`),
       el("div", { class: "plots" }, severityPlot(board, drawn), paretoPlot(board, drawn)),
-      rows.length > SHOWN ? el("p", { class: "note" }, `The plots show the first ${SHOWN} models of the table.`) : "");
+      rows.length > SHOWN ? el("p", { class: "note" }, `The plots show the first ${SHOWN} models of the table.`) : "", stability(board));
     place.querySelector(".scroll").scrollLeft = scrolled;
     if (focus) place.querySelector(focus)?.focus();
   }
