@@ -241,7 +241,7 @@ def test_a_model_that_always_failed_has_no_rank(root, mean) -> None:
     assert max(row.rank[1] for row in board.rows[:-1]) == 3, "it takes nobody's rank"
     pages = render.files([board])
     told = json.loads(pages["leaderboard.json"])["boards"][0]["rows"][-1]
-    assert told["rank"] is None and told["ap"] == [None] * 3 and told["detectable"] == "n/a"
+    assert told["rank"] is None and told["ap"] == [None] * 3 and told["matched"] is None
     line = next(line for line in pages["README.md"].splitlines() if "**lost**" in line)
     assert line.startswith("| none | **lost** (1 of 1 failed) | n/a |")
     assert "No rank" in pages["models/smoke-phantom/lost.html"]

@@ -81,7 +81,7 @@ def _scores(model: Model, place: int, anomaly: str, severity: float) -> dict[str
 def result(model: Model, protocol: str, severities: tuple[float, ...] = SEVERITIES) -> Result:
     """A run's result with what the pages tell of it."""
     tests = (*DEMENTIAS, "unseen")
-    detected = [*((name, severities[0]) for name in tests), ("patients", 0.0)]
+    detected = [*((name, at) for name in tests for at in severities[:2]), ("patients", 0.0)]
     reaction = {"minimum_detectable": severities[1], "monotonicity": _bounded(1.0), "paper": []}
     return Result.model_validate(
         {
@@ -108,7 +108,8 @@ def result(model: Model, protocol: str, severities: tuple[float, ...] = SEVERITI
                 **{"voxel_thresholds": [], "validation_scans": 34, "threshold": 1.0, "specificity_bounds": None},
                 **{"specificity": _bounded(0.95), "clinical": _bounded(None), "clinical_patients": 0},
                 "testsets": [
-                    {"anomaly": name, "severity": at, "auroc": _bounded(model.ap), "sensitivity": _bounded(0.5)}
+                    {"anomaly": name, "severity": at, "auroc": _bounded(model.ap)}
+                    | dict.fromkeys(("sensitivity", "matched"), _bounded(0.5))
                     for name, at in detected
                 ],
                 "severities": [{"anomaly": name, **reaction} for name in tests],
