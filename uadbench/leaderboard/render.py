@@ -217,7 +217,10 @@ def _whole(value: int | None) -> str:
 
 
 def _short(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    """Three significant digits, with trailing zeros."""
+    if value is None:
+        return "n/a"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 COLUMNS = {

@@ -17,7 +17,7 @@
     for (const child of children.flat()) if (child !== null) node.append(child); // a string becomes text, never markup
     return node;
   }
-  const number = (value, digits = 3) => (value === null || value === undefined ? NA : Number(value.toPrecision(digits)).toString());
+  const number = (value, digits = 3) => (value === null || value === undefined ? NA : Math.abs(value) < 1000 ? value.toPrecision(digits) : value.toFixed(0));
   const fixed = (value) => (value === null || value === undefined ? NA : value.toFixed(3));
   const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
   const patients = (row) => { // by diagnosis, if there are several
