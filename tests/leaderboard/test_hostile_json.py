@@ -195,7 +195,7 @@ def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
         for inner in value[:1]:
             yield from sections(inner, (*path, 0))
     elif isinstance(value, dict):
-        free = path and path[-1] in ("options", "sketch", "packages", "revisions", "metrics")
+        free = path and path[-1] in ("options", "sketch", "packages", "kernel_libraries", "revisions", "metrics")
         if not free:
             yield path, value
         for key, inner in value.items():
@@ -204,7 +204,8 @@ def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
 
 WITH_DEFAULT = {
     *("schema_version", "robustness", "bias", "cohort.audit", "detection.patients", "cost.cpu_minutes"),
-    *("cost.budget_minutes", "provenance.processor", "model.weights", "model.answers", "model.unranked"),
+    *("cost.budget_minutes", "model.weights", "model.answers", "model.unranked"),
+    *("provenance.processor", "provenance.instruction_set", "provenance.kernel_libraries"),
 }
 
 

@@ -240,7 +240,7 @@ def test_board_shows_every_model_with_its_values(visit: Visit) -> None:
     assert column(page, "ap") == [f"{model.ap:.3f}" for model in MODELS]
     assert column(page, "rank")[:2] == ["1–2", "1–4"] and column(page, "rank")[-1] == "8"
     assert column(page, "recovered")[3] == "n/a"
-    assert column(page, "parameters")[0] == "9.5 M"
+    assert column(page, "parameters")[0] == "9.50 M"
     assert page.locator("#board .bar").count() == len(MODELS)
     assert page.locator("td.name .tag", has_text="baseline").count() == len(BASELINES)
     assert page.locator("td.name .tag.reproduced").count() == 3

@@ -54,11 +54,11 @@ def compare(
     require_comparable(runs, results)
     tables = [_cases(run, result) for run, result in zip(runs, results, strict=True)]
     models = contenders(results, tables)
-    pairs = compare_models(models)
     if pictures is not None:
         from uadbench.report.lineup import draw_lineup, read_entries
 
-        draw_lineup(read_entries(runs, results, tables), pictures)
+        draw_lineup(read_entries(runs, results, tables), pictures)  # also of models whose training failed
+    pairs = compare_models(models)
     if figure is not None:
         from uadbench.report.forest import forest
 
