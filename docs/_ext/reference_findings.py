@@ -11,6 +11,7 @@ from scipy import stats
 
 from uadbench.leaderboard.boards import Board, Row, boards, over_runs
 from uadbench.leaderboard.entries import read_entries
+from uadbench.report.words import p_value
 from uadbench.results.schema import Result
 
 LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
@@ -70,7 +71,9 @@ def _bias(board: Board) -> Iterator[str]:
 
 
 def _versions(board: Board, control: Board) -> Iterator[str]:
-    both = [(row, other) for row in board.rows for other in control.rows if row.name == other.name]
+    """The models that have a score on both boards."""
+    pairs = [(row, other) for row in board.rows for other in control.rows if row.name == other.name]
+    both = [pair for pair in pairs if all(each.entries for each in pair)]
     scores = [[each.parts["both"].mean for each in pair] for pair in both]
     yield "## The order of models on two versions of the phantom"
     yield (
@@ -114,7 +117,7 @@ def _group(result: Result, by: str, value: str) -> float | None:
 
 def _p(row: Row, name: str) -> str:
     value = getattr(row.result.bias, name, None)
-    return "n/a" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
+    return "n/a" if value is None else p_value(value).removeprefix("= ")
 
 
 def _percent(value: float | None) -> str:

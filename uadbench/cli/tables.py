@@ -105,7 +105,7 @@ def compact_table(results: Sequence[Result]) -> Group:
             "n/a" if head.ap_interval is None else "{:.3f}-{:.3f}".format(*head.ap_interval),
             *(number(value) for value in (head.ap_dementias, head.ap_unseen)),
             *([_auroc_of(result, group) for group in groups] or [auroc(result, PATIENTS)]),
-            number(_matched(result, at)),
+            number(result.matched(at)),
             "n/a" if result.cost.train_seconds is None else f"{result.cost.train_seconds:.0f}",
         )
     return Group("", table)
@@ -203,7 +203,7 @@ def detection_table(results: Sequence[Result]) -> Group:
             auroc(result, HYPER),
             auroc(result, PATIENTS),
             *(_auroc_of(result, group) for group in groups),
-            number(_matched(result, at)),
+            number(result.matched(at)),
             number(_mean([response.monotonicity.value for response in graded])),
             number(detection.clinical.value),
         )
@@ -279,12 +279,6 @@ def _auroc_of(result: Result, group: str) -> str:
 def over_dementias(result: Result, severity: float, metric: str) -> float | None:
     """The mean over dementias of a metric at one severity; None if it is n/a for any of them."""
     return _mean([result.metric(anomaly, severity, metric) for anomaly in result.dementias])
-
-
-def _matched(result: Result, severity: float) -> float | None:
-    """The mean over dementias of the sensitivity at matched specificity; None if it is n/a for any of them."""
-    testsets = [result.detected(anomaly, severity) for anomaly in result.dementias]
-    return _mean([None if each is None else each.matched.value for each in testsets])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

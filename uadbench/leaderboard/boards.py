@@ -283,9 +283,8 @@ def _scored(
                 f"{entry.scores_file}: scores needed for the ranking are missing; run 'uadbench leaderboard verify'"
             )
     results = [entry.result for entry in entries]
-    return {part: ModelScores.of(name, results, own, reasons) for part, own in scores.items()}, over_trainings(
-        alternatives
-    )
+    parts = {part: ModelScores.of(name, results, own, reasons) for part, own in scores.items()}
+    return parts, over_trainings(alternatives)
 
 
 def _ranked(rows: list[Row]) -> tuple[tuple[Row, ...], bool]:
@@ -318,13 +317,6 @@ def over_runs(row: Row, value: Any) -> float | None:
     """
     values = [value(entry.result) for entry in row.entries]
     return None if not values or any(each is None for each in values) else float(np.mean(values))
-
-
-def matched(result: Result, severity: float) -> float | None:
-    """The sensitivity at matched specificity, mean over dementias; None if it is n/a for any of them."""
-    found = [result.detected(name, severity) for name in result.dementias]
-    values = [each.matched.value for each in found if each is not None and each.matched.value is not None]
-    return float(np.mean(values)) if values and len(values) == len(found) else None
 
 
 def auroc(result: Result, anomaly: str, severity: float) -> float | None:

@@ -20,7 +20,6 @@ from uadbench.leaderboard.boards import (
     Row,
     auroc,
     lowest_ranked,
-    matched,
     over_runs,
     patient_groups,
     patients,
@@ -151,7 +150,7 @@ def _row(board: Board, row: Row, severities: Sequence[float], testsets: Sequence
         "dementias": _bounds(row.parts["dementias"]),
         "unseen": _bounds(row.parts["unseen"]),
         "native": _bounds(row.parts["native"]),
-        "matched": _rounded(over_runs(row, lambda r: matched(r, at))),
+        "matched": _rounded(over_runs(row, lambda r: r.matched(at))),
         "recovered": _mean_of(row, "recovered", at),
         "damage": _mean_of(row, "damage", at),
         "healthiness": _ratio(row, at),
@@ -303,7 +302,7 @@ def markdown(boards: Sequence[Board], described: Sequence[Fields]) -> str:
         "With a confidence of 95 %, all true ranks are in the sets of the column *rank*: from 1 + the number of models "
         "that are significantly better to the number of models that are not significantly worse (paired tests over "
         "participants and trainings, Holm-adjusted). *1 of 3 failed*: the reconstruction error of a training on "
-        "healthy validation scans is not finite, or no better than the mean image's; it does not count. *Reproduced*: "
+        "healthy validation scans is not finite, or not 1 % below the mean image's; it does not count. *Reproduced*: "
         "the model was trained and evaluated again, and every metric agreed within its tolerance. *Self-reported*: not "
         "yet reproduced. *Over budget*: a run took more processor time than its protocol allows. *Answers in files*: "
         "the tool ran outside uadbench, which scored its output files and cannot run it again.",

@@ -100,7 +100,6 @@ def _mean(scores: pd.Series[float]) -> float:
 
 def _matched(result: Result, severity: float) -> float:
     """The sensitivity at matched specificity, half over dementias and half over `unseen`, as the ranking AP."""
-    testsets = {each.anomaly: each.matched.value for each in result.detection.testsets if each.severity == severity}
-    dementias = [testsets.get(name) for name in result.dementias]
-    values = [np.nan if value is None else value for value in (*dementias, testsets.get(UNSEEN))]
-    return float((np.mean(values[:-1]) + values[-1]) / 2)
+    unseen = result.detected(UNSEEN, severity)
+    halves = [result.matched(severity), None if unseen is None else unseen.matched.value]
+    return float(np.mean([np.nan if half is None else half for half in halves]))

@@ -495,6 +495,12 @@ class Result(_Section):
                 return testset
         return None
 
+    def matched(self, severity: float) -> float | None:
+        """The sensitivity at matched specificity, mean over dementias; None if it is n/a for any of them."""
+        found = [self.detected(name, severity) for name in self.dementias]
+        values = [each.matched.value for each in found if each is not None and each.matched.value is not None]
+        return sum(values) / len(values) if values and len(values) == len(found) else None
+
 
 def write_result(result: Result, folder: Path) -> None:
     """Write a result into a run folder, which must already hold its scores."""
